@@ -1,0 +1,74 @@
+-- Schema of alert_db. Plain SQL for `psql -f`, safe to run again; an older `alerts` table with only its
+-- six first columns is upgraded in place.
+
+CREATE TABLE IF NOT EXISTS alerts (
+    id          bigserial PRIMARY KEY,
+    severity    varchar(20) NOT NULL,
+    message     text NOT NULL,
+    channel     varchar(50) NOT NULL,
+    event_data  jsonb,
+    timestamp   double precision NOT NULL    -- event time, seconds since the epoch
+);
+
+-- Other programs query the six columns above by position and name: new ones go behind them.
+ALTER TABLE alerts
+    ADD COLUMN IF NOT EXISTS title       text,
+    ADD COLUMN IF NOT EXISTS rule        text,
+    ADD COLUMN IF NOT EXISTS status      text NOT NULL DEFAULT 'abierta',
+    ADD COLUMN IF NOT EXISTS occurrences integer NOT NULL DEFAULT 1,
+    ADD COLUMN IF NOT EXISTS last_seen   double precision,   -- event time of the newest repeat
+    ADD COLUMN IF NOT EXISTS source      text,
+    ADD COLUMN IF NOT EXISTS event_id    bigint,             -- id in the source, where it has one
+    ADD COLUMN IF NOT EXISTS instance_id text,
+    ADD COLUMN IF NOT EXISTS fingerprint bytea,
+    ADD COLUMN IF NOT EXISTS created_at  timestamptz NOT NULL DEFAULT now();
+
+-- Promise P2: one row per (event, rule), whatever happens.
+CREATE UNIQUE INDEX IF NOT EXISTS alerts_event_rule ON alerts (source, event_id, rule)
+    WHERE event_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS alerts_fingerprint ON alerts (fingerprint, timestamp);
+CREATE INDEX IF NOT EXISTS alerts_timestamp ON alerts (timestamp);
+
+-- What each channel is to tell. A claim moves next_attempt_at to the end of its lease, so that a message
+-- whose sender died comes back by itself.
+CREATE TABLE IF NOT EXISTS notifications (
+    id              bigserial PRIMARY KEY,
+    alert_id        bigint NOT NULL REFERENCES alerts (id) ON DELETE CASCADE,
+    channel         text NOT NULL,
+    severity        smallint NOT NULL,       -- 4 crítica … 1 baja: the urgent ones go first
+    status          text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'sent', 'dead')),
+    attempts        integer NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz NOT NULL DEFAULT now(),
+    lease_token     uuid,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    finished_at     timestamptz,
+    external_id     text,
+    last_error      text,
+    UNIQUE (alert_id, channel)
+);
+CREATE INDEX IF NOT EXISTS notifications_due ON notifications (channel, next_attempt_at)
+    WHERE status = 'pending';
+
+-- Events that could not be judged. The payload itself stays in its source: it may carry secrets.
+CREATE TABLE IF NOT EXISTS dead_letters (
+    id          bigserial PRIMARY KEY,
+    source      text NOT NULL,
+    event_id    bigint,
+    channel     text NOT NULL,
+    reason      text NOT NULL,
+    size        integer NOT NULL,
+    timestamp   double precision NOT NULL,
+    instance_id text,
+    created_at  timestamptz NOT NULL DEFAULT now()
+);
+CREATE UNIQUE INDEX IF NOT EXISTS dead_letters_event ON dead_letters (source, event_id)
+    WHERE event_id IS NOT NULL;
+
+-- How far each source is judged. It moves in the same transaction as what the judging brought.
+CREATE TABLE IF NOT EXISTS reader_positions (
+    source     text PRIMARY KEY,
+    position   jsonb NOT NULL,
+    version    bigint NOT NULL DEFAULT 0,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    updated_by text
+);

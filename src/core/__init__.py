@@ -1,0 +1,1 @@
+"""The CoreC v4 host."""

@@ -1,0 +1,1 @@
+"""The four modules of the host."""

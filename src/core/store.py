@@ -1,0 +1,189 @@
+"""Everything the host says to corec_db. Each function is one transaction, run in a thread."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection
+
+from src.utils.config import PROJECT_ROOT
+from src.utils.payload import encode_frame, encode_json, mask
+from src.utils.postgres import UNREACHABLE, Database
+
+SCHEMA_FILE = PROJECT_ROOT / "configs" / "core" / "schema.sql"
+
+# Faults that time mends: the server is away, or its tables are about to be made.
+PASSING: tuple[type[Exception], ...] = (*UNREACHABLE, psycopg2.errors.UndefinedTable)
+
+_MAX_DETAIL = 2000
+_TABLES_MISSING = """
+    SELECT array_remove(ARRAY[
+        CASE WHEN to_regclass('eventos') IS NULL THEN 'eventos' END,
+        CASE WHEN to_regclass('nodos') IS NULL THEN 'nodos' END,
+        CASE WHEN to_regclass('auditoria') IS NULL THEN 'auditoria' END], NULL)
+"""
+_DATOS_TYPE = """
+    SELECT atttypid::regtype::text FROM pg_attribute
+     WHERE attrelid = to_regclass('eventos') AND attname = 'datos'
+"""
+_INSERT_EVENT = """
+    INSERT INTO eventos (canal, datos, timestamp, instance_id) VALUES (%s, %s, %s, %s)
+    RETURNING id
+"""
+_NEWEST_EVENT = """
+    SELECT id, canal, datos, timestamp, instance_id FROM eventos
+     WHERE canal = %s AND id > %s AND id <> ALL (%s)
+     ORDER BY id DESC LIMIT 1
+"""
+_INSERT_AUDIT = """
+    INSERT INTO auditoria (evento_id, tipo, detalle, timestamp, instance_id)
+    VALUES (%s, %s, %s, extract(epoch FROM clock_timestamp()), %s)
+"""
+# The database's clock, so that instances with different clocks don't drop each other's nodes.
+_UPSERT_NODE = """
+    INSERT INTO nodos (nodo_id, instance_id, ultima_actividad, carga, es_espejo, original_id)
+    VALUES (%s, %s, extract(epoch FROM clock_timestamp()), %s, %s, %s)
+    ON CONFLICT (nodo_id, instance_id) DO UPDATE
+       SET ultima_actividad = EXCLUDED.ultima_actividad, carga = EXCLUDED.carga,
+           es_espejo = EXCLUDED.es_espejo, original_id = EXCLUDED.original_id
+"""
+_DROP_SILENT = """
+    DELETE FROM nodos WHERE ultima_actividad < extract(epoch FROM clock_timestamp()) - %s
+    RETURNING nodo_id, instance_id
+"""
+# Other programs name their errors freely: error, error_procesador, db_connection_error, …
+_COUNT_ERRORS = """
+    SELECT count(*) FROM auditoria
+     WHERE tipo ILIKE '%%error%%'
+       AND timestamp >= extract(epoch FROM clock_timestamp()) - %s
+"""
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """One row of `nodos`; `carga` is the share of its interval that the entity works, 0 to 1."""
+
+    nodo_id: str
+    carga: float
+    es_espejo: bool
+    original_id: str | None
+
+
+class CorecStore:
+    """The tables of corec_db, for coroutines.
+
+    Every method raises psycopg2.Error: one of `PASSING` when a later try may succeed.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def ensure_schema(self, schema_file: Path = SCHEMA_FILE) -> tuple[str, ...]:
+        """Make the tables that are missing; returns their names.
+
+        Raises:
+            psycopg2.errors.InsufficientPrivilege: the role may not.
+        """
+        schema = schema_file.read_text(encoding="utf-8")  # noqa: ASYNC240 - local, once, tiny
+        return await self._database.run(lambda conn: _ensure_schema(conn, schema))
+
+    async def insert_event(self, canal: str, payload: Mapping[str, Any], instance_id: str) -> int:
+        """Write one row into `eventos`; returns its id.
+
+        Raises:
+            PayloadError: the payload is no JSON.
+        """
+        return await self.insert_encoded(canal, encode_json(payload), instance_id)
+
+    async def insert_encoded(self, canal: str, text: str, instance_id: str) -> int:
+        """Write one row whose payload is already a JSON text; returns its id."""
+        frame = encode_frame(text)
+        return await self._database.run(
+            lambda conn: _insert_event(conn, canal, text, frame, instance_id)
+        )
+
+    async def newest_event(
+        self, canal: str, after: int, own_ids: Sequence[int]
+    ) -> dict[str, Any] | None:
+        """Read the newest row of a channel behind `after` that is none of `own_ids`."""
+        return await self._database.run(
+            lambda conn: _newest_event(conn, canal, after, list(own_ids))
+        )
+
+    async def record_error(self, tipo: str, detail: str, instance_id: str) -> None:
+        """Count one error into `auditoria`."""
+        row = (uuid.uuid4().hex, tipo, mask(detail)[:_MAX_DETAIL], instance_id)
+        await self._database.run(lambda conn: _execute(conn, _INSERT_AUDIT, row))
+
+    async def heartbeat(self, instance_id: str, beats: Sequence[Heartbeat]) -> None:
+        """Write that these entities are alive."""
+        await self._database.run(lambda conn: _heartbeat(conn, instance_id, beats))
+
+    async def drop_silent(self, seconds: float) -> list[tuple[str, str]]:
+        """Delete the nodes, of any instance, that said nothing for so long; returns their keys."""
+        return await self._database.run(lambda conn: _fetch(conn, _DROP_SILENT, (seconds,)))
+
+    async def count_errors(self, seconds: float) -> int:
+        """Count the error rows of `auditoria` of the last so many seconds."""
+        rows = await self._database.run(lambda conn: _fetch(conn, _COUNT_ERRORS, (seconds,)))
+        return int(rows[0][0])
+
+
+def _execute(conn: connection, sql: str, args: tuple[Any, ...] | None = None) -> None:
+    with conn.cursor() as cursor:
+        cursor.execute(sql, args)
+
+
+def _fetch(conn: connection, sql: str, args: tuple[Any, ...] | None = None) -> list[Any]:
+    with conn.cursor() as cursor:
+        cursor.execute(sql, args)
+        return cursor.fetchall()
+
+
+def _ensure_schema(conn: connection, schema: str) -> tuple[str, ...]:
+    missing = tuple(_fetch(conn, _TABLES_MISSING)[0][0])
+    if missing:
+        _execute(conn, schema)
+    return missing
+
+
+def _insert_event(conn: connection, canal: str, text: str, frame: bytes, instance_id: str) -> int:
+    # Asked every time, in the same transaction: PostgreSQL would store the bytes in a text column
+    # as '\x28b5…' without a complaint, and a migration may change the type while we run.
+    found = _fetch(conn, _DATOS_TYPE)
+    kind = found[0][0] if found else "bytea"
+    datos = psycopg2.Binary(frame) if kind == "bytea" else text
+    rows = _fetch(conn, _INSERT_EVENT, (canal, datos, time.time(), instance_id))
+    return int(rows[0][0])
+
+
+def _newest_event(
+    conn: connection, canal: str, after: int, own_ids: list[int]
+) -> dict[str, Any] | None:
+    rows = _fetch(conn, _NEWEST_EVENT, (canal, after, own_ids))
+    if not rows:
+        return None
+    row_id, row_canal, datos, timestamp, instance_id = rows[0]
+    return {
+        "id": row_id,
+        "canal": row_canal,
+        "datos": bytes(datos) if isinstance(datos, memoryview) else datos,
+        "timestamp": timestamp,
+        "instance_id": instance_id,
+    }
+
+
+def _heartbeat(conn: connection, instance_id: str, beats: Sequence[Heartbeat]) -> None:
+    with conn.cursor() as cursor:
+        # In one order everywhere, so that two writers can't lock each other's rows crosswise.
+        for beat in sorted(beats, key=lambda b: b.nodo_id):
+            cursor.execute(
+                _UPSERT_NODE,
+                (beat.nodo_id, instance_id, beat.carga, beat.es_espejo, beat.original_id),
+            )

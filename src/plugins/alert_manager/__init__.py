@@ -1,0 +1,1 @@
+"""alert_manager: judges every CoreC event, remembers each alert once and tells people."""

@@ -1,0 +1,181 @@
+"""Reads alert_manager.yaml: `${NAME}` from the environment, `file:/path` for a secret."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+_VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+_SECRET_PATH = re.compile(r"password|secret|token|webhook|dsn", re.IGNORECASE)
+_EXPECTED = {
+    "missing": "falta; es obligatorio",
+    "int_parsing": "se espera un número entero",
+    "int_type": "se espera un número entero",
+    "int_from_float": "se espera un número entero",
+    "float_parsing": "se espera un número",
+    "float_type": "se espera un número",
+    "finite_number": "se espera un número finito",
+    "bool_parsing": "se espera true o false",
+    "bool_type": "se espera true o false",
+    "string_type": "se espera un texto",
+    "list_type": "se espera una lista",
+    "tuple_type": "se espera una lista",
+    "dict_type": "se espera una tabla de claves y valores",
+    "model_type": "se espera una tabla de claves y valores",
+    "model_attributes_type": "se espera una tabla de claves y valores",
+    "greater_than": "se espera un número mayor que {gt}",
+    "greater_than_equal": "se espera un número desde {ge}",
+    "less_than": "se espera un número menor que {lt}",
+    "less_than_equal": "se espera un número hasta {le}",
+    "literal_error": "se permite: {expected}",
+    "string_too_short": "no puede estar vacío",
+    "too_short": "no puede estar vacío",
+    "string_pattern_mismatch": "se espera la forma {pattern}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault of the configuration: where, and what was found and is allowed."""
+
+    path: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.text}" if self.path else self.text
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; lists every fault with its path, in Spanish."""
+
+    def __init__(self, faults: Iterable[Fault], name: str = "alert_manager.yaml") -> None:
+        self.faults = tuple(faults)
+        lines = [f"{name} no es válido ({len(self.faults)} falta(s)):"]
+        super().__init__("\n  - ".join([*lines, *map(str, self.faults)]))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Returns the mapping that a YAML file holds.
+
+    Raises:
+        ConfigError: the file is missing, unreadable, not YAML, or not a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([Fault("", f"no se puede leer: {error}")], str(path)) from None
+    except yaml.YAMLError as error:
+        raise ConfigError([Fault("", f"no es YAML: {error}")], str(path)) from None
+    if not isinstance(content, dict):
+        raise ConfigError([Fault("", "se espera una tabla de claves y valores")], str(path))
+    return content
+
+
+def interpolate(value: Any, environ: Mapping[str, str] | None = None) -> Any:
+    """Returns `value` with `${NAME}`, `${NAME:-default}` and `file:/path` replaced, at any depth.
+
+    Raises:
+        ConfigError: variables without a value, and secret files that cannot be read.
+    """
+    faults: list[Fault] = []
+    result = _walk(value, "", os.environ if environ is None else environ, faults)
+    if faults:
+        raise ConfigError(faults)
+    return result
+
+
+def _walk(value: Any, path: str, environ: Mapping[str, str], faults: list[Fault]) -> Any:
+    if isinstance(value, dict):
+        return {k: _walk(v, _join(path, k), environ, faults) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_walk(v, _join(path, i), environ, faults) for i, v in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def substitute(match: re.Match[str]) -> str:
+        found = environ.get(match["name"]) or match["default"]
+        if found is None:
+            text = f"la variable {match['name']} no tiene valor; defínela o escribe "
+            faults.append(Fault(path, text + f"${{{match['name']}:-valor}}"))
+            return ""
+        return found
+
+    text = _VARIABLE.sub(substitute, value)
+    if not text.startswith("file:/"):
+        return text
+    try:
+        return Path(text.removeprefix("file:")).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        faults.append(Fault(path, f"no se puede leer el secreto: {error}"))
+        return ""
+
+
+def _join(path: str, part: object) -> str:
+    return f"{path}.{part}" if path else str(part)
+
+
+def faults_of(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[Fault]:
+    """Translates what pydantic found into sentences for the family; secrets are not repeated."""
+    return [_fault(details, model, prefix) for details in error.errors(include_url=False)]
+
+
+def _fault(details: ErrorDetails, model: type[BaseModel], prefix: str) -> Fault:
+    path = prefix
+    for part in details["loc"]:
+        path = _join(path, part)
+    kind = details["type"]
+    if kind == "extra_forbidden":
+        allowed = ", ".join(_fields_at(model, details["loc"][:-1]))
+        return Fault(path, f"clave desconocida; se permite: {allowed}" if allowed else "sobra")
+    if kind == "missing":
+        return Fault(path, _EXPECTED["missing"])
+    if kind == "value_error":
+        return Fault(path, str(details["ctx"]["error"]))
+    expected = _EXPECTED.get(kind, details["msg"]).format(**details.get("ctx", {}))
+    return Fault(path, f"se encontró {_shown(path, details['input'])}; {expected}")
+
+
+def _shown(path: str, found: Any) -> str:
+    if _SECRET_PATH.search(path):
+        return "[oculto]"
+    text = repr(found)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields of the model at `loc`; empty where the path leads out of models."""
+    current: Any = model
+    for part in loc:
+        current = _step(current, part)
+        if current is None:
+            return []
+    fields = getattr(current, "model_fields", {})
+    return [field.alias or name for name, field in fields.items()]
+
+
+def _step(current: Any, part: int | str) -> Any:
+    fields = getattr(current, "model_fields", None)
+    if fields is not None:
+        for name, field in fields.items():
+            if part in (name, field.alias):
+                return _model_in(field.annotation)
+        return None
+    return current  # an index or a free key: the model of the container's items
+
+
+def _model_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _model_in(argument)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,242 @@
+"""Payload decoding: every form that writers of `eventos` use, within strict limits.
+
+Recognised, in layers: zstd, gzip and zlib by their magic bytes, base64 inside `{"data": …}`, and
+JSON, also with quotes that were escaped once too often, as the spec's simulation commands do.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import zstandard
+
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+GZIP_MAGIC = b"\x1f\x8b"
+_URL_SAFE = str.maketrans("-_", "+/")
+_MAX_DIGITS = 300  # a longer integer is beyond any float, so no rule could compare it
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a payload may ask of us at the most.
+
+    Attributes:
+        max_bytes: decompressed size, in bytes.
+        max_window: window of a zstd frame, in bytes.
+        max_depth: nesting of the JSON.
+        max_members: frames or members of one compressed payload.
+        max_layers: `{"data": …}` wrappers around the object.
+    """
+
+    max_bytes: int = 1 << 20
+    max_window: int = 8 << 20
+    max_depth: int = 64
+    max_members: int = 100
+    max_layers: int = 2
+
+
+class DecodeError(ValueError):
+    """A payload that cannot be read; its text is the reason, for a person."""
+
+
+class Decoder:
+    """Decodes payloads; keeps one decompressor, so an instance belongs to one thread at a time."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._zstd = zstandard.ZstdDecompressor(max_window_size=self._limits.max_window)
+
+    def decode(self, payload: bytes | str | Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the JSON object that `payload` carries.
+
+        Raises:
+            DecodeError: with the reason, in Spanish.
+        """
+        value: Any = payload
+        for _ in range(self._limits.max_layers + 1):
+            if isinstance(value, str | bytes | bytearray | memoryview):
+                value = self._parse(value)
+                if isinstance(value, str):  # JSON inside a JSON string: encoded twice
+                    continue
+            if not isinstance(value, Mapping):
+                raise DecodeError(f"se esperaba un objeto JSON y se encontró {_kind(value)}")
+            if not _is_wrapper(value):
+                data = dict(value)
+                self._check_depth(data)
+                return data
+            value = self._unwrap(value["data"])
+        raise DecodeError(f'más de {self._limits.max_layers} envolturas {{"data": …}}')
+
+    def _unwrap(self, inner: Any) -> Any:
+        if not isinstance(inner, str):
+            return inner
+        text = inner.strip()
+        if text[:1] in ("{", "["):
+            return text
+        return self._decompress(_from_base64(text))
+
+    def _parse(self, payload: str | bytes | bytearray | memoryview) -> Any:
+        if isinstance(payload, str):
+            if len(payload) > self._limits.max_bytes:
+                raise DecodeError(self._too_large())
+            return _parse_json(payload)
+        raw = self._decompress(bytes(payload))
+        try:
+            # The common case: plain JSON in UTF-8, read without building a str first.
+            value = msgspec.json.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return _parse_json(_to_text(raw))
+        self._check_raw_depth(raw, value)
+        return value
+
+    def _decompress(self, raw: bytes) -> bytes:
+        if raw[:4] == ZSTD_MAGIC:
+            raw = self._from_zstd(raw)
+        elif raw[:2] == GZIP_MAGIC:
+            raw = self._from_deflate(raw, wbits=31, name="gzip")
+        elif _looks_like_zlib(raw):
+            raw = self._from_deflate(raw, wbits=15, name="zlib")
+        if len(raw) > self._limits.max_bytes:
+            raise DecodeError(self._too_large())
+        return raw
+
+    def _from_zstd(self, raw: bytes) -> bytes:
+        out: list[bytes] = []
+        room = self._limits.max_bytes
+        for _ in range(self._limits.max_members):
+            piece, raw = self._zstd_frame(raw, room)
+            out.append(piece)
+            room -= len(piece)
+            if not raw:
+                return b"".join(out)
+        raise DecodeError(f"zstd con más de {self._limits.max_members} tramas")
+
+    def _zstd_frame(self, raw: bytes, room: int) -> tuple[bytes, bytes]:
+        try:
+            size = zstandard.frame_content_size(raw)
+            if size > room:
+                raise DecodeError(self._too_large())
+            if size < 0:
+                # The frame does not state its size: measure it with a bounded reader before the
+                # decompression object, which would hand out whatever it expands to.
+                with self._zstd.stream_reader(raw, read_across_frames=False) as reader:
+                    if len(reader.read(room + 1)) > room:
+                        raise DecodeError(self._too_large())
+            frame = self._zstd.decompressobj()
+            piece = frame.decompress(raw)
+        except zstandard.ZstdError as error:
+            raise DecodeError(f"zstd dañado: {error}") from None
+        if not frame.eof:
+            raise DecodeError("zstd truncado: la trama no termina")
+        return piece, frame.unused_data
+
+    def _from_deflate(self, raw: bytes, wbits: int, name: str) -> bytes:
+        out: list[bytes] = []
+        room = self._limits.max_bytes
+        for _ in range(self._limits.max_members):
+            member = zlib.decompressobj(wbits=wbits)
+            try:
+                piece = member.decompress(raw, room + 1)
+            except zlib.error as error:
+                raise DecodeError(f"{name} dañado: {error}") from None
+            if len(piece) > room:
+                raise DecodeError(self._too_large())
+            if not member.eof:
+                raise DecodeError(f"{name} truncado: faltan datos al final")
+            out.append(piece)
+            room -= len(piece)
+            raw = member.unused_data.lstrip(b"\x00")  # gzip allows zero padding after a member
+            if not raw:
+                return b"".join(out)
+        raise DecodeError(f"{name} con más de {self._limits.max_members} partes")
+
+    def _check_raw_depth(self, raw: bytes, value: Any) -> None:
+        # Counting brackets is far cheaper than walking every payload.
+        if raw.count(b"{") + raw.count(b"[") > self._limits.max_depth:
+            self._check_depth(value)
+
+    def _check_depth(self, value: Any) -> None:
+        level = [value]
+        for _ in range(self._limits.max_depth):
+            level = [child for node in level for child in _children(node)]
+            if not level:
+                return
+        raise DecodeError(f"JSON anidado a más de {self._limits.max_depth} niveles")
+
+    def _too_large(self) -> str:
+        return f"más de {self._limits.max_bytes} bytes descomprimido"
+
+
+def _children(node: Any) -> list[Any]:
+    if isinstance(node, Mapping):
+        return [v for v in node.values() if isinstance(v, Mapping | list)]
+    if isinstance(node, list):
+        return [v for v in node if isinstance(v, Mapping | list)]
+    return []
+
+
+def _is_wrapper(value: Mapping[str, Any]) -> bool:
+    return len(value) == 1 and isinstance(
+        value.get("data"), str | bytes | bytearray | memoryview | Mapping
+    )
+
+
+def _looks_like_zlib(raw: bytes) -> bool:
+    # RFC 1950: deflate (8) in the low nibble, and the first two bytes are a multiple of 31.
+    return len(raw) > 2 and raw[0] & 0x8F == 0x08 and (raw[0] << 8 | raw[1]) % 31 == 0
+
+
+def _from_base64(text: str) -> bytes:
+    compact = "".join(text.split()).translate(_URL_SAFE).rstrip("=")
+    padded = compact + "=" * (-len(compact) % 4)
+    try:
+        return base64.b64decode(padded, validate=True)
+    except (binascii.Error, ValueError):
+        raise DecodeError('el texto de "data" no es base64 ni JSON') from None
+
+
+def _to_text(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DecodeError(
+            f"ni zstd, gzip, zlib ni texto UTF-8 (byte {error.start} de {len(raw)})"
+        ) from None
+
+
+def _parse_json(text: str) -> Any:
+    text = text.strip().removeprefix("\ufeff")
+    if text.startswith('{\\"'):
+        text = _unescape_once(text)
+    try:
+        # strict=False: `base64` wraps its lines, which leaves raw line breaks inside a string.
+        return json.loads(text, strict=False, parse_int=_parse_int)
+    except RecursionError:
+        raise DecodeError("JSON anidado en exceso") from None
+    except ValueError as error:
+        raise DecodeError(f"JSON inválido: {error}") from None
+
+
+def _unescape_once(text: str) -> str:
+    r"""Undoes the backslashes that single quotes inside `$( … )` keep: `{\"a\": 1}`."""
+    try:
+        plain = json.loads(f'"{text}"', strict=False)
+    except ValueError:
+        return text
+    return plain if isinstance(plain, str) else text
+
+
+def _parse_int(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
+
+
+def _kind(value: Any) -> str:
+    names = {list: "una lista", str: "un texto", bool: "un booleano", type(None): "null"}
+    return names.get(type(value), "un número" if isinstance(value, int | float) else "otra cosa")

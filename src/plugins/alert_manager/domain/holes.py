@@ -1,0 +1,123 @@
+"""The position in `eventos`, with the ids that are missing below it.
+
+`id` order is not commit order: a transaction that drew id 7 may commit after id 8 is visible. Ids
+that are absent below the highest one read are holes; a hole is retired only when every transaction
+that could still fill it has ended (docs/architecture.md). Ranges, not single ids: a sequence that
+jumps by millions costs one entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+Owners = frozenset[str]
+"""Virtual transactions (`pg_locks.virtualtransaction`) that hold a writer's lock on `eventos`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Missing ids from `lo` to `hi`, both included.
+
+    `owners` are the transactions that may still fill it; None: not asked yet.
+    """
+
+    lo: int
+    hi: int
+    owners: Owners | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """A hole that no running transaction can fill, retired at `since` (seconds since the epoch).
+
+    It is still probed for a day: an id drawn in an earlier transaction may be inserted much later.
+    """
+
+    lo: int
+    hi: int
+    since: float
+
+
+_Range = TypeVar("_Range", Hole, Retired)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Everything up to `hi` was read, apart from the holes."""
+
+    hi: int
+    holes: tuple[Hole, ...] = ()
+    retired: tuple[Retired, ...] = ()
+
+
+def after_read(
+    position: Position, ids: Sequence[int], now: float, complete: bool = True
+) -> Position:
+    """Returns the position after the statement that reads rows (S1).
+
+    A hole whose owners were already gone before the statement, and that it still did not find, is
+    retired: the transaction was rolled back.
+
+    Args:
+        position: the position before.
+        ids: every id that the statement returned, ascending: of holes, retired holes and new rows.
+        now: seconds since the epoch.
+        complete: False when the statement's limit cut off rows of holes: absence proves nothing.
+    """
+    old = [i for i in ids if i <= position.hi]
+    new = [i for i in ids if i > position.hi]
+    holes: list[Hole] = []
+    retired = _without(position.retired, old)
+    for hole in _without(position.holes, old):
+        if complete and hole.owners is not None and not hole.owners:
+            retired.append(Retired(hole.lo, hole.hi, now))
+        else:
+            holes.append(hole)
+    holes += [Hole(lo, hi) for lo, hi in _gaps(position.hi, new)]
+    return Position(new[-1] if new else position.hi, tuple(holes), tuple(retired))
+
+
+def after_locks(position: Position, writers: Owners) -> Position:
+    """Returns the position after the statement that reads locks (S2), run strictly after S1.
+
+    Prepared transactions (`-1/…`) stay owners of every hole: a transaction changes its virtual id
+    when it is prepared, so that it could not be recognised.
+    """
+    prepared = frozenset(w for w in writers if w.startswith("-1/"))
+
+    def seen(hole: Hole) -> Hole:
+        owners = writers if hole.owners is None else (hole.owners & writers) | prepared
+        return replace(hole, owners=owners)
+
+    return replace(position, holes=tuple(seen(hole) for hole in position.holes))
+
+
+def forget_retired(position: Position, before: float, keep: int) -> Position:
+    """Drops retired holes from before that time (epoch seconds), and all but the newest."""
+    fresh = [r for r in position.retired if r.since >= before]
+    return replace(position, retired=tuple(fresh[-keep:] if keep else ()))
+
+
+def _gaps(hi: int, ids: Iterable[int]) -> list[tuple[int, int]]:
+    gaps: list[tuple[int, int]] = []
+    for i in ids:
+        if i > hi + 1:
+            gaps.append((hi + 1, i - 1))
+        hi = i
+    return gaps
+
+
+def _without(ranges: Iterable[_Range], found: Sequence[int]) -> list[_Range]:
+    """Takes found ids out of ranges, which splits a range that held one in its middle."""
+    result: list[_Range] = []
+    for entry in ranges:
+        lo = entry.lo
+        for i in (f for f in found if entry.lo <= f <= entry.hi):
+            if i > lo:
+                result.append(replace(entry, lo=lo, hi=i - 1))
+            lo = i + 1
+        if lo <= entry.hi:
+            result.append(replace(entry, lo=lo))
+    return result

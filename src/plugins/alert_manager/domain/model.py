@@ -1,0 +1,225 @@
+"""The values that travel through the pipeline, from a row of `eventos` to a message."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Payload = Mapping[str, Any]
+
+
+class Severity(enum.IntEnum):
+    """How urgent an alert is; higher is more urgent, so that they compare."""
+
+    BAJA = 1
+    MEDIA = 2
+    ALTA = 3
+    CRITICA = 4
+
+    @property
+    def key(self) -> str:
+        """The name in data and configuration, for instance `critica`."""
+        return self.name.lower()
+
+    @property
+    def label(self) -> str:
+        """The name as people read it, for instance `crítica`."""
+        return "crítica" if self is Severity.CRITICA else self.key
+
+    @classmethod
+    def parse(cls, text: str) -> Severity:
+        """Reads a severity, with or without its accent.
+
+        Raises:
+            ValueError: `text` names no severity.
+        """
+        plain = text.strip().lower().replace("í", "i")
+        for severity in cls:
+            if severity.key == plain:
+                return severity
+        allowed = ", ".join(s.key for s in sorted(cls, reverse=True))
+        raise ValueError(f"se encontró {text!r}; se permite: {allowed}")
+
+
+@dataclass(frozen=True, slots=True)
+class RawEvent:
+    """An event as its source gave it, before it is decoded.
+
+    Attributes:
+        source: where it came from: `eventos`, or `push` when the host handed it over.
+        event_id: the row's id in `eventos`; None for a source without ids.
+        channel: the CoreC channel (`canal`).
+        payload: what `datos` held; None when the reader refused to fetch it (see `size`).
+        timestamp: seconds since the epoch as the writer gave it; may be absent or nonsense.
+        instance_id: the CoreC instance that wrote it.
+        size: bytes of `payload` as stored.
+    """
+
+    source: str
+    event_id: int | None
+    channel: str
+    payload: bytes | str | Payload | None
+    timestamp: float | None
+    instance_id: str | None
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A decoded event; `timestamp` is a finite number of seconds since the epoch."""
+
+    source: str
+    event_id: int | None
+    channel: str
+    data: Payload
+    timestamp: float
+    instance_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that could not be judged, and why, in a sentence for a person."""
+
+    source: str
+    event_id: int | None
+    channel: str
+    reason: str
+    timestamp: float
+    instance_id: str | None
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A rule that found something in an event.
+
+    Attributes:
+        rule: the rule's name.
+        severity: how urgent.
+        value: the number (or invalid value) that the rule compared, if it compared one.
+        threshold: the limit that was reached, if there was one.
+        invalid: True when the compared field held no finite number.
+    """
+
+    rule: str
+    severity: Severity
+    value: Any = None
+    threshold: float | None = None
+    invalid: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An alert to be, before dedupe: everything a row of `alerts` holds, apart from its id.
+
+    Attributes:
+        fingerprint: 16 bytes; equal for repeats of the same thing.
+        window: seconds from the first alert in which a repeat is counted instead of told.
+        targets: names of the notification channels that are to tell it.
+    """
+
+    source: str
+    event_id: int | None
+    channel: str
+    rule: str
+    severity: Severity
+    title: str
+    message: str
+    event_data: Payload
+    timestamp: float
+    instance_id: str | None
+    fingerprint: bytes
+    window: float
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What one batch of events came to; `events` counts all of them, alert or not."""
+
+    events: int
+    candidates: tuple[Candidate, ...] = ()
+    dead_letters: tuple[DeadLetter, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit stored.
+
+    Attributes:
+        alerts: id of the new alert by its index in `Judged.candidates`.
+        repeats: number of candidates that were counted on an existing alert.
+        dead_letters: number of dead letters stored.
+        known: (alert id, event time of the first alert) of each fingerprint, for the cache.
+    """
+
+    alerts: Mapping[int, int] = field(default_factory=dict)
+    repeats: int = 0
+    dead_letters: int = 0
+    known: Mapping[bytes, tuple[int, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A notification in hand: what one channel is to tell about one alert.
+
+    Attributes:
+        alert_id: the alert's id; a repeat of the same message is recognised by it.
+        attempt: 1 for the first try.
+        title: one short line.
+        text: one paragraph of plain text.
+        rule: the rule that made the alert.
+        channel: the CoreC channel of the event.
+        event_data: the redacted payload.
+        timestamp: event time, seconds since the epoch.
+    """
+
+    alert_id: int
+    attempt: int
+    severity: Severity
+    title: str
+    text: str
+    rule: str
+    channel: str
+    event_data: Payload
+    timestamp: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The channel accepted the message; `external_id` is its own id for it, if it gave one."""
+
+    external_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The message was not accepted and may be later.
+
+    Attributes:
+        reason: a sentence without secrets.
+        after: seconds that the server asked to wait; None leaves the wait to our backoff.
+        throttled: True for a rate limit (429): it costs no attempt and counts as no failure.
+    """
+
+    reason: str
+    after: float | None = None
+    throttled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The message can never be accepted.
+
+    Attributes:
+        reason: a sentence without secrets.
+        disable: True when the target itself is gone (401, 404): no further message may try.
+    """
+
+    reason: str
+    disable: bool = False
+
+
+Outcome = Sent | Retry | Rejected

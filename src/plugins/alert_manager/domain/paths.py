@@ -1,0 +1,32 @@
+"""Dotted field paths into a payload, such as `valor.errores` or `recommendations.0.plugin`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Path = tuple[str, ...]
+
+
+def parse_path(text: str) -> Path:
+    """Splits a dotted path.
+
+    Raises:
+        ValueError: a part is empty.
+    """
+    parts = tuple(text.split("."))
+    if not all(parts):
+        raise ValueError(f"se encontró {text!r}; se espera un campo como 'a' o 'a.b'")
+    return parts
+
+
+def lookup(data: Any, path: Path) -> Any:
+    """Returns the value at `path`, or None where there is none."""
+    for part in path:
+        if isinstance(data, Mapping):
+            data = data.get(part)
+        elif isinstance(data, list) and part.isdecimal() and int(part) < len(data):
+            data = data[int(part)]
+        else:
+            return None
+    return data

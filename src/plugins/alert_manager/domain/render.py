@@ -1,0 +1,136 @@
+"""Words: turns a match into the title and the message that people read, with Jinja2.
+
+Templates come from the configuration and values from events, so the environment is sandboxed and
+every value is cleaned as it is put in: no control characters, no line breaks, bounded length.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from jinja2 import ChainableUndefined, Template, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from .model import Match, Payload
+from .redact import redact_text
+from .rules import RuleSpec, as_number
+
+MISSING = "sin dato"
+_MAX_VALUE = 300  # characters of one value inside a message
+_MAX_TITLE = 200
+_MAX_MESSAGE = 2000
+_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]+")
+
+
+class _Missing(ChainableUndefined):
+    """A field that the event does not have: said in words, instead of a hole in the sentence."""
+
+    def __str__(self) -> str:
+        return MISSING
+
+
+def clean(value: Any) -> str:
+    """Returns a value as one bounded line of text."""
+    text = MISSING if value is None else str(value)
+    text = " ".join(_CONTROL.sub(" ", text).split())
+    return text if len(text) <= _MAX_VALUE else text[: _MAX_VALUE - 1] + "…"
+
+
+def _with_number(form: Callable[[float], str]) -> Callable[[Any], str]:
+    def apply(value: Any) -> str:
+        number = as_number(value)
+        return clean(value) if number is None else form(number)
+
+    return apply
+
+
+def _plain(number: float) -> str:
+    text = f"{number:,.4f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+_environment = ImmutableSandboxedEnvironment(
+    undefined=_Missing, finalize=clean, autoescape=False, trim_blocks=True, lstrip_blocks=True
+)
+_environment.filters |= {
+    "dinero": _with_number(lambda n: f"{'-' if n < 0 else ''}${abs(n):,.2f}"),
+    "numero": _with_number(_plain),
+    "porcentaje": _with_number(lambda n: f"{_plain(n)} %"),
+    "absoluto": lambda value: value if (n := as_number(value)) is None else abs(n),
+}
+
+
+@lru_cache(maxsize=512)
+def _compiled(source: str) -> Template:
+    return _environment.from_string(source)
+
+
+def check_template(source: str) -> None:
+    """Checks that a template can be read.
+
+    Raises:
+        ValueError: says what Jinja2 found, and in which line.
+    """
+    try:
+        _compiled(source)
+    except TemplateError as error:
+        raise ValueError(f"plantilla inválida {source!r}: {error}") from None
+
+
+def render(template: str, match: Match, channel: str, data: Payload, when: datetime) -> str:
+    """Returns one line of text.
+
+    The template sees the event's fields by name, and `valor`, `umbral`, `severidad`, `regla`,
+    `canal`, `fecha` (a datetime in the family's time zone) and `evento` (all fields).
+
+    Raises:
+        jinja2.TemplateError: the template failed on this event.
+    """
+    values: Mapping[str, Any] = {
+        **data,
+        "evento": data,
+        "valor": match.value,
+        "umbral": match.threshold,
+        "severidad": match.severity.label,
+        "regla": match.rule,
+        "canal": channel,
+        "fecha": when,
+    }
+    return " ".join(_compiled(template).render(values).split())
+
+
+def words(
+    spec: RuleSpec, match: Match, channel: str, data: Payload, timestamp: float, zone: str
+) -> tuple[str, str]:
+    """Returns the title and the message of an alert; a template that fails never loses the alert.
+
+    `data` is the redacted payload, `timestamp` seconds since the epoch, `zone` a time zone's name.
+    """
+    if match.invalid:
+        return _invalid(match, channel)
+    when = datetime.fromtimestamp(timestamp, ZoneInfo(zone))
+    try:
+        title = render(spec.title, match, channel, data, when)
+        message = render(spec.message, match, channel, data, when)
+    except Exception as error:  # noqa: BLE001  (a template may fail in any way on any event)
+        title = f"Regla {match.rule}"
+        message = f"La plantilla de {match.rule} falló ({clean(error)}); evento: {clean(data)}"
+    return _cut(title, _MAX_TITLE), _cut(message, _MAX_MESSAGE)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _invalid(match: Match, channel: str) -> tuple[str, str]:
+    found = redact_text(clean(match.value))
+    return (
+        f"Valor inválido en {channel}",
+        f"La regla {match.rule} esperaba un número y encontró «{found}»: no se puede juzgar el "
+        "evento, y puede ocultar un problema real. Revisa el plugin que lo publica.",
+    )

@@ -1,0 +1,123 @@
+"""What a batch of events comes to: decode, classify, redact, fingerprint. No I/O, no clock."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Mapping
+
+from .domain.decode import DecodeError, Decoder
+from .domain.fingerprint import fingerprint
+from .domain.model import Candidate, DeadLetter, Event, Judged, Match, Payload, RawEvent, Severity
+from .domain.paths import parse_path
+from .domain.redact import redact, redact_text
+from .domain.render import words
+from .domain.rules import RuleSpec, compile_rules
+from .settings import Loaded
+
+log = logging.getLogger("corec.alert_manager.judge")
+
+_EARLIEST = 946_684_800.0  # 2000-01-01: an older event time is a broken clock, not an event
+_AHEAD = 24 * 3600.0  # seconds that a writer's clock may be ahead
+_MAX_CHANNEL = 50  # characters; the width of `canal`
+# A field that holds no number is one state of its writer, whatever else the events say.
+_INVALID_IDENTITY = tuple(map(parse_path, ("plugin", "exchange", "symbol", "user_id")))
+
+
+class BatchJudge:
+    """Judges batches by one configuration; belongs to one thread at a time (its decoder does)."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        alert_config = loaded.settings.alert_config
+        self._decoder = Decoder(loaded.settings.config.limits.limits())
+        specs = alert_config.specs()
+        self._specs: Mapping[str, RuleSpec] = {spec.name: spec for spec in specs}
+        self._rules = compile_rules(specs, alert_config.thresholds)
+        self._zone = alert_config.timezone
+        self._watched = frozenset(loaded.settings.channels)
+        self._targets = {
+            severity: tuple(n for n, c in loaded.channels.items() if c.min_severity <= severity)
+            for severity in Severity
+        }
+
+    def judge(self, raw_events: Iterable[RawEvent], now: float) -> Judged:
+        """Judges events in their order; `now` (seconds since the epoch) stands in for bad times."""
+        candidates: list[Candidate] = []
+        dead: list[DeadLetter] = []
+        count = 0
+        for raw in raw_events:
+            count += 1
+            if raw.channel not in self._watched:
+                continue
+            timestamp = event_time(raw.timestamp, now)
+            try:
+                data = self._decode(raw)
+            except DecodeError as error:
+                dead.append(dead_letter(raw, redact_text(str(error)), timestamp))
+                continue
+            event = Event(raw.source, raw.event_id, raw.channel, data, timestamp, raw.instance_id)
+            try:
+                candidates.extend(self._candidates(event))
+            except Exception as error:
+                # A fault of ours on one event: it becomes visible, and the others go on.
+                log.exception("fallo al juzgar el evento %s de %s", raw.event_id, raw.source)
+                reason = f"fallo interno al juzgarlo: {type(error).__name__}"
+                dead.append(dead_letter(raw, reason, timestamp))
+        return Judged(count, tuple(candidates), tuple(dead))
+
+    def _decode(self, raw: RawEvent) -> Payload:
+        if raw.payload is None:
+            if raw.size:
+                raise DecodeError(f"{raw.size} bytes: más de lo que se acepta sin descomprimir")
+            raise DecodeError("sin datos")
+        return self._decoder.decode(raw.payload)
+
+    def _candidates(self, event: Event) -> list[Candidate]:
+        matches = self._rules(event)
+        if not matches:
+            return []
+        safe = redact(event.data)
+        return [self._candidate(event, safe, match) for match in matches]
+
+    def _candidate(self, event: Event, safe: Payload, match: Match) -> Candidate:
+        spec = self._specs[match.rule]
+        title, message = words(spec, match, event.channel, safe, event.timestamp, self._zone)
+        identity = spec.dedupe_by
+        name = spec.name
+        if match.invalid:
+            identity, name = _INVALID_IDENTITY, f"{spec.name}: invalid"
+        return Candidate(
+            source=event.source,
+            event_id=event.event_id,
+            channel=event.channel[:_MAX_CHANNEL],
+            rule=spec.name,
+            severity=match.severity,
+            title=title,
+            message=message,
+            event_data=safe,
+            timestamp=event.timestamp,
+            instance_id=event.instance_id,
+            fingerprint=fingerprint(name, match.severity, safe, identity),
+            window=spec.window,
+            targets=self._targets[match.severity],
+        )
+
+
+def event_time(timestamp: float | None, now: float) -> float:
+    """Returns the event's own time, or `now` where that is absent or impossible (epoch seconds)."""
+    if timestamp is None or not math.isfinite(timestamp):
+        return now
+    return timestamp if _EARLIEST <= timestamp <= now + _AHEAD else now
+
+
+def dead_letter(raw: RawEvent, reason: str, timestamp: float) -> DeadLetter:
+    """Returns the dead letter of an event; `timestamp` in epoch seconds, `reason` for a person."""
+    return DeadLetter(
+        source=raw.source,
+        event_id=raw.event_id,
+        channel=raw.channel[:_MAX_CHANNEL],
+        reason=reason,
+        timestamp=timestamp,
+        instance_id=raw.instance_id,
+        size=raw.size,
+    )

@@ -1,0 +1,1 @@
+"""The wiring: settings, adapters, pipeline and delivery."""

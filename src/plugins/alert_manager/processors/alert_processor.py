@@ -1,0 +1,222 @@
+"""The plugin as CoreC sees it: its life cycle, its ticks, its events."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import backoff
+
+from src.core.event import Event
+from src.core.processors.base import ProcesadorBase
+from src.plugins.plugin_manager import PluginBase
+
+from ..domain.model import RawEvent
+from ..health import Part
+from ..pipeline import Summary
+from ..settings import Loaded, load
+from ..utils.db import SchemaMissingError, StaleReaderError
+from ..utils.pg import DatabaseUnavailableError
+from ..web.server import Address
+from .assembly import Assembly, assemble
+
+log = logging.getLogger("corec.alert_manager")
+
+ROOT = Path(__file__).resolve().parents[4]
+SCHEMA = ROOT / "configs" / "plugins" / "alert_manager" / "schema.sql"
+_START_WAIT = 10.0  # seconds that a start waits for the databases before it goes on without
+_PUSH_WAIT = 20.0  # seconds that an event in hand waits for alert_db
+_REST = 1.0  # seconds between tries while a database is away
+_STOP_READER = 3.0  # seconds
+
+
+class AlertProcessor(ProcesadorBase, PluginBase):
+    """Reads every event, remembers each alert once, and tells people.
+
+    Args:
+        config: the content of alert_manager.yaml, or the plugin.json that names it; the
+            environment's ALERT_MANAGER_CONFIG goes before both.
+        redis_client: a `redis.asyncio` client, or None; only speed depends on it.
+        db_config: libpq keywords of corec_db.
+
+    Raises:
+        ConfigError: (a ValueError) with every fault of the configuration.
+    """
+
+    lee_eventos = True
+
+    def __init__(
+        self,
+        config: Mapping[str, Any] | None = None,
+        redis_client: Any = None,
+        db_config: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._loaded: Loaded = load(config or {}, ROOT)
+        self._redis = redis_client
+        self._db_config = dict(db_config or {})
+        self._assembly: Assembly | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._summary = Summary()
+        self._schema_ready = False
+        self._trouble: str | None = None
+
+    async def inicializar(self, nucleus: Any) -> None:
+        """Connects, starts to read and to deliver.
+
+        A database that is down delays this by 10 s at the most; reading starts when it is back.
+
+        Raises:
+            ValueError: the environment's COREC_HTTP_… cannot be used.
+        """
+        address = Address.from_environment(os.environ)
+        home = Path(os.environ.get("COREC_HOME") or ROOT / ".corec")
+        parts = assemble(
+            self._loaded, self._redis, self._db_config, str(nucleus.instance_id), address, home
+        )
+        self._assembly = parts
+        await self._take_place()
+        parts.delivery.start()
+        self._reading = asyncio.create_task(self._read(), name="alert-reader")
+        try:
+            await parts.web.start()
+        except OSError as error:
+            # Alerts matter more than the page that tells how they are.
+            log.error("no se puede escuchar en %s:%d: %s", address.host, address.port, error)
+
+    async def procesar(self, datos: Any, contexto: Mapping[str, Any]) -> dict[str, Any]:
+        """Judges all that is new; called by the entity and its mirror, also at the same time.
+
+        Returns:
+            Counts since the last call. Reports go out through delivery: nothing to publish here.
+        """
+        try:
+            await self._drain()
+        except (DatabaseUnavailableError, StaleReaderError, SchemaMissingError) as error:
+            self._note(str(error))
+            return {"estado": "error", "mensaje": str(error), "publicar": False}
+        summary, self._summary = self._summary, Summary()
+        return {"estado": "ok", **asdict(summary), "publicar": False}
+
+    async def manejar_evento(self, event: Event) -> None:
+        """Judges one event that the host hands over, decoded or as `{"data": bytes}`.
+
+        Raises:
+            DatabaseUnavailableError: alert_db was away for 20 s; the event was not stored.
+        """
+        raw = RawEvent(
+            source="push",
+            event_id=None,
+            channel=event.canal,
+            payload=event.datos,
+            timestamp=time.time(),
+            instance_id=self._parts.instance,
+            size=_size(event.datos),
+        )
+
+        @backoff.on_exception(
+            backoff.expo, DatabaseUnavailableError, max_time=_PUSH_WAIT, logger=None
+        )
+        async def push() -> Summary:
+            return await self._parts.pipeline.push(raw)
+
+        try:
+            self._summary += await push()
+        except DatabaseUnavailableError:
+            log.critical("evento de %s sin guardar: alert_db no responde", event.canal)
+            raise
+
+    async def detener(self) -> None:
+        """Stops reading, finishes what is in hand, closes everything; safe to call twice."""
+        parts, self._assembly = self._assembly, None
+        self._stopping.set()
+        if parts is None:
+            return
+        parts.reader.wake()
+        if self._reading is not None:
+            _, late = await asyncio.wait({self._reading}, timeout=_STOP_READER)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+        await parts.delivery.stop()
+        await parts.web.stop()
+        await asyncio.gather(*(session.close() for session in parts.sessions))
+        parts.reader.close()
+
+    @property
+    def _parts(self) -> Assembly:
+        if self._assembly is None:
+            raise RuntimeError("alert_manager no está en marcha: falta inicializar(nucleus)")
+        return self._assembly
+
+    async def _take_place(self) -> None:
+        """Settles where reading begins before the host goes on: what comes later is then read."""
+
+        @backoff.on_exception(
+            backoff.expo, DatabaseUnavailableError, max_time=_START_WAIT, max_value=2, logger=None
+        )
+        async def settle() -> None:
+            await self._ensure_schema()
+            await self._parts.pipeline.take_place()
+
+        try:
+            await settle()
+        except (DatabaseUnavailableError, SchemaMissingError) as error:
+            self._note(str(error))
+
+    async def _ensure_schema(self) -> None:
+        if not self._schema_ready:
+            if await self._parts.store.ensure_schema(SCHEMA):
+                log.info("alert_db no tenía tablas: creadas")
+            self._schema_ready = True
+
+    async def _read(self) -> None:
+        """Drains and sleeps until the plugin stops; no failure ends it."""
+        tick = self._loaded.settings.config.reader.tick
+        pipeline = self._parts.pipeline
+        while not self._stopping.is_set():
+            try:
+                await self._drain()
+                await pipeline.sleep(tick)
+            except (DatabaseUnavailableError, StaleReaderError, SchemaMissingError) as error:
+                self._note(str(error))
+                await self._rest()
+            except Exception as error:
+                log.exception("fallo inesperado al leer eventos")
+                self._note(f"{type(error).__name__}: {error}")
+                await self._rest()
+
+    async def _drain(self) -> None:
+        await self._ensure_schema()
+        self._summary += await self._parts.pipeline.drain()
+        self._note(None)
+
+    def _note(self, trouble: str | None) -> None:
+        """Remembers how reading goes, and logs it when that changes."""
+        if trouble != self._trouble:
+            if trouble is None:
+                log.info("se leen eventos de nuevo")
+            else:
+                log.error("no se pueden leer eventos: %s", trouble)
+        self._trouble = trouble
+        if self._assembly is not None:
+            leading = self._assembly.pipeline.leading
+            detail = trouble or ("lee eventos" if leading else "en espera: lee otra instancia")
+            self._assembly.health.reader = Part(trouble is None, detail)
+
+    async def _rest(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_REST):
+                await self._stopping.wait()
+
+
+def _size(datos: Any) -> int:
+    inner = datos.get("data") if isinstance(datos, Mapping) else datos
+    return len(inner) if isinstance(inner, bytes | str) else 0

@@ -1,0 +1,104 @@
+"""Builds everything that a running processor is made of, from checked settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..health import Health
+from ..judge import BatchJudge
+from ..metrics import Metrics
+from ..pipeline import Pipeline
+from ..settings import Loaded
+from ..utils.channels.base import Channel
+from ..utils.channels.registry import build
+from ..utils.channels.report import EventosReport, StreamReport
+from ..utils.db import AlertStore
+from ..utils.dedupe import DedupeCache
+from ..utils.eventos import EventosReader
+from ..utils.notify import Delivery
+from ..utils.outbox import Outbox
+from ..utils.pg import PgSession
+from ..web.server import Address, WebServer
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """The parts, not yet started."""
+
+    instance: str
+    sessions: tuple[PgSession, ...]
+    reader: EventosReader
+    store: AlertStore
+    pipeline: Pipeline
+    delivery: Delivery
+    health: Health
+    web: WebServer
+
+
+def assemble(
+    loaded: Loaded,
+    redis: Any,
+    db_config: Mapping[str, Any],
+    instance: str,
+    address: Address,
+    home: Path,
+) -> Assembly:
+    """Builds the parts; connects to nothing yet.
+
+    Args:
+        loaded: checked settings.
+        redis: a `redis.asyncio` client, or None.
+        db_config: libpq keywords of corec_db.
+        instance: the CoreC instance's id.
+        address: where health and metrics listen.
+        home: the folder of the project's state, for `http.port`.
+    """
+    settings = loaded.settings
+    alert_db = settings.database()
+    reading = PgSession("lectura", db_config, autocommit=True)
+    storing = PgSession("almacen", alert_db)
+    telling = PgSession("avisos", alert_db)
+    reporting = PgSession("reportes", db_config)
+    metrics = Metrics()
+    reader = EventosReader(
+        reading, settings.channels, settings.config.limits.max_bytes, settings.config.reader
+    )
+    store = AlertStore(storing, instance)
+    cache = DedupeCache(redis, settings.alert_config.dedupe.redis_timeout)
+    channels: dict[str, Channel] = {
+        "alert_data": EventosReport(reporting, instance),
+        "alert_data_stream": StreamReport(redis, instance),
+        **_configured_channels(loaded),
+    }
+    delivery = Delivery(
+        Outbox(telling),
+        channels,
+        settings.config.circuit_breaker,
+        settings.config.delivery,
+        metrics,
+    )
+    pipeline = Pipeline(reader, store, cache, BatchJudge(loaded), metrics, delivery.wake)
+    health = Health(reporting, telling, cache, delivery)
+    return Assembly(
+        instance=instance,
+        sessions=(reading, storing, telling, reporting),
+        reader=reader,
+        store=store,
+        pipeline=pipeline,
+        delivery=delivery,
+        health=health,
+        web=WebServer(address, health, metrics, home),
+    )
+
+
+def _configured_channels(loaded: Loaded) -> dict[str, Channel]:
+    settings = loaded.settings
+    zone = settings.alert_config.timezone
+    return {
+        name: build(name, settings.notification_config.get(name, {}), loaded.channels[name], zone)
+        for name in settings.notification_channels
+        if name in loaded.channels
+    }

@@ -1,0 +1,263 @@
+"""alert_manager.yaml as a checked model; every fault is reported with its path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+from .config_file import ConfigError, Fault, faults_of, interpolate, read_yaml
+from .domain.decode import Limits
+from .domain.rules import RuleSpec
+from .durations import Seconds
+from .rule_settings import RuleSettings
+from .start_from import StartFrom, parse_start_from
+from .utils.channels.base import ChannelSettings
+from .utils.channels.registry import REPORT_CHANNELS, settings_model
+
+CONFIG_ENV = "ALERT_MANAGER_CONFIG"
+DSN_ENV = "ALERT_DB_DSN"
+HOUR = 3600.0
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(
+            f"se encontró {name!r}; se espera una zona horaria como America/Mexico_City"
+        ) from None
+    return name
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+
+class BreakerSettings(_Model):
+    """`config.circuit_breaker`: failures in a row that open it, and seconds until it is probed."""
+
+    max_failures: int = Field(default=5, ge=1, le=1000)
+    reset_timeout: Seconds = 60.0
+
+
+class LimitSettings(_Model):
+    """`config.limits`: what one payload may ask of us at the most (bytes, levels, parts)."""
+
+    max_bytes: int = Field(default=1 << 20, ge=1024, le=64 << 20)
+    max_window: int = Field(default=8 << 20, ge=1024, le=128 << 20)
+    max_depth: int = Field(default=64, ge=2, le=500)
+    max_members: int = Field(default=100, ge=1, le=10_000)
+
+    def limits(self) -> Limits:
+        """Returns them for the decoder."""
+        return Limits(self.max_bytes, self.max_window, self.max_depth, self.max_members)
+
+
+class ReaderSettings(_Model):
+    """`config.reader`: how `eventos` is read.
+
+    `poll_interval` is the wait between polls while the reader may not sleep (an old installation
+    without the host's trigger, or a writer's transaction that stays open); `tick` is the longest
+    sleep in any case.
+    """
+
+    batch_size: int = Field(default=2000, ge=1, le=20_000)
+    batch_bytes: int = Field(default=16 << 20, ge=1 << 20, le=512 << 20)
+    start_from: Annotated[str, AfterValidator(lambda text: parse_start_from(text) and text)] = "1h"
+    poll_interval: Seconds = 0.25
+    tick: Seconds = 5.0
+
+    def start(self) -> StartFrom:
+        """Returns where a first start begins."""
+        return parse_start_from(self.start_from)
+
+
+class DeliverySettings(_Model):
+    """`config.delivery`: retries of one message, in seconds."""
+
+    retry_base: Seconds = 2.0
+    retry_cap: Seconds = 900.0
+    max_age: Seconds = 24 * HOUR
+
+
+class EngineSettings(_Model):
+    """`config`: how the plugin works, as opposed to what it says."""
+
+    circuit_breaker: BreakerSettings = BreakerSettings()
+    reader: ReaderSettings = ReaderSettings()
+    limits: LimitSettings = LimitSettings()
+    delivery: DeliverySettings = DeliverySettings()
+
+
+class DedupeSettings(_Model):
+    """`alert_config.dedupe`: seconds in which a repeat is counted instead of told."""
+
+    window: Seconds = HOUR
+    redis_timeout: Seconds = 0.1
+
+
+class AlertSettings(_Model):
+    """`alert_config`: thresholds (the knobs) and the rules that use them."""
+
+    timezone: Annotated[str, AfterValidator(_zone)] = "America/Mexico_City"
+    thresholds: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
+    rules: list[RuleSettings] = []
+    dedupe: DedupeSettings = DedupeSettings()
+
+    def specs(self) -> list[RuleSpec]:
+        """Returns the rules ready to compile."""
+        return [rule.spec(self.dedupe.window) for rule in self.rules]
+
+
+class DatabaseSettings(_Model):
+    """`db_config`: where alert_db is; the environment's ALERT_DB_DSN goes before it."""
+
+    dsn: SecretStr | None = None
+    host: str | None = None
+    port: int | None = Field(default=None, ge=1, le=65535)
+    dbname: str | None = None
+    user: str | None = None
+    password: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> DatabaseSettings:
+        parts = (self.host, self.port, self.dbname, self.user, self.password)
+        if self.dsn is not None and any(part is not None for part in parts):
+            raise ValueError("se espera o bien dsn, o bien host, port, dbname, user y password")
+        return self
+
+    def parameters(self) -> dict[str, Any]:
+        """Returns keyword arguments for `psycopg2.connect`."""
+        if self.dsn is not None:
+            return {"dsn": self.dsn.get_secret_value()}
+        password = self.password.get_secret_value() if self.password else None
+        named = {
+            "host": self.host,
+            "port": self.port,
+            "dbname": self.dbname,
+            "user": self.user,
+            "password": password,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
+class Settings(_Model):
+    """The whole file. `notification_config` is checked by the channel that each entry is for."""
+
+    channels: list[str] = Field(min_length=1)
+    config: EngineSettings = EngineSettings()
+    alert_config: AlertSettings
+    notification_channels: list[str]
+    notification_config: dict[str, dict[str, Any]] = {}
+    db_config: DatabaseSettings = DatabaseSettings()
+
+    def database(self) -> dict[str, Any]:
+        """Returns where alert_db is, for `psycopg2.connect`; the environment goes first."""
+        dsn = os.environ.get(DSN_ENV)
+        return {"dsn": dsn} if dsn else self.db_config.parameters()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Checked settings, with the settings of each channel in use (disabled ones left out)."""
+
+    settings: Settings
+    channels: Mapping[str, ChannelSettings]
+
+
+def load(config: Mapping[str, Any], root: Path | None = None) -> Loaded:
+    """Checks a configuration, or the file that the environment's ALERT_MANAGER_CONFIG names.
+
+    Args:
+        config: the content of alert_manager.yaml, or the plugin.json that names it (`config_file`).
+        root: the folder that `config_file` is relative to; the working directory by default.
+
+    Raises:
+        ConfigError: with every fault found.
+    """
+    override = os.environ.get(CONFIG_ENV)
+    if override:
+        return check(read_yaml(Path(override)))
+    if isinstance(config.get("config_file"), str):
+        return check(read_yaml((root or Path.cwd()) / config["config_file"]))
+    return check(config)
+
+
+def check(raw: Mapping[str, Any]) -> Loaded:
+    """Checks the content of alert_manager.yaml.
+
+    Raises:
+        ConfigError: with every fault found.
+    """
+    content = interpolate(dict(raw))
+    try:
+        settings = Settings.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(faults_of(error, Settings)) from None
+    faults = [*_rule_faults(settings), *_channel_name_faults(settings)]
+    channels = _channels(settings, faults)
+    if faults:
+        raise ConfigError(faults)
+    return Loaded(settings, channels)
+
+
+def _rule_faults(settings: Settings) -> list[Fault]:
+    faults: list[Fault] = []
+    seen: set[str] = set()
+    for index, rule in enumerate(settings.alert_config.rules):
+        path = f"alert_config.rules.{index}"
+        if rule.name in seen:
+            faults.append(Fault(f"{path}.name", f"la regla {rule.name!r} está dos veces"))
+        seen.add(rule.name)
+        for channel in rule.channels:
+            if channel not in settings.channels:
+                watched = ", ".join(settings.channels)
+                text = f"el canal {channel!r} no se vigila; se permite: {watched}"
+                faults.append(Fault(f"{path}.channel", text))
+        try:
+            rule.check_levels(settings.alert_config.thresholds)
+        except ValueError as error:
+            faults.append(Fault(f"{path}.levels", str(error)))
+    return faults
+
+
+def _channel_name_faults(settings: Settings) -> list[Fault]:
+    return [
+        Fault("notification_channels", f"{name!r} está dos veces")
+        for index, name in enumerate(settings.notification_channels)
+        if name in settings.notification_channels[:index]
+    ]
+
+
+def _channels(settings: Settings, faults: list[Fault]) -> dict[str, ChannelSettings]:
+    """Checks each entry of notification_config, also of channels that are not in use."""
+    checked: dict[str, ChannelSettings] = {}
+    for name in dict.fromkeys([*settings.notification_channels, *settings.notification_config]):
+        raw = settings.notification_config.get(name, {})
+        path = f"notification_config.{name}"
+        try:
+            model = settings_model(name, raw)
+        except ValueError as error:
+            faults.append(Fault(path, str(error)))
+            continue
+        try:
+            checked[name] = model.model_validate({k: v for k, v in raw.items() if k != "type"})
+        except ValidationError as error:
+            faults.extend(faults_of(error, model, path))
+    used = {n: s for n, s in checked.items() if n in settings.notification_channels and s.enabled}
+    reports = {name: ChannelSettings() for name in REPORT_CHANNELS}
+    return {**used, **reports}

@@ -1,0 +1,1 @@
+"""Notification channels, one file each; `base` has what they share."""

@@ -1,0 +1,54 @@
+"""What every notification channel is: a settings model and a `send` that never raises for a server.
+
+A new channel is one file beside this one, with a subclass of `ChannelSettings` and a class with the
+shape of `Channel`, and one line in `registry.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Protocol
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from ...domain.model import Message, Outcome, Severity
+
+
+def _severity(value: Any) -> Any:
+    return Severity.parse(value) if isinstance(value, str) else value
+
+
+SeverityField = Annotated[Severity, BeforeValidator(_severity)]
+
+
+class ChannelSettings(BaseModel):
+    """What `notification_config.<name>` may say for any channel.
+
+    `timeout` bounds one send, in seconds. It stays under the lease of a claim (60 s), or somebody
+    else would take the message while a slow server is still being told.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+    enabled: bool = True
+    min_severity: SeverityField = Severity.BAJA
+    timeout: float = Field(default=20.0, gt=0, le=45)
+
+
+class Channel(Protocol):
+    """One way to tell people.
+
+    `max_batch` is the number of messages that one call of `send` takes at the most. `send` returns
+    one outcome for the whole batch and raises nothing that a server or the network caused; its
+    reasons are sentences for a person, in Spanish, without secrets.
+    """
+
+    max_batch: int
+
+    async def send(self, batch: Sequence[Message]) -> Outcome:
+        """Tells about every alert of the batch, in one request."""
+        ...
+
+    async def close(self) -> None:
+        """Gives back connections."""
+        ...

@@ -1,0 +1,108 @@
+"""What the channels share: the facts of an alert in words, and sentences for failures."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+from collections.abc import Iterable
+from datetime import UTC, datetime, tzinfo
+
+from ...domain.escape import clip, single_line
+from ...domain.model import Message
+from ...domain.redact import MASK, redact_text
+
+DEFAULT_ZONE = "America/Mexico_City"
+MAX_ANSWER = 200  # characters of a server's answer that a reason repeats
+_MAX_VALUE = 200  # characters of one field of an event
+_LAST_TIME = 253_402_214_400.0  # 9999-12-31, the last day that a datetime holds in every zone
+_EVENT_FIELDS = (
+    ("Plugin", "plugin"),
+    ("Exchange", "exchange"),
+    ("Símbolo", "symbol"),
+    ("Usuario", "user_id"),
+)
+
+
+def shown(text: str) -> str:
+    """Returns text of an event as one line without secrets or control characters."""
+    return redact_text(single_line(text))
+
+
+def headline(message: Message) -> str:
+    """Returns `CRÍTICA: título`."""
+    return f"{message.severity.label.upper()}: {shown(message.title)}"
+
+
+def facts(message: Message) -> list[tuple[str, str]]:
+    """Returns label and value of what is known about the event's origin, absent ones left out."""
+    pairs: list[tuple[str, object]] = [("Regla", message.rule), ("Canal", message.channel)]
+    pairs += [(label, message.event_data.get(key)) for label, key in _EVENT_FIELDS]
+    return [
+        (label, clip(shown(str(value)), _MAX_VALUE))
+        for label, value in pairs
+        if isinstance(value, str | int | float) and value != ""
+    ]
+
+
+def event_time(message: Message, zone: tzinfo = UTC) -> datetime:
+    """Returns the event's time in a zone; a time beyond the calendar is moved to its edge."""
+    return datetime.fromtimestamp(min(max(message.timestamp, 0.0), _LAST_TIME), zone)
+
+
+def is_loopback(host: str) -> bool:
+    """Says whether `host` names this machine: 127.0.0.0/8, ::1 or localhost."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def answer_line(answer: str, secrets: Iterable[str] = ()) -> str:
+    """Returns the first line of a server's answer, bounded and without secrets.
+
+    Args:
+        answer: what the server said.
+        secrets: texts of ours that it may have repeated.
+    """
+    for secret in secrets:
+        if secret:
+            answer = answer.replace(secret, MASK)
+    lines = answer.strip().splitlines()
+    return clip(shown(lines[0]), MAX_ANSWER) if lines else ""
+
+
+def network_reason(error: BaseException, server: str) -> str:
+    """Returns a sentence for a failure of the network; never the text of the exception itself.
+
+    An exception of a client library may quote the URL, and with it a token.
+    """
+    chain = _chain(error)
+    for fault in chain:
+        if isinstance(fault, ssl.SSLCertVerificationError):
+            detail = answer_line(fault.verify_message or "sin detalle")
+            return f"el certificado TLS de {server} no es válido: {detail}"
+    for kinds, text in _NETWORK_FAULTS:
+        if any(isinstance(fault, kinds) for fault in chain):
+            return text.format(server=server)
+    return f"no se pudo hablar con {server}: {type(chain[-1]).__name__}"
+
+
+_NETWORK_FAULTS: tuple[tuple[type[BaseException], str], ...] = (
+    (ssl.SSLError, "falló la conexión TLS con {server}"),
+    (socket.gaierror, "no se encuentra {server}: su nombre no se resuelve"),
+    (ConnectionRefusedError, "{server} rechaza la conexión"),
+    (TimeoutError, "{server} no responde a tiempo"),
+    (ConnectionError, "{server} cortó la conexión"),
+    (OSError, "no hay conexión con {server}"),
+)
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """Returns an exception and its causes, the first cause last."""
+    chain = [error]
+    while (cause := chain[-1].__cause__) is not None and cause not in chain:
+        chain.append(cause)
+    return chain

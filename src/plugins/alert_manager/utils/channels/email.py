@@ -1,0 +1,197 @@
+"""Channel `email`: one mail for each alert, by SMTP over verified TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import socket
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+
+import aiosmtplib
+
+from ...domain.escape import masked_address
+from ...domain.model import Message, Outcome, Rejected, Retry, Sent
+from .common import DEFAULT_ZONE, answer_line, network_reason
+from .email_message import MailWriter
+from .email_settings import EmailSettings
+
+__all__ = ["EmailChannel", "EmailSettings"]
+
+_log = logging.getLogger(__name__)
+_GOODBYE = 2.0  # seconds that a server gets to answer QUIT; the mail is already delivered by then
+_LOGIN_FAULTS = frozenset({530, 534, 535, 538})  # RFC 4954: our credentials, not this message
+_FULL_NAME = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
+_NO_NAME = "[127.0.0.1]"
+
+
+class EmailChannel:
+    """Sends each alert to all recipients in one mail, over one connection of its own.
+
+    Raises:
+        ValueError: the settings are of a disabled channel, without a server or addresses.
+    """
+
+    max_batch = 1
+
+    def __init__(self, settings: EmailSettings, timezone: str = DEFAULT_ZONE) -> None:
+        if not (settings.smtp_server and settings.sender and settings.recipient):
+            raise ValueError("el canal email necesita smtp_server, sender y recipient")
+        self._settings = settings
+        self._host, self._sender = settings.smtp_server, settings.sender
+        self._server = f"{self._host}:{settings.smtp_port}"
+        self._login = settings.username or settings.sender
+        self._password = settings.password.get_secret_value() if settings.password else None
+        self._secrets = _secret_forms(self._login, self._password)
+        self._tls = None if settings.tls == "none" else settings.tls_context()
+        self._hello = _own_name()
+        self._writer = MailWriter(
+            self._sender, settings.recipient, settings.subject_prefix, timezone
+        )
+
+    async def send(self, batch: Sequence[Message]) -> Outcome:
+        """Sends the mail of the batch's one alert."""
+        (message,) = batch
+        smtp = _Connection(
+            hostname=self._host,
+            port=self._settings.smtp_port,
+            timeout=self._settings.timeout,
+            use_tls=self._settings.tls == "implicit",
+            start_tls=False,
+            tls_context=self._tls,
+            local_hostname=self._hello,
+        )
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                outcome = await self._talk(smtp, message)
+            await _say_goodbye(smtp)  # outside of the timeout: a delivered mail stays delivered
+        except (aiosmtplib.SMTPException, OSError) as error:
+            outcome = self._broken(error)
+        finally:
+            smtp.close()
+        return outcome
+
+    async def close(self) -> None:
+        """Has nothing to give back: each send closes its connection."""
+
+    async def _talk(self, smtp: aiosmtplib.SMTP, message: Message) -> Outcome:
+        """Says everything from the greeting to the mail's last line."""
+        try:
+            fault = await self._open(smtp)
+        except aiosmtplib.SMTPResponseException as error:
+            # Said before the mail was offered, so it is no verdict on the mail, even as a 5xx.
+            return Retry(self._said(error, "no atiende"))
+        if fault is None and self._password is not None:
+            fault = await self._authenticate(smtp, self._password)
+        return fault or await self._deliver(smtp, message)
+
+    async def _open(self, smtp: aiosmtplib.SMTP) -> Outcome | None:
+        """Connects, encrypted as the settings say; returns what hinders it."""
+        await smtp.connect()
+        await smtp.ehlo()
+        if self._settings.tls != "starttls":
+            return None
+        if not smtp.supports_extension("starttls"):
+            return Retry(
+                f"{self._server} no ofrece STARTTLS: sin cifrado no se entra ni se envía nada; "
+                "revisa el puerto (465 usa tls: implicit) o si alguien interviene la conexión"
+            )
+        await smtp.starttls()
+        await smtp.ehlo()  # what was said before TLS does not count (RFC 3207)
+        return None
+
+    async def _authenticate(self, smtp: aiosmtplib.SMTP, password: str) -> Outcome | None:
+        if not smtp.supported_auth_methods:
+            return Retry(f"{self._server} no ofrece un método de autenticación conocido")
+        try:
+            await smtp.login(self._login, password)
+        except aiosmtplib.SMTPAuthenticationError as error:
+            if error.code < 500:
+                return Retry(self._said(error, "no atiende la autenticación"))
+            return Rejected(
+                self._said(
+                    error, "no acepta el usuario o la contraseña (revisa notification_config)"
+                ),
+                disable=True,
+            )
+        return None
+
+    async def _deliver(self, smtp: aiosmtplib.SMTP, message: Message) -> Outcome:
+        try:
+            refused, answer = await smtp.send_message(
+                self._writer.write(message),
+                sender=self._sender,
+                recipients=self._settings.recipient,
+            )
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            mildest = min(error.recipients, key=lambda one: one.code)  # a 4xx may pass later
+            return self._verdict(mildest, "no acepta a ningún destinatario")
+        except aiosmtplib.SMTPSenderRefused as error:
+            return self._verdict(error, "no acepta el remitente")
+        except aiosmtplib.SMTPResponseException as error:
+            return self._verdict(error, "no acepta el correo")
+        self._report_refused(message.alert_id, refused)
+        return Sent(self._clean(answer) or None)
+
+    def _report_refused(
+        self, alert_id: int, refused: Mapping[str, aiosmtplib.SMTPResponse]
+    ) -> None:
+        for address, answer in refused.items():
+            _log.warning(
+                "alerta %d: %s no acepta al destinatario %s (%d %s); los demás la reciben",
+                alert_id,
+                self._server,
+                masked_address(address),
+                answer.code,
+                self._clean(answer.message),
+            )
+
+    def _verdict(self, error: aiosmtplib.SMTPResponseException, what: str) -> Outcome:
+        reason = self._said(error, what)
+        if error.code < 500:  # also -1, an answer that is no SMTP
+            return Retry(reason)
+        return Rejected(reason, disable=error.code in _LOGIN_FAULTS)
+
+    def _broken(self, error: Exception) -> Retry:
+        if isinstance(error, TimeoutError):
+            return Retry(f"{self._server} no responde en {self._settings.timeout:g} s")
+        return Retry(network_reason(error, self._server))
+
+    def _said(self, error: aiosmtplib.SMTPResponseException, what: str) -> str:
+        return f"{self._server} {what}: {error.code} {self._clean(error.message)}".rstrip()
+
+    def _clean(self, answer: str) -> str:
+        for address in (self._sender, *self._settings.recipient):
+            answer = answer.replace(address, masked_address(address))
+        return answer_line(answer, self._secrets)
+
+
+def _secret_forms(login: str, password: str | None) -> tuple[str, ...]:
+    """Returns the password in each form in which a server may repeat it."""
+    if password is None:
+        return ()
+    plain = f"\0{login}\0{password}"
+    encoded = (b64encode(text.encode()).decode() for text in (plain, password))
+    return (password, *encoded)
+
+
+def _own_name() -> str:
+    """Returns our name for EHLO, without asking a DNS server, which may be down too."""
+    name = socket.gethostname()
+    return name if _FULL_NAME.fullmatch(name) else _NO_NAME
+
+
+async def _say_goodbye(smtp: aiosmtplib.SMTP) -> None:
+    with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+        await smtp.quit(timeout=_GOODBYE)
+
+
+class _Connection(aiosmtplib.SMTP):
+    """Drops its connection at once; a TLS shutdown would wait for a server that may hang."""
+
+    def close(self) -> None:
+        if isinstance(self.transport, asyncio.WriteTransport):
+            self.transport.abort()
+        super().close()

@@ -1,0 +1,112 @@
+"""Writes the mail of an alert: plain text and HTML, from the templates beside the plugin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from jinja2 import FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from ...domain.escape import clip, many_lines
+from ...domain.model import Message, Payload, Severity
+from ...domain.redact import redact
+from .common import event_time, facts, headline, shown
+
+_TEMPLATES = Path(__file__).parents[2] / "templates"
+_MAX_SUBJECT = 200  # UTF-16 units
+_MAX_DATA = 16_000  # characters of the event that a mail repeats
+_COLOURS = {
+    Severity.CRITICA: "#b3261e",
+    Severity.ALTA: "#b3530a",
+    Severity.MEDIA: "#7a5d00",
+    Severity.BAJA: "#2f5d8a",
+}
+_PRIORITIES = {Severity.CRITICA: "1 (Highest)", Severity.ALTA: "2 (High)"}
+_TIME_FORM = "%d/%m/%Y %H:%M:%S"
+
+
+class MailWriter:
+    """Turns alerts into mails from one sender to the same recipients.
+
+    Raises:
+        zoneinfo.ZoneInfoNotFoundError: there is no such time zone.
+    """
+
+    def __init__(self, sender: str, recipients: Sequence[str], prefix: str, timezone: str) -> None:
+        self._from = Address(display_name="CoreC", addr_spec=sender)
+        self._to = tuple(Address(addr_spec=address) for address in recipients)
+        self._prefix = prefix
+        self._zone_name, self._zone = timezone, ZoneInfo(timezone)
+        environment = ImmutableSandboxedEnvironment(
+            loader=FileSystemLoader(_TEMPLATES),
+            autoescape=select_autoescape(["html.j2"], default=False),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._plain = environment.get_template("email.txt.j2")
+        self._html = environment.get_template("email.html.j2")
+
+    def write(self, message: Message) -> EmailMessage:
+        """Returns the mail; its Message-ID is the same whenever the same alert is sent."""
+        mail = EmailMessage(policy=SMTP)
+        mail["From"] = self._from
+        mail["To"] = self._to
+        mail["Subject"] = self._subject(message)
+        mail["Date"] = datetime.now(UTC)
+        mail["Message-ID"] = self._message_id(message)
+        mail["Auto-Submitted"] = "auto-generated"
+        mail["X-CoreC-Alert-Id"] = str(message.alert_id)
+        mail["X-CoreC-Severity"] = message.severity.key
+        if message.severity in _PRIORITIES:
+            mail["X-Priority"] = _PRIORITIES[message.severity]
+            mail["Importance"] = "high"
+        values = self._values(message)
+        # Quoted-printable: short lines and plain ASCII, whatever the server can take.
+        mail.set_content(self._plain.render(values), cte="quoted-printable")
+        html = self._html.render(values)
+        mail.add_alternative(html, subtype="html", cte="quoted-printable")
+        return mail
+
+    def _subject(self, message: Message) -> str:
+        ending = f" (alerta {message.alert_id})"
+        start = f"{self._prefix} {headline(message)}".strip()
+        return clip(start, _MAX_SUBJECT - len(ending)) + ending
+
+    def _message_id(self, message: Message) -> str:
+        moment = round(event_time(message).timestamp() * 1000)
+        return f"<corec-alerta-{message.alert_id}-{moment}@{self._from.domain}>"
+
+    def _values(self, message: Message) -> dict[str, Any]:
+        utc, local = event_time(message), event_time(message, self._zone)
+        times = [
+            ("Hora", f"{local.strftime(_TIME_FORM)} ({self._zone_name})"),
+            ("Hora UTC", f"{utc.strftime(_TIME_FORM)} UTC"),
+        ]
+        return {
+            "severity": message.severity.label,
+            "colour": _COLOURS[message.severity],
+            "title": shown(message.title),
+            "text": shown(message.text),
+            "rows": [*facts(message), *times, ("Id de la alerta", str(message.alert_id))],
+            "data": _pretty(message.event_data),
+        }
+
+
+def _pretty(data: Payload) -> str:
+    """Returns the event as bounded, indented JSON; redacted here once more, for safety."""
+    try:
+        text = json.dumps(redact(data), ensure_ascii=False, indent=2, default=str)
+    except (RecursionError, TypeError, ValueError):
+        return "(no se pueden mostrar los datos del evento)"
+    if len(text) > _MAX_DATA:
+        text = f"{text[:_MAX_DATA]}\n… (recortado; el evento completo está en alert_db)"
+    return many_lines(text)

@@ -1,0 +1,56 @@
+"""The channels that exist, by type: the one place to add a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .base import Channel, ChannelSettings
+from .discord import DiscordChannel, DiscordSettings
+from .email import EmailChannel, EmailSettings
+from .log import LogChannel, LogSettings
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    settings: type[ChannelSettings]
+    build: Callable[[Any, str], Channel]
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "log": _Kind(LogSettings, lambda settings, zone: LogChannel(settings)),
+    "email": _Kind(EmailSettings, lambda settings, zone: EmailChannel(settings, timezone=zone)),
+    "discord": _Kind(
+        DiscordSettings, lambda settings, zone: DiscordChannel(settings, timezone=zone)
+    ),
+}
+
+REPORT_CHANNELS = ("alert_data", "alert_data_stream")
+"""The plugin's own reports of every alert (`eventos`, and a Redis stream): always in use."""
+
+
+def kind_of(name: str, raw: Mapping[str, Any]) -> str:
+    """Returns the type of a channel: its `type`, or its own name.
+
+    Raises:
+        ValueError: there is no such type.
+    """
+    kind = str(raw.get("type", name))
+    if kind not in _KINDS:
+        raise ValueError(f"tipo de canal desconocido {kind!r}; se permite: {', '.join(_KINDS)}")
+    return kind
+
+
+def settings_model(name: str, raw: Mapping[str, Any]) -> type[ChannelSettings]:
+    """Returns the settings model of a channel.
+
+    Raises:
+        ValueError: there is no such type.
+    """
+    return _KINDS[kind_of(name, raw)].settings
+
+
+def build(name: str, raw: Mapping[str, Any], settings: ChannelSettings, zone: str) -> Channel:
+    """Makes a channel from its checked settings; `zone` is the family's time zone."""
+    return _KINDS[kind_of(name, raw)].build(settings, zone)

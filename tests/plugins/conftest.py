@@ -1,0 +1,129 @@
+"""A running alert_manager on private servers, and ways to write to it and to look at it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg2
+import psycopg2.extras
+import pytest
+import redis.asyncio as redis
+import yaml
+from psycopg2.extensions import parse_dsn
+
+from src.plugins.alert_manager.processors.alert_processor import AlertProcessor
+
+PROJECT = Path(__file__).resolve().parents[2]
+SHIPPED_CONFIG = PROJECT / "configs" / "plugins" / "alert_manager" / "alert_manager.yaml"
+SCHEMA = SHIPPED_CONFIG.with_name("schema.sql")
+
+
+def shipped_config() -> dict[str, Any]:
+    content = yaml.safe_load(SHIPPED_CONFIG.read_text(encoding="utf-8"))
+    assert isinstance(content, dict)
+    return content
+
+
+async def eventually(check: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """Waits until `check` returns something true, and returns it."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = await asyncio.to_thread(check)
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {seconds} s; last answer: {found!r}"
+        await asyncio.sleep(0.02)
+
+
+@dataclass
+class World:
+    """The databases around a plugin, as other programs see them."""
+
+    corec_dsn: str
+    alert_dsn: str
+    redis_url: str
+    config: dict[str, Any] = field(default_factory=shipped_config)
+
+    def write(
+        self,
+        canal: str,
+        datos: bytes | str,
+        timestamp: float | None = None,
+        instance: str = "corec1",
+    ) -> int:
+        """Inserts an event, committed when this returns; returns its id."""
+        stamp = time.time() if timestamp is None else timestamp
+        payload = psycopg2.Binary(datos) if isinstance(datos, bytes) else datos
+        sql = (
+            "INSERT INTO eventos (canal, datos, timestamp, instance_id)"
+            " VALUES (%s, %s, %s, %s) RETURNING id"
+        )
+        return int(self.corec(sql, (canal, payload, stamp, instance))[0][0])
+
+    def corec(self, sql: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return _run(self.corec_dsn, sql, arguments)
+
+    def alert(self, sql: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        return _run(self.alert_dsn, sql, arguments)
+
+    def alerts(self) -> list[dict[str, Any]]:
+        with psycopg2.connect(self.alert_dsn) as connection:
+            try:
+                with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+                    cursor.execute("SELECT * FROM alerts ORDER BY id")
+                    return [dict(row) for row in cursor]
+            except psycopg2.errors.UndefinedTable:
+                return []
+            finally:
+                connection.rollback()
+
+    @asynccontextmanager
+    async def running(
+        self, instance: str = "corec1", config: Mapping[str, Any] | None = None
+    ) -> AsyncIterator[AlertProcessor]:
+        """A started plugin, stopped at the end."""
+        client = redis.from_url(self.redis_url) if self.redis_url else None
+        processor = AlertProcessor(
+            config=config or {**self.config, "db_config": {"dsn": self.alert_dsn}},
+            redis_client=client,
+            db_config=parse_dsn(self.corec_dsn),
+        )
+        try:
+            await processor.inicializar(SimpleNamespace(instance_id=instance))
+            yield processor
+        finally:
+            await processor.detener()
+            if client is not None:
+                await client.aclose()
+
+
+def _run(dsn: str, sql: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:
+    connection = psycopg2.connect(dsn)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(sql, arguments)
+            return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def world(
+    corec_dsn: str,
+    alert_dsn: str,
+    redis_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> World:
+    monkeypatch.setenv("COREC_HTTP_PORT", "0")
+    monkeypatch.setenv("COREC_HOME", str(tmp_path / "home"))
+    for name in ("ALERT_DB_DSN", "COREC_DB_DSN", "REDIS_URL", "ALERT_MANAGER_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    return World(corec_dsn, alert_dsn, redis_url)
