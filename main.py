@@ -24,9 +24,10 @@ from src.utils.logs import LOG_FILE_ENV, setup_logging
 _LOG = logging.getLogger("main")
 
 EXIT_OK, EXIT_FAULT, EXIT_CONFIG = 0, 1, 2
-# After the ordered stop (8.9 s at its worst) nothing may keep the process: a thread in a blocking
-# call would, since Python waits for its threads.
-LAST_RESORT_SECONDS = 9.5
+# Nothing may keep the process after the ordered stop (8.9 s at its worst): neither a plugin that
+# blocks the loop nor a thread in a blocking call, which Python waits for at its end.
+LAST_RESORT_SECONDS = 9.2
+THREADS_SECONDS = 1.0
 START_CANCEL_SECONDS = 0.5
 
 
@@ -69,7 +70,7 @@ async def _run(config_path: Path, given_instance: str | None) -> int:
     stopped = asyncio.create_task(stop.wait(), name="señal")
     await asyncio.wait({service, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
-    _arm_last_resort(_exit_code(service, stop))
+    _arm_last_resort(_exit_code(service, stop), LAST_RESORT_SECONDS)
     if not service.done() and not nucleus.modulos:  # still starting
         service.cancel()
         await asyncio.wait({service}, timeout=START_CANCEL_SECONDS)
@@ -118,11 +119,13 @@ def _handle_signals(stop: asyncio.Event) -> None:
         loop.add_signal_handler(number, on_signal, number)
 
 
-def _arm_last_resort(code: int) -> None:
-    timer = threading.Timer(LAST_RESORT_SECONDS, os._exit, (code,))
+def _arm_last_resort(code: int, seconds: float) -> None:
+    timer = threading.Timer(seconds, os._exit, (code,))
     timer.daemon = True
     timer.start()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    _arm_last_resort(exit_code, THREADS_SECONDS)
+    sys.exit(exit_code)

@@ -6,11 +6,11 @@
 -- An older installation keeps its columns: `datos` may be text or jsonb there.
 DO $corec$
 DECLARE
-    tabla     regclass;
-    indexed   name;
-    existing  record;
+    tabla   regclass;
+    indexed name;
+    wrong   boolean;
 BEGIN
-    PERFORM pg_advisory_xact_lock(1668247141, 0);
+    PERFORM pg_advisory_xact_lock(1668248165, 0);
 
     IF to_regclass('eventos') IS NULL THEN
         CREATE TABLE eventos (
@@ -65,11 +65,11 @@ BEGIN
 
     -- The wake-up call of whoever reads `eventos`. NOTIFY takes one lock for the whole cluster at
     -- commit, so a plain NOTIFY for each INSERT would put all writers into single file. A reader that
-    -- goes to sleep therefore holds the advisory lock (1668247141, 1) exclusively ('core', 1); a
+    -- goes to sleep therefore holds the advisory lock (1668248165, 1) exclusively ('core', 1); a
     -- writer that gets it shared knows that nobody sleeps, and stays silent.
     CREATE OR REPLACE FUNCTION corec_avisar_eventos() RETURNS trigger LANGUAGE plpgsql AS $aviso$
     BEGIN
-        IF NOT pg_catalog.pg_try_advisory_xact_lock_shared(1668247141, 1) THEN
+        IF NOT pg_catalog.pg_try_advisory_xact_lock_shared(1668248165, 1) THEN
             PERFORM pg_catalog.pg_notify('corec_eventos', '');
         END IF;
         RETURN NULL;
@@ -78,14 +78,13 @@ BEGIN
 
     -- tgtype 4: AFTER INSERT, once for each statement. A trigger that is already right is left alone,
     -- since making one locks the table.
-    SELECT t.tgfoid, t.tgtype INTO existing
+    SELECT t.tgfoid <> 'corec_avisar_eventos'::regproc OR t.tgtype <> 4 INTO wrong
       FROM pg_trigger t
      WHERE t.tgrelid = tabla AND t.tgname = 'corec_avisar_eventos' AND NOT t.tgisinternal;
-    IF FOUND AND (existing.tgfoid <> 'corec_avisar_eventos'::regproc OR existing.tgtype <> 4) THEN
+    IF wrong THEN
         DROP TRIGGER corec_avisar_eventos ON eventos;
-        existing := NULL;
     END IF;
-    IF existing IS NULL OR existing.tgfoid IS NULL THEN
+    IF wrong IS DISTINCT FROM false THEN
         CREATE TRIGGER corec_avisar_eventos AFTER INSERT ON eventos
             FOR EACH STATEMENT EXECUTE FUNCTION corec_avisar_eventos();
     END IF;

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from psycopg2 import ProgrammingError
+from psycopg2.extensions import make_dsn, parse_dsn
+
 from src.launcher.account import Account, current_user, server_account
 from src.launcher.errors import LauncherError
 from src.launcher.processes import (
@@ -259,7 +262,29 @@ class PostgresServer:
             (self.data / "postmaster.pid").unlink(missing_ok=True)
 
 
-def run_psql(program: Path, dsn: str, options: Sequence[str], sql: str | None = None) -> str:
+def hide_password(dsn: str, environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """Move the password of a DSN to the environment: every user of a machine sees command lines.
+
+    Raises:
+        LauncherError: the DSN is none.
+    """
+    try:
+        parts = parse_dsn(dsn)
+    except ProgrammingError as exc:
+        raise LauncherError(f"Una dirección de PostgreSQL no se entiende: {exc}".strip()) from exc
+    password = parts.pop("password", None)
+    if password is None:
+        return dsn, dict(environ)
+    return make_dsn(**parts), {**environ, "PGPASSWORD": password}
+
+
+def run_psql(
+    program: Path,
+    dsn: str,
+    options: Sequence[str],
+    sql: str = "",
+    environ: Mapping[str, str] | None = None,
+) -> str:
     """Run psql without the user's psqlrc, stopping at the first error.
 
     Args:
@@ -267,6 +292,7 @@ def run_psql(program: Path, dsn: str, options: Sequence[str], sql: str | None = 
         dsn: where to connect.
         options: further options, such as `-f file`.
         sql: what to run, read from standard input.
+        environ: psql's environment; by default ours without what would lead it elsewhere.
 
     Returns:
         What psql printed.
@@ -274,13 +300,14 @@ def run_psql(program: Path, dsn: str, options: Sequence[str], sql: str | None = 
     Raises:
         LauncherError: psql failed; its message is in the text.
     """
+    dsn, environ = hide_password(dsn, libpq_environ() if environ is None else environ)
     result = subprocess.run(  # noqa: S603 - the wheel's psql, no shell
         [str(program), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", dsn, *options],
-        input=sql or "",
+        input=sql,
         capture_output=True,
         text=True,
         encoding="utf-8",
-        env=libpq_environ(),
+        env=environ,
         check=False,
     )
     if result.returncode != 0:

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
 POLL_SECONDS = 0.02
+LOG_BYTES = 10 * 1024 * 1024
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -100,17 +102,29 @@ def write_private(path: Path, text: str) -> None:
 def spawn(
     command: Sequence[str | Path],
     *,
-    log: Path,
+    log: Path | None,
     environ: Mapping[str, str],
     cwd: Path = Path("/"),
 ) -> subprocess.Popen[bytes]:
-    """Start a process of its own session, away from the terminal, writing to `log`."""
-    with log.open("ab") as output:
+    """Start a process of its own session, which the terminal's signals do not reach.
+
+    Args:
+        command: the program and its arguments.
+        log: where it writes, behind what is there; None leaves it our own output.
+        environ: its whole environment.
+        cwd: its working directory.
+    """
+    with ExitStack() as stack:
+        output = None
+        if log is not None:
+            if log.exists() and log.stat().st_size > LOG_BYTES:
+                log.replace(log.with_name(f"{log.name}.1"))
+            output = stack.enter_context(log.open("ab"))
         return subprocess.Popen(  # noqa: S603 - our own programs, no shell
             [str(part) for part in command],
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=None if output is None else subprocess.STDOUT,
             cwd=cwd,
             env=dict(environ),
             start_new_session=True,
@@ -180,11 +194,17 @@ def processes_in(directory: Path) -> list[int]:
     return found
 
 
-def last_lines(path: Path, count: int = 20) -> str:
-    """The end of a log, for a message; empty when there is none."""
+def last_lines(path: Path, count: int = 20, *, since: int = 0) -> str:
+    """The end of a log, for a message; empty when there is none.
+
+    Args:
+        path: the log.
+        count: how many lines at most.
+        since: leave out this many bytes of the beginning.
+    """
     try:
         with path.open("rb") as stream:
-            stream.seek(max(0, path.stat().st_size - 16_384))
+            stream.seek(max(since, path.stat().st_size - 16_384))
             text = stream.read().decode("utf-8", "replace")
     except OSError:
         return ""

@@ -20,7 +20,7 @@ INDEXED = """
 """
 TRIGGER = "SELECT oid FROM pg_trigger WHERE tgname = 'corec_avisar_eventos'"
 INSERT = "INSERT INTO eventos (canal) SELECT 'a' FROM generate_series(1, 3)"
-SLEEP_LOCK = "(1668247141, 1)"
+SLEEP_LOCK = "(1668248165, 1)"
 
 
 def test_tables_are_the_contracts(corec_dsn: str) -> None:

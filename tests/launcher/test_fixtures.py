@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import os
-import signal
-
 import psycopg2
 import redis
 
@@ -57,7 +54,8 @@ def test_postgres_comes_back_after_kill_9(postgres_server: TestPostgres) -> None
     link = psycopg2.connect(dsn)
     pid = postgres_server.pid()
     assert pid is not None
-    os.kill(pid, signal.SIGKILL)
+    postgres_server.kill()
+    assert postgres_server.pid() is None
     postgres_server.start()
     assert postgres_server.pid() not in {None, pid}
     psycopg2.connect(dsn).close()

@@ -120,7 +120,7 @@ async def test_the_report_arrives_in_eventos_and_on_the_stream(world: World) -> 
             lambda: world.corec("SELECT datos FROM eventos WHERE canal = 'alert_data'")
         )
         async with redis.from_url(world.redis_url) as client:
-            streams = await client.xread({"alert_data": "0"}, block=5000)
+            streams: Any = await client.xread({"alert_data": "0"}, block=5000)
     [(_, [(_, fields)])] = streams
     for payload in (bytes(rows[0][0]), fields[b"data"]):
         report = json.loads(zstandard.ZstdDecompressor().decompress(payload))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from src.launcher import binaries
 from src.launcher.postgres import SUPERUSER, PostgresServer, run_psql
-from src.launcher.processes import PidFile
+from src.launcher.processes import PidFile, end
 from src.launcher.redis import RedisServer
 
 PG_BIN_ENV = "COREC_TEST_PG_BIN"
@@ -105,6 +106,12 @@ class TestPostgres:
         process = self._server.running()
         return None if process is None else process.pid
 
+    def kill(self) -> None:
+        """Kill the postmaster as kill -9 does; returns when it is gone."""
+        process = self._server.running()
+        if process is not None:
+            end(process, [(signal.SIGKILL, 10.0)])
+
     def dsn(self, database: str, user: str = SUPERUSER) -> str:
         """A libpq URI."""
         return self._server.dsn(database, user)
@@ -176,6 +183,12 @@ class TestRedis:
         """The server's pid while it runs."""
         process = self._server.running()
         return None if process is None else process.pid
+
+    def kill(self) -> None:
+        """Kill the server as kill -9 does; returns when it is gone."""
+        process = self._server.running()
+        if process is not None:
+            end(process, [(signal.SIGKILL, 10.0)])
 
     def command(self, *words: str) -> str:
         """Send one command; the first line of the raw answer."""

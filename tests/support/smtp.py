@@ -18,10 +18,11 @@ from email.policy import default
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import trustme
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from tests.support.smtp_session import SmtpSession
 
 Tls = Literal["none", "starttls", "implicit"]
 HOST = "127.0.0.1"
@@ -58,6 +59,7 @@ class SmtpServer:
         hang: commands (or `CONNECT`) that it never answers.
         cut: commands (or `CONNECT`) at which it drops the connection.
         commands: the commands that it was sent, in order.
+        hanging: set while it leaves a command without an answer.
         ca_file: a file with the authority that signed its certificate, while it runs.
     """
 
@@ -75,9 +77,10 @@ class SmtpServer:
     ca_file: str = ""
 
     def __post_init__(self) -> None:
-        self._sessions: set[_Session] = set()
+        self._sessions: set[SmtpSession] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
+        self.hanging = asyncio.Event()
         self._listener: asyncio.Server | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -93,7 +96,7 @@ class SmtpServer:
         _authority().cert_pem.write_to_path(self.ca_file)
         context = None if self.tls == "none" else _context(self.name)
         self._listener = await asyncio.get_running_loop().create_server(
-            lambda: _Session(self, context if self.tls == "starttls" else None),
+            lambda: SmtpSession(self, context if self.tls == "starttls" else None),
             self.host,
             self.port,
             ssl=context if self.tls == "implicit" else None,
@@ -126,7 +129,7 @@ class SmtpServer:
         async with asyncio.timeout(timeout):
             await self._idle.wait()
 
-    def joined(self, session: _Session) -> None:
+    def joined(self, session: SmtpSession) -> None:
         self._sessions.add(session)
         self._idle.clear()
 
@@ -134,169 +137,10 @@ class SmtpServer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def left(self, session: _Session) -> None:
+    def left(self, session: SmtpSession) -> None:
         self._sessions.discard(session)
         if not self._sessions:
             self._idle.set()
-
-
-class _Session(SMTP):
-    """One connection."""
-
-    def __init__(self, owner: SmtpServer, context: ssl.SSLContext | None) -> None:
-        self._owner = owner
-        self._raw: Any = None
-        super().__init__(
-            _Handler(owner),
-            hostname="smtp.test",
-            tls_context=None if owner.strip_starttls else context,
-            auth_require_tls=owner.tls == "starttls",
-            authenticator=self._check_login,
-            auth_exclude_mechanism=() if owner.login else ("PLAIN", "LOGIN"),
-            loop=asyncio.get_running_loop(),
-        )
-        self.command_size_limits["AUTH"] = 4096
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if self._raw is None:  # the second call is STARTTLS on the same connection
-            self._raw = transport
-            self._owner.joined(self)
-        super().connection_made(transport)
-        if self._handler_coroutine is not None:
-            self._owner.works(self._handler_coroutine)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._owner.left(self)
-        super().connection_lost(error)
-
-    @property
-    def is_encrypted(self) -> bool:
-        transport = self.transport
-        return transport is not None and transport.get_extra_info("sslcontext") is not None
-
-    def drop(self) -> None:
-        self._raw.abort()
-
-    async def _handle_client(self) -> None:
-        self._owner.commands.append("CONNECT")
-        answer = await self.obey("CONNECT")
-        if answer is not None:
-            await self.push(answer)
-            self._raw.close()
-            return
-        await super()._handle_client()
-
-    async def smtp_AUTH(self, arg: str) -> None:  # noqa: N802 - aiosmtpd's name
-        self._owner.commands.append("AUTH")
-        answer = await self.obey("AUTH")
-        if answer is not None:
-            await self.push(answer)
-        else:
-            await super().smtp_AUTH(arg)
-
-    async def smtp_STARTTLS(self, arg: str) -> None:  # noqa: N802 - aiosmtpd's name
-        self._owner.commands.append("STARTTLS")
-        answer = await self.obey("STARTTLS")
-        if answer is not None:
-            await self.push(answer)
-        else:
-            await super().smtp_STARTTLS(arg)
-
-    async def obey(self, command: str, detail: str = "") -> str | None:
-        """Does what the programme says about a command; returns the answer that it gives."""
-        if command in self._owner.cut:
-            self.drop()
-        if command in self._owner.cut | self._owner.hang:
-            await asyncio.get_running_loop().create_future()  # ends with the connection
-        return self._owner.answers.get(f"{command} {detail}", self._owner.answers.get(command))
-
-    def _check_login(
-        self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any
-    ) -> AuthResult:
-        assert isinstance(data, LoginPassword)
-        given = (data.login.decode(), data.password.decode())
-        if given != self._owner.login:
-            return AuthResult(success=False, handled=False)
-        return AuthResult(success=True, auth_data=data)
-
-
-class _Handler:
-    def __init__(self, owner: SmtpServer) -> None:
-        self._owner = owner
-
-    async def _obey(self, server: _Session, command: str, detail: str = "") -> str | None:
-        self._owner.commands.append(command)
-        return await server.obey(command, detail)
-
-    async def handle_EHLO(  # noqa: N802 - aiosmtpd's names, here and below
-        self,
-        server: _Session,
-        session: Session,
-        envelope: Envelope,
-        hostname: str,
-        responses: list[str],
-    ) -> list[str]:
-        session.host_name = hostname
-        answer = await self._obey(server, "EHLO")
-        return responses if answer is None else [answer]
-
-    async def handle_MAIL(  # noqa: N802
-        self,
-        server: _Session,
-        session: Session,
-        envelope: Envelope,
-        address: str,
-        options: list[str],
-    ) -> str:
-        answer = await self._obey(server, "MAIL")
-        if answer is not None:
-            return answer
-        if self._owner.login and not session.authenticated:
-            return "530 5.7.0 Authentication required"
-        envelope.mail_from = address
-        return "250 OK"
-
-    async def handle_RCPT(  # noqa: N802
-        self,
-        server: _Session,
-        session: Session,
-        envelope: Envelope,
-        address: str,
-        options: list[str],
-    ) -> str:
-        answer = await self._obey(server, "RCPT", address)
-        if answer is not None:
-            return answer
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(  # noqa: N802
-        self, server: _Session, session: Session, envelope: Envelope
-    ) -> str:
-        answer = await self._obey(server, "DATA")
-        if answer is not None:
-            return answer
-        data: Any = session.auth_data
-        assert envelope.mail_from is not None
-        assert isinstance(envelope.original_content, bytes)
-        self._owner.messages.append(
-            Received(
-                sender=envelope.mail_from,
-                recipients=tuple(envelope.rcpt_tos),
-                content=envelope.original_content,
-                encrypted=server.is_encrypted,
-                login=data.login.decode() if session.authenticated else None,
-            )
-        )
-        return f"250 2.0.0 Ok: queued as {len(self._owner.messages):04X}"
-
-    async def handle_QUIT(  # noqa: N802
-        self, server: _Session, session: Session, envelope: Envelope
-    ) -> str:
-        return await self._obey(server, "QUIT") or "221 2.0.0 Bye"
-
-    async def handle_exception(self, error: Exception) -> str:
-        return f"421 4.3.0 {type(error).__name__}"
 
 
 @cache

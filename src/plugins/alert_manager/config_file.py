@@ -162,13 +162,12 @@ def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
 
 
 def _step(current: Any, part: int | str) -> Any:
-    fields = getattr(current, "model_fields", None)
-    if fields is not None:
-        for name, field in fields.items():
-            if part in (name, field.alias):
-                return _model_in(field.annotation)
-        return None
-    return current  # an index or a free key: the model of the container's items
+    if isinstance(part, int):
+        return current  # an index: `current` is the model of the list's items already
+    for name, field in getattr(current, "model_fields", {}).items():
+        if part in (name, field.alias):
+            return _model_in(field.annotation)
+    return None
 
 
 def _model_in(annotation: Any) -> Any:

@@ -252,7 +252,8 @@ def _channels(settings: Settings, faults: list[Fault]) -> dict[str, ChannelSetti
         try:
             model = settings_model(name, raw)
         except ValueError as error:
-            faults.append(Fault(path, str(error)))
+            where = path if name in settings.notification_config else "notification_channels"
+            faults.append(Fault(where, str(error)))
             continue
         try:
             checked[name] = model.model_validate({k: v for k, v in raw.items() if k != "type"})

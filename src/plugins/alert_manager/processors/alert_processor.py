@@ -19,7 +19,7 @@ from src.core.processors.base import ProcesadorBase
 from src.plugins.plugin_manager import PluginBase
 
 from ..domain.model import RawEvent
-from ..health import Part
+from ..health import Part, Report
 from ..pipeline import Summary
 from ..settings import Loaded, load
 from ..utils.db import SchemaMissingError, StaleReaderError
@@ -132,6 +132,10 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         except DatabaseUnavailableError:
             log.critical("evento de %s sin guardar: alert_db no responde", event.canal)
             raise
+
+    async def salud(self) -> Report:
+        """Returns the state of each part, as `/health` shows it."""
+        return await self._parts.health.report()
 
     async def detener(self) -> None:
         """Stops reading, finishes what is in hand, closes everything; safe to call twice."""

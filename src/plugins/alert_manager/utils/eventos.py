@@ -190,11 +190,14 @@ class EventosReader:
 
     def _wait(self, connection: Connection, seconds: float) -> None:
         """Waits for `wake`, a notification, or the end of `seconds`."""
-        watched = [self._wake_read, connection.fileno()]
-        ready, _, _ = select.select(watched, [], [], seconds)
-        if self._wake_read in ready:
-            os.read(self._wake_read, 4096)
-        connection.poll()
+        # A notification may have come in with the answer to the last statement: it is in memory
+        # then, and the socket would stay silent.
+        if not connection.notifies:
+            watched = [self._wake_read, connection.fileno()]
+            ready, _, _ = select.select(watched, [], [], seconds)
+            if self._wake_read in ready:
+                os.read(self._wake_read, 4096)
+            connection.poll()
         connection.notifies.clear()
 
 

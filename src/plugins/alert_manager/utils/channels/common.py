@@ -81,9 +81,10 @@ def network_reason(error: BaseException, server: str) -> str:
     """
     chain = _chain(error)
     for fault in chain:
-        if isinstance(fault, ssl.SSLCertVerificationError):
-            detail = answer_line(fault.verify_message or "sin detalle")
-            return f"el certificado TLS de {server} no es válido: {detail}"
+        # aiohttp's own exception is of this type too, but without a message
+        detail = getattr(fault, "verify_message", "")
+        if isinstance(fault, ssl.SSLCertVerificationError) and detail:
+            return f"el certificado TLS de {server} no es válido: {answer_line(detail)}"
     for kinds, text in _NETWORK_FAULTS:
         if any(isinstance(fault, kinds) for fault in chain):
             return text.format(server=server)

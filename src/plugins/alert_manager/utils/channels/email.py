@@ -9,6 +9,7 @@ import re
 import socket
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import aiosmtplib
 
@@ -23,6 +24,7 @@ __all__ = ["EmailChannel", "EmailSettings"]
 _log = logging.getLogger(__name__)
 _GOODBYE = 2.0  # seconds that a server gets to answer QUIT; the mail is already delivered by then
 _LOGIN_FAULTS = frozenset({530, 534, 535, 538})  # RFC 4954: our credentials, not this message
+_CLOSING = 421  # RFC 5321: the server closes the connection after this answer
 _FULL_NAME = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+")
 _NO_NAME = "[127.0.0.1]"
 
@@ -107,7 +109,7 @@ class EmailChannel:
             return Retry(f"{self._server} no ofrece un método de autenticación conocido")
         try:
             await smtp.login(self._login, password)
-        except aiosmtplib.SMTPAuthenticationError as error:
+        except aiosmtplib.SMTPResponseException as error:
             if error.code < 500:
                 return Retry(self._said(error, "no atiende la autenticación"))
             return Rejected(
@@ -189,9 +191,17 @@ async def _say_goodbye(smtp: aiosmtplib.SMTP) -> None:
 
 
 class _Connection(aiosmtplib.SMTP):
-    """Drops its connection at once; a TLS shutdown would wait for a server that may hang."""
+    """Is dropped at once when closed, and says why when the server closes it."""
+
+    async def execute_command(self, *args: bytes, **kwargs: Any) -> aiosmtplib.SMTPResponse:
+        """Raises on a 421, after which aiosmtplib would only find that the connection is gone."""
+        response = await super().execute_command(*args, **kwargs)
+        if response.code == _CLOSING:
+            raise aiosmtplib.SMTPResponseException(response.code, response.message)
+        return response
 
     def close(self) -> None:
+        """Aborts: a TLS shutdown would wait for a server that may hang."""
         if isinstance(self.transport, asyncio.WriteTransport):
             self.transport.abort()
         super().close()

@@ -84,11 +84,7 @@ class EmailSettings(ChannelSettings):
 
     smtp_server: Annotated[str | None, _Blank] = Field(default=None, validate_default=True)
     smtp_port: int = Field(default=587, ge=1, le=65535)
-    tls: Literal["starttls", "implicit", "none"] = Field(
-        default_factory=lambda data: (
-            "implicit" if data.get("smtp_port") == IMPLICIT_TLS_PORT else "starttls"
-        ),
-    )
+    tls: Literal["starttls", "implicit", "none"] | None = Field(default=None, validate_default=True)
     ca_file: Annotated[str | None, _Blank] = None
     sender: Annotated[Address | None, _Blank] = Field(default=None, validate_default=True)
     recipient: Annotated[tuple[Address, ...], BeforeValidator(_addresses)] = Field(
@@ -112,7 +108,9 @@ class EmailSettings(ChannelSettings):
 
     @field_validator("tls")
     @classmethod
-    def _no_plain_text_to_others(cls, value: str, info: ValidationInfo) -> str:
+    def _no_plain_text_to_others(cls, value: str | None, info: ValidationInfo) -> str:
+        if value is None:
+            return "implicit" if info.data.get("smtp_port") == IMPLICIT_TLS_PORT else "starttls"
         host = info.data.get("smtp_server")
         if info.data.get("enabled") and value == "none" and host and not is_loopback(host):
             raise ValueError(

@@ -1,0 +1,185 @@
+"""The command line, `./scripts/alerts.sh`: English verbs, Spanish output, `--json` for scripts.
+
+Exit codes: 0 done, 1 not found or not valid, 2 wrong usage, 3 alert_db does not answer.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import click
+import psycopg2
+from psycopg2.extras import RealDictCursor
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .config_file import ConfigError, read_yaml
+from .domain.model import Severity
+from .settings import Loaded, check, load
+from .utils.queries import query
+
+ROOT = Path(__file__).resolve().parents[3]
+CONFIG = ROOT / "configs" / "plugins" / "alert_manager" / "alert_manager.yaml"
+_COLOURS = {"critica": "bold red", "alta": "red", "media": "yellow", "baja": "cyan"}
+NOT_FOUND, NO_DATABASE = 1, 3
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Alertas de CoreC: qué pasó, a quién se avisó, y si la configuración es válida."""
+
+
+@main.command("list")
+@click.option("--severity", help="Solo una severidad: critica, alta, media o baja.")
+@click.option("--channel", help="Solo un canal de CoreC, por ejemplo trading_results.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--json", "as_json", is_flag=True, help="Una lista JSON.")
+def list_alerts(severity: str | None, channel: str | None, limit: int, as_json: bool) -> None:
+    """Las últimas alertas, la más nueva primero."""
+    try:
+        wanted = None if severity is None else Severity.parse(severity).key
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--severity") from None
+    loaded = _load()
+    arguments = {"severity": wanted, "channel": channel, "limit": limit}
+    rows = _rows(loaded, "alerts_list", arguments)
+    if as_json:
+        _print_json(rows)
+        return
+    if not rows:
+        click.echo("No hay alertas.")
+        return
+    _console().print(_table(rows, loaded.settings.alert_config.timezone))
+
+
+@main.command("show")
+@click.argument("alert_id", type=int, metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Un objeto JSON.")
+def show_alert(alert_id: int, as_json: bool) -> None:
+    """Una alerta entera: el evento, la regla y a quién se avisó."""
+    loaded = _load()
+    rows = _rows(loaded, "alert_show", {"id": alert_id})
+    if not rows:
+        click.echo(f"No existe la alerta {alert_id}.", err=True)
+        sys.exit(NOT_FOUND)
+    alert = {**rows[0], "notifications": _rows(loaded, "alert_notifications", {"id": alert_id})}
+    if as_json:
+        _print_json(alert)
+        return
+    _print_alert(alert, loaded.settings.alert_config.timezone)
+
+
+@main.command("check-config")
+@click.argument("file", type=click.Path(path_type=Path), default=CONFIG, required=False)
+def check_config(file: Path) -> None:
+    """Comprueba un alert_manager.yaml sin arrancar nada."""
+    try:
+        loaded = check(read_yaml(file))
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        sys.exit(NOT_FOUND)
+    settings = loaded.settings
+    click.echo(
+        f"{file}: válido; {len(settings.alert_config.rules)} reglas sobre "
+        f"{len(settings.channels)} canales; avisa por: {', '.join(loaded.channels)}"
+    )
+
+
+def _load() -> Loaded:
+    try:
+        return load({"config_file": str(CONFIG)})
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        sys.exit(NOT_FOUND)
+
+
+def _rows(loaded: Loaded, name: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+    try:
+        connection = psycopg2.connect(
+            **loaded.settings.database(), connect_timeout=5, application_name="alerts.sh"
+        )
+        try:
+            with connection.cursor(cursor_factory=RealDictCursor) as cursor:
+                cursor.execute(query(name), arguments)
+                return [dict(row) for row in cursor]
+        finally:
+            connection.close()
+    except psycopg2.errors.UndefinedTable:
+        return []
+    except psycopg2.OperationalError as error:
+        reason = str(error).strip().splitlines()[0]
+        click.echo(f"alert_db no responde: {reason}\n¿Está en marcha? ./scripts/start.sh", err=True)
+        sys.exit(NO_DATABASE)
+
+
+def _console() -> Console:
+    # rich leaves colours out by itself where the output is no terminal.
+    return Console(soft_wrap=not sys.stdout.isatty())
+
+
+def _table(rows: list[dict[str, Any]], zone: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("id", "severidad", "hora", "canal", "regla", "veces", "mensaje"):
+        table.add_column(name, no_wrap=name != "mensaje")
+    for row in rows:
+        # Text, never markup: what an event says is shown, not interpreted.
+        table.add_row(
+            Text(str(row["id"])),
+            _severity(row["severity"]),
+            Text(_time(row["timestamp"], zone)),
+            Text(row["channel"]),
+            Text(row["rule"] or ""),
+            Text(str(row["occurrences"])),
+            Text(row["message"]),
+        )
+    return table
+
+
+def _print_alert(alert: dict[str, Any], zone: str) -> None:
+    console = _console()
+    console.print(Text(f"Alerta {alert['id']}: {alert['title'] or alert['message']}", style="bold"))
+    lines = {
+        "Severidad": _severity(alert["severity"]),
+        "Mensaje": Text(alert["message"]),
+        "Hora": Text(_time(alert["timestamp"], zone)),
+        "Veces": Text(f"{alert['occurrences']} (última: {_time(alert['last_seen'], zone)})"),
+        "Estado": Text(alert["status"]),
+        "Canal y regla": Text(f"{alert['channel']} / {alert['rule']}"),
+        "Origen": Text(f"{alert['source']} {alert['event_id'] or ''} ({alert['instance_id']})"),
+        "Evento": Text(json.dumps(alert["event_data"], ensure_ascii=False)),
+    }
+    for name, text in lines.items():
+        console.print(Text(f"  {name + ':':<15}"), text, sep="")
+    console.print(Text("  Avisos:"))
+    for note in alert["notifications"]:
+        error = f": {note['last_error']}" if note["last_error"] else ""
+        state = {"pending": "pendiente", "sent": "enviado", "dead": "abandonado"}[note["status"]]
+        console.print(Text(f"    {note['channel']}: {state}, intentos {note['attempts']}{error}"))
+
+
+def _severity(key: str) -> Text:
+    try:
+        label = Severity.parse(key).label
+    except ValueError:
+        label = key
+    return Text(label, style=_COLOURS.get(key, ""))
+
+
+def _time(timestamp: float | None, zone: str) -> str:
+    if timestamp is None:
+        return "-"
+    return datetime.fromtimestamp(timestamp, ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+if __name__ == "__main__":
+    main()

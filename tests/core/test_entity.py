@@ -1,0 +1,327 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from psycopg2.extensions import parse_dsn
+from redis.asyncio import Redis
+
+from src.core.celu_entidad import CeluEntidadCoreC
+from src.core.processors.base import ProcesadorBase
+from src.core.processors.default import DefaultProcessor
+from src.core.store import CorecStore
+from src.utils.payload import PayloadError
+from tests.core.helpers import decoded, published, query, until
+from tests.support.servers import TestPostgres
+
+ERRORS = "SELECT tipo, detalle, instance_id FROM auditoria"
+
+
+class Script(ProcesadorBase):
+    """Does what the given function does, and keeps what it was given."""
+
+    def __init__(self, work: Callable[[dict[str, Any]], Any]) -> None:
+        self.work = work
+        self.seen: list[tuple[dict[str, Any], dict[str, Any]]] = []
+
+    async def procesar(self, datos: dict[str, Any], contexto: dict[str, Any]) -> Any:
+        self.seen.append((datos, contexto))
+        result = self.work(datos)
+        return await result if asyncio.iscoroutine(result) else result
+
+
+class OwnReader(Script):
+    lee_eventos = True
+
+
+@pytest.fixture
+async def make(
+    store: CorecStore, redis_client: Redis
+) -> AsyncIterator[Callable[..., CeluEntidadCoreC]]:
+    made: list[CeluEntidadCoreC] = []
+
+    def build(work: Any, intervalo: float = 0.02, **more: Any) -> CeluEntidadCoreC:
+        processor = work if isinstance(work, ProcesadorBase) else Script(work)
+        celu = CeluEntidadCoreC("nano_x", processor, "canal_x", intervalo, {}, **more)
+        celu.vincular(store, redis_client)
+        made.append(celu)
+        return celu
+
+    yield build
+    for celu in made:
+        await celu.detener()
+
+
+Make = Callable[..., CeluEntidadCoreC]
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"id": "x" * 51}, "id: se encontró"),
+        ({"canal": ""}, "canal: se encontró ''"),
+        ({"intervalo": 0}, "intervalo: se encontró 0"),
+        ({"intervalo": float("nan")}, "intervalo: se encontró nan"),
+    ],
+)
+def test_wrong_arguments(changed: dict[str, Any], expected: str) -> None:
+    arguments: dict[str, Any] = {"id": "a", "canal": "c", "intervalo": 1.0, **changed}
+    with pytest.raises(ValueError, match=expected):
+        CeluEntidadCoreC(procesador=DefaultProcessor(), db_config={}, **arguments)
+
+
+async def test_result_of_a_step(make: Make) -> None:
+    celu = make(lambda datos: {"n": 1}, instance_id="i9")
+    result = await celu.procesar()
+    assert isinstance(result.pop("timestamp"), float)
+    assert result == {
+        "estado": "ok",
+        "nano_id": "nano_x",
+        "canal": "canal_x",
+        "resultado": {"n": 1},
+        "es_espejo": False,
+        "original_id": None,
+        "instance_id": "i9",
+    }
+    assert isinstance(celu.procesador, Script)
+    assert celu.procesador.seen == [
+        ({}, {"tipo": "nano", "canal": "canal_x", "instance_id": "i9", "nano_id": "nano_x"})
+    ]
+
+
+async def test_a_fault_is_a_result(make: Make) -> None:
+    def work(datos: dict[str, Any]) -> None:
+        raise KeyError("redis://u:s3creto@h")
+
+    result = await make(work).procesar()
+    assert (result["estado"], result["mensaje"]) == ("error", "KeyError: 'redis://***@h'")
+    assert "resultado" not in result
+
+
+async def test_datos_are_the_newest_unseen_row_of_the_own_channel(
+    make: Make, corec_dsn: str
+) -> None:
+    celu = make(lambda datos: {})
+    assert await celu.obtener_datos() is None
+    insert = "INSERT INTO eventos (canal, datos, timestamp, instance_id) VALUES (%s, %s, 5.5, 'i')"
+    query(corec_dsn, insert, "canal_x", b"viejo")
+    query(corec_dsn, insert, "canal_x", b"nuevo")
+    query(corec_dsn, insert, "otro", b"ajeno")
+    row = await celu.obtener_datos()
+    assert row == {
+        "id": 2,
+        "canal": "canal_x",
+        "datos": b"nuevo",
+        "timestamp": 5.5,
+        "instance_id": "i",
+    }
+    assert await celu.obtener_datos() is None
+    query(corec_dsn, insert, "canal_x", b"otro")
+    again = await celu.obtener_datos()
+    assert again is not None
+    assert again["datos"] == b"otro"
+
+
+@pytest.mark.parametrize(("kind", "value"), [("text", '{"a": 1}'), ("jsonb", {"a": 1})])
+async def test_datos_of_older_columns(make: Make, corec_dsn: str, kind: str, value: object) -> None:
+    query(
+        corec_dsn,
+        f"ALTER TABLE eventos ALTER datos TYPE {kind} USING convert_from(datos, 'UTF8')::{kind}",
+    )
+    query(corec_dsn, "INSERT INTO eventos (canal, datos) VALUES ('canal_x', '{\"a\": 1}')")
+    row = await make(lambda datos: {}).obtener_datos()
+    assert row is not None
+    assert row["datos"] == value
+
+
+async def test_a_processor_that_reads_for_itself_gets_no_query(make: Make, corec_dsn: str) -> None:
+    query(corec_dsn, "INSERT INTO eventos (canal, datos) VALUES ('canal_x', 'x')")
+    processor = OwnReader(lambda datos: {})
+    celu = make(processor)
+    query(corec_dsn, "DROP TABLE eventos")  # a query would fail
+    assert (await celu.procesar())["estado"] == "ok"
+    assert processor.seen[0][0] == {}
+
+
+async def test_publishes_to_eventos_and_to_the_stream(
+    make: Make, corec_dsn: str, redis_client: Redis
+) -> None:
+    celu = make(lambda datos: {"n": 1, "publicar": True}, instance_id="i9")
+    await celu.comunicar(await celu.procesar())
+    assert published(corec_dsn, "canal_x") == [{"n": 1}]
+    assert query(corec_dsn, "SELECT instance_id, timestamp > 1e9 FROM eventos") == [("i9", True)]
+    entries: Any = await redis_client.xrange("canal_x")
+    assert [decoded(fields[b"data"]) for _, fields in entries] == [{"n": 1}]
+
+
+@pytest.mark.parametrize(
+    "outcome", [{}, None, {"publicar": True}, {"publicar": False, "n": 1}, "texto", [1]]
+)
+async def test_nothing_to_publish(
+    make: Make, corec_dsn: str, redis_client: Redis, outcome: object
+) -> None:
+    celu = make(lambda datos: outcome)
+    await celu.comunicar(await celu.procesar())
+    assert query(corec_dsn, "SELECT * FROM eventos") == []
+    assert await redis_client.exists("canal_x") == 0
+
+
+async def test_errors_and_mirrors_never_publish(make: Make, corec_dsn: str) -> None:
+    celu = make(lambda datos: {"n": 1})
+    result = await celu.procesar()
+    await celu.comunicar({**result, "estado": "error"})
+    espejo = make(lambda datos: {"n": 1}, es_espejo=True, original_id="nano_x")
+    await espejo.comunicar(await espejo.procesar())
+    assert query(corec_dsn, "SELECT * FROM eventos") == []
+
+
+async def test_the_pair_never_takes_its_own_publication_for_input(
+    make: Make, store: CorecStore, redis_client: Redis, corec_dsn: str
+) -> None:
+    celu = make(lambda datos: {"n": 1})
+    espejo = celu.crear_espejo()
+    espejo.vincular(store, redis_client)
+    assert espejo.procesador is celu.procesador
+    assert (espejo.id, espejo.es_espejo, espejo.original_id) == ("espejo_nano_x", True, "nano_x")
+    await store.insert_event("canal_x", {"ajeno": 1}, "i")
+    await celu.comunicar(await celu.procesar())
+    assert await celu.obtener_datos() is None
+    row = await espejo.obtener_datos()
+    assert row is not None
+    assert decoded(row["datos"]) == {"ajeno": 1}
+    assert await espejo.obtener_datos() is None
+
+
+async def test_what_is_no_json_is_a_clear_error(make: Make, corec_dsn: str) -> None:
+    celu = make(lambda datos: {"a": object()})
+    with pytest.raises(PayloadError, match=r"\$\.a"):
+        await celu.comunicar(await celu.procesar())
+    assert query(corec_dsn, "SELECT * FROM eventos") == []
+
+
+async def test_redis_that_is_away_costs_only_the_stream(
+    make: Make, store: CorecStore, corec_dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    celu = make(lambda datos: {"n": 1})
+    away = Redis.from_url("redis://127.0.0.1:1", socket_connect_timeout=1)
+    celu.vincular(store, away)
+    for _ in range(2):
+        await celu.comunicar(await celu.procesar())
+    await away.aclose()
+    assert len(published(corec_dsn, "canal_x")) == 2
+    assert caplog.text.count("el stream canal_x no recibe") == 1
+
+
+async def _cancels_itself() -> None:
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("kind", ["raises", "cancels itself", "no json"])
+async def test_the_loop_outlives_faults_and_counts_them(
+    make: Make, corec_dsn: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def work(datos: dict[str, Any]) -> Any:
+        if kind == "raises":
+            raise RuntimeError("roto")
+        return _cancels_itself() if kind == "cancels itself" else {"a": object()}
+
+    celu = make(work, instance_id="i9")
+    task = asyncio.create_task(celu.ejecutar())
+    await until(lambda: len(query(corec_dsn, ERRORS)) >= 3)
+    assert not task.done()
+    await celu.detener()
+    await asyncio.wait_for(task, 5)
+    tipo, detalle, instance_id = query(corec_dsn, ERRORS)[0]
+    assert (tipo, instance_id) == ("error_procesador", "i9")
+    assert detalle.startswith("nano_x (canal_x): ")
+    lines = [r for r in caplog.records if r.levelname == "ERROR" and "nano_x" in r.getMessage()]
+    assert len(lines) == 1  # the same fault again is no news
+
+
+async def test_the_loop_outlives_a_database_that_is_away(
+    make: Make, postgres_server: TestPostgres, corec_dsn: str
+) -> None:
+    processor = Script(lambda datos: {"n": 1})
+    celu = make(processor)
+    task = asyncio.create_task(celu.ejecutar())
+    try:
+        await until(lambda: processor.seen)
+        await asyncio.to_thread(postgres_server.stop, "fast")
+        seen = len(processor.seen)
+    finally:
+        await asyncio.to_thread(postgres_server.start)
+    await until(lambda: len(processor.seen) > seen)
+    assert not task.done()
+
+
+async def test_a_slow_step_skips_beats_and_does_not_pile_up(make: Make) -> None:
+    times: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    async def work() -> dict[str, Any]:
+        times.append(loop.time())
+        await asyncio.sleep(0.25 if len(times) == 1 else 0)
+        return {}
+
+    celu = make(OwnReader(lambda datos: work()), intervalo=0.1)
+    task = asyncio.create_task(celu.ejecutar())
+    await until(lambda: len(times) >= 4)
+    await celu.detener()
+    await task
+    # Beats at 0, 0.3 (0.1 and 0.2 are lost), 0.4, 0.5: on the grid, never in a burst.
+    gaps = [later - times[0] for later in times[1:4]]
+    for gap, planned in zip(gaps, (0.3, 0.4, 0.5), strict=True):
+        assert planned - 0.01 <= gap
+    assert times[3] - times[1] > 0.15
+    assert celu.latido().carga < 1
+
+
+async def test_stop_lets_the_step_finish(make: Make, corec_dsn: str) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def work() -> dict[str, Any]:
+        begun.set()
+        await go_on.wait()
+        return {"n": 1}
+
+    celu = make(lambda datos: work())
+    task = asyncio.create_task(celu.ejecutar())
+    await begun.wait()
+    stop = asyncio.create_task(celu.detener())
+    await asyncio.sleep(0)
+    go_on.set()
+    await stop
+    await asyncio.wait_for(task, 5)
+    assert published(corec_dsn, "canal_x") == [{"n": 1}]
+    await celu.detener()
+
+
+async def test_stop_cancels_a_step_that_hangs(make: Make, corec_dsn: str) -> None:
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    celu = make(lambda datos: work())
+    task = asyncio.create_task(celu.ejecutar())
+    await begun.wait()
+    await asyncio.wait_for(celu.detener(), 5)
+    await asyncio.wait_for(task, 5)
+    assert cancelled.is_set()
+    assert query(corec_dsn, ERRORS) == []
+
+
+async def test_alone_it_opens_its_own_connection(corec_dsn: str) -> None:
+    celu = CeluEntidadCoreC("a", DefaultProcessor(), "c", 1.0, parse_dsn(corec_dsn))
+    with pytest.raises(RuntimeError, match="falta llamar a inicializar"):
+        await celu.comunicar({"estado": "ok", "resultado": {"n": 1}})
+    await celu.inicializar()
+    await celu.comunicar({"estado": "ok", "resultado": {"n": 1}})
+    assert published(corec_dsn, "c") == [{"n": 1}]
+    await celu.detener()

@@ -1,0 +1,210 @@
+"""main.py as a process of its own, as start.sh and the container run it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src.utils.config import PROJECT_ROOT
+from tests.core.helpers import GOOD_PLUGIN, PluginFolder, query, until, write_config
+
+NODES = "SELECT nodo_id, instance_id FROM nodos ORDER BY 1"
+ALERT_PLUGIN: dict[str, Any] = {"channels": ["alert_data"], "critical": True}
+NOBODY = "postgresql://u:s3creto@127.0.0.1:1/nada"
+
+
+@dataclass
+class Host:
+    """A running main.py and what it wrote."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    stderr: Path
+
+    def logged(self, text: str) -> bool:
+        if self.process.poll() is not None and text not in self.text():
+            pytest.fail(f"ended with {self.process.returncode}: {self.text()}")
+        return text in self.text()
+
+    def text(self) -> str:
+        log = self.log.read_text(encoding="utf-8") if self.log.exists() else ""
+        return log + self.stderr.read_text(encoding="utf-8")
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, float]:
+        """Send a signal; the exit code and the seconds that it took."""
+        started = time.monotonic()
+        self.process.send_signal(number)
+        return self.process.wait(20), time.monotonic() - started
+
+
+Run = Callable[..., Host]
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, plugin_folder: PluginFolder, corec_dsn: str, redis_url: str
+) -> Iterator[Run]:
+    hosts: list[Host] = []
+
+    def start(*arguments: str, env: dict[str, str] | None = None, **settings: Any) -> Host:
+        path = tmp_path / "corec.yaml"
+        write_config(path, plugins_dir=str(plugin_folder.path), **settings)
+        log, stderr = tmp_path / "logs" / "corec.log", tmp_path / "stderr"
+        environ = {key: value for key, value in os.environ.items() if key != "INSTANCE_ID"}
+        environ.update(COREC_DB_DSN=corec_dsn, REDIS_URL=redis_url, COREC_LOG_FILE=str(log))
+        environ.update(env or {})
+        with stderr.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, str(PROJECT_ROOT / "main.py"), "--config", str(path), *arguments],
+                cwd=tmp_path,
+                env=environ,
+                stdout=subprocess.DEVNULL,
+                stderr=output,
+            )
+        hosts.append(Host(process, log, stderr))
+        return hosts[-1]
+
+    yield start
+    for host in hosts:
+        if host.process.poll() is None:
+            host.process.kill()
+            host.process.wait(10)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_runs_the_alert_entity_with_its_mirror_until_a_signal(
+    run: Run, plugin_folder: PluginFolder, corec_dsn: str, number: int
+) -> None:
+    plugin_folder.add("avisos", GOOD_PLUGIN, **ALERT_PLUGIN)
+    host = run()
+    await until(lambda: host.logged("CoreC corec1 listo"))
+    expected = [("espejo_nano_alert_corec1", "corec1"), ("nano_alert_corec1", "corec1")]
+    await until(lambda: query(corec_dsn, NODES) == expected)
+    code, seconds = host.stop(number)
+    assert (code, seconds < 5) == (0, True)
+    assert "CoreC corec1 detenido" in host.text()
+    assert host.stderr.read_text(encoding="utf-8") == ""
+    assert "ERROR" not in host.text()
+
+
+async def test_flag_over_environment_over_file(run: Run, corec_dsn: str) -> None:
+    host = run(instance_id="archivo", env={"INSTANCE_ID": "entorno"})
+    await until(lambda: host.logged("CoreC entorno listo"))
+    assert host.stop()[0] == 0
+    host = run("--instance-id", "opcion", instance_id="archivo", env={"INSTANCE_ID": "entorno"})
+    await until(lambda: host.logged("CoreC opcion listo"))
+    await until(lambda: ("nano_alert_opcion", "opcion") in query(corec_dsn, NODES))
+    assert host.stop()[0] == 0
+
+
+@pytest.mark.parametrize("to_file", [True, False])
+async def test_a_wrong_plugin_configuration_ends_with_2_and_its_path(
+    run: Run, plugin_folder: PluginFolder, to_file: bool
+) -> None:
+    fault = "alert_config.umbral: clave desconocida; se permite: thresholds"
+    broken = GOOD_PLUGIN.replace("self.calls = []", f"raise ValueError({fault!r})")
+    plugin_folder.add("avisos", broken, **ALERT_PLUGIN)
+    host = run(env={} if to_file else {"COREC_LOG_FILE": ""})
+    assert host.process.wait(20) == 2
+    assert fault in host.stderr.read_text(encoding="utf-8")
+    assert not to_file or fault in host.log.read_text(encoding="utf-8")
+    assert "Traceback" not in host.text()
+
+
+async def test_a_wrong_host_configuration_ends_with_2_and_its_path(run: Run) -> None:
+    host = run(colour="red")
+    assert host.process.wait(20) == 2
+    assert "colour: clave desconocida; se permite:" in host.stderr.read_text(encoding="utf-8")
+    assert "Traceback" not in host.text()
+    host = run(env={"COREC_LOG_LEVEL": "ruido"})
+    assert host.process.wait(20) == 2
+    assert "COREC_LOG_LEVEL" in host.stderr.read_text(encoding="utf-8")
+
+
+async def test_another_fault_of_a_critical_plugin_does_not_stop_the_start(
+    run: Run, plugin_folder: PluginFolder
+) -> None:
+    broken = GOOD_PLUGIN.replace("self.calls = []", "raise KeyError('uy')")
+    plugin_folder.add("avisos", broken, **ALERT_PLUGIN)
+    host = run()
+    await until(lambda: host.logged("CoreC corec1 listo"))
+    assert "plugin avisos no se carga: KeyError: 'uy'" in host.text()
+    assert "ningún plugin atiende el canal alert_data" in host.text()
+    assert host.stop()[0] == 0
+
+
+async def test_starts_without_redis_and_without_corec_db(
+    run: Run, plugin_folder: PluginFolder
+) -> None:
+    plugin_folder.add("avisos", GOOD_PLUGIN, **ALERT_PLUGIN)
+    host = run(env={"COREC_DB_DSN": NOBODY, "REDIS_URL": "redis://:s3creto@127.0.0.1:1"})
+    await until(lambda: host.logged("CoreC corec1 listo"))
+    assert "Redis no responde" in host.text()
+    assert "corec_db no responde" in host.text()
+    code, seconds = host.stop()
+    assert (code, seconds < 10) == (0, True)
+    assert "s3creto" not in host.text()
+
+
+async def test_a_signal_during_the_start_stops_it(run: Run, plugin_folder: PluginFolder) -> None:
+    slow = GOOD_PLUGIN.replace(
+        'self.calls.append(("inicializar", nucleus))', "import asyncio; await asyncio.sleep(60)"
+    )
+    plugin_folder.add("lento", slow)
+    host = run(env={"COREC_DB_DSN": NOBODY}, db_wait_seconds=300)
+    await until(lambda: host.logged("corec_db: intento 1 fallido"))
+    code, seconds = host.stop()
+    assert (code, seconds < 5) == (0, True)
+    host = run()
+    await until(lambda: host.logged("corec_db responde"))
+    code, seconds = host.stop()
+    assert (code, seconds < 5) == (0, True)
+
+
+async def test_a_second_signal_ends_it_at_once(run: Run, plugin_folder: PluginFolder) -> None:
+    hang = GOOD_PLUGIN.replace(
+        'self.calls.append(("detener", None))', "import asyncio; await asyncio.sleep(60)"
+    )
+    plugin_folder.add("cuelga", hang)
+    host = run()
+    await until(lambda: host.logged("CoreC corec1 listo"))
+    host.process.send_signal(signal.SIGTERM)
+    await until(lambda: host.logged("SIGTERM: se detiene CoreC"))
+    code, seconds = host.stop()
+    assert (code, seconds < 2) == (128 + signal.SIGTERM, True)
+
+
+async def test_a_thread_that_never_ends_does_not_keep_the_process(
+    run: Run, plugin_folder: PluginFolder
+) -> None:
+    stuck = GOOD_PLUGIN.replace(
+        'self.calls.append(("inicializar", nucleus))',
+        "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()",
+    )
+    plugin_folder.add("hilo", stuck)
+    host = run()
+    await until(lambda: host.logged("CoreC corec1 listo"))
+    code, seconds = host.stop()
+    assert (code, seconds < 5) == (0, True)
+
+
+async def test_a_loop_that_is_blocked_does_not_keep_the_process(
+    run: Run, plugin_folder: PluginFolder
+) -> None:
+    blocks = GOOD_PLUGIN.replace(
+        'self.calls.append(("detener", None))', "import time; time.sleep(60)"
+    )
+    plugin_folder.add("bloquea", blocks)
+    host = run()
+    await until(lambda: host.logged("CoreC corec1 listo"))
+    code, seconds = host.stop()
+    assert (code, seconds < 10) == (0, True)

@@ -1,0 +1,118 @@
+"""Rules: at, just under and just over each bound; selectors; what is no number; templates."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.plugins.alert_manager.domain.model import Event, Severity
+from src.plugins.alert_manager.domain.rules import Judge, compile_rules
+from src.plugins.alert_manager.rule_settings import RuleSettings
+
+THRESHOLDS = {"vix": 20.0, "vix_critical": 40.0, "loss": 100.0, "roi": -5.0}
+WORDS = {"title": "t", "message": "m"}
+
+
+def judge_of(*rules: dict[str, Any]) -> Judge:
+    specs = [RuleSettings(**{"channel": "c", **WORDS, **rule}).spec(3600.0) for rule in rules]
+    return compile_rules(specs, THRESHOLDS)
+
+
+def severities(judge: Judge, data: dict[str, Any], channel: str = "c") -> list[str]:
+    event = Event("eventos", 1, channel, data, 0.0, None)
+    return [match.severity.key for match in judge(event)]
+
+
+VIX = {"name": "vix", "field": "v", "compare": ">=", "levels": {"alta": "vix", "critica": 40}}
+BELOW = {"name": "roi", "field": "v", "compare": "<", "levels": {"alta": "roi", "critica": -20}}
+LOSS = {"name": "l", "field": "v", "compare": "<=", "levels": {"alta": "-loss"}}
+ABOVE = {"name": "a", "field": "v", "compare": ">", "levels": {"media": 1}, "absolute": True}
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "expected"),
+    [
+        (VIX, 19.999999, []),
+        (VIX, 20, ["alta"]),
+        (VIX, 39.999999, ["alta"]),
+        (VIX, 40, ["critica"]),
+        (VIX, "40.0", ["critica"]),
+        (BELOW, -5, []),
+        (BELOW, -5.000001, ["alta"]),
+        (BELOW, -20, ["alta"]),
+        (BELOW, -20.000001, ["critica"]),
+        (LOSS, -99.999, []),
+        (LOSS, -100, ["alta"]),
+        (ABOVE, 1, []),
+        (ABOVE, -1, []),
+        (ABOVE, 1.000001, ["media"]),
+        (ABOVE, -1.000001, ["media"]),
+        (VIX, None, []),
+    ],
+)
+def test_levels_at_their_bounds(rule: dict[str, Any], value: Any, expected: list[str]) -> None:
+    assert severities(judge_of(rule), {"v": value}) == expected
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, "alto", "", True, [], {}, "nan", "1" * 500, 10**400]
+)
+def test_a_compared_field_without_a_finite_number_is_an_alert(value: Any) -> None:
+    [match] = judge_of(VIX)(Event("eventos", 1, "c", {"v": value}, 0.0, None))
+    assert match.invalid
+    assert match.severity is Severity.ALTA
+
+
+@pytest.mark.parametrize(
+    ("when", "data", "applies"),
+    [
+        ({"a": "x"}, {"a": "x"}, True),
+        ({"a": "x"}, {"a": "y"}, False),
+        ({"a": "x"}, {}, False),
+        ({"a": ["x", "y"]}, {"a": "y"}, True),
+        ({"a": ["x", "y"]}, {"a": ["x"]}, False),
+        ({"a": {"not_in": ["x"]}}, {"a": "y"}, True),
+        ({"a": {"not_in": ["x"]}}, {}, True),
+        ({"a": {"ne": "x"}}, {"a": "x"}, False),
+        ({"a.b": 1}, {"a": {"b": 1}}, True),
+        ({"a.1.b": 1}, {"a": [0, {"b": 1}]}, True),
+        ({"a.5.b": 1}, {"a": [0]}, False),
+        ({"a": {"matches": "^Err"}}, {"a": "Error 5"}, True),
+        ({"a": {"matches": "^Err"}}, {"a": 5}, False),
+        ({"a": {"exists": True}}, {"a": 0}, True),
+        ({"a": {"exists": False}}, {"a": None}, True),
+        ({"a": {">": 1, "<": 3}}, {"a": 2}, True),
+        ({"a": {">": 1, "<": 3}}, {"a": 3}, False),
+        ({"a": 1, "b": 2}, {"a": 1}, False),
+    ],
+)
+def test_conditions(when: dict[str, Any], data: dict[str, Any], applies: bool) -> None:
+    judge = judge_of({"name": "r", "when": when, "severity": "baja"})
+    assert severities(judge, data) == (["baja"] if applies else [])
+
+
+def test_otherwise_speaks_only_where_no_other_rule_applied() -> None:
+    judge = judge_of(
+        {"name": "rest", "otherwise": True, "severity": "media"},
+        {"name": "known", "when": {"tipo": "auditoria"}, "field": "n", "compare": ">",
+         "levels": {"alta": 100}},
+    )  # fmt: skip
+    assert severities(judge, {"tipo": "auditoria", "n": 3}) == []
+    assert severities(judge, {"tipo": "auditoria", "n": 101}) == ["alta"]
+    assert severities(judge, {"tipo": "nuevo"}) == ["media"]
+    assert severities(judge, {"tipo": "nuevo"}, channel="otro") == []
+
+
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
+def test_a_higher_value_never_gives_a_lower_severity(one: float, other: float) -> None:
+    judge = judge_of(VIX)
+
+    def level(value: float) -> int:
+        return max((Severity.parse(s) for s in severities(judge, {"v": value})), default=0)
+
+    low, high = sorted((one, other))
+    assert level(low) <= level(high)

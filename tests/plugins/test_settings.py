@@ -1,0 +1,150 @@
+"""alert_manager.yaml: the shipped one is valid, and every fault is named with its path."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src.plugins.alert_manager.config_file import ConfigError, read_yaml
+from src.plugins.alert_manager.settings import Loaded, check, load
+from tests.plugins.conftest import SHIPPED_CONFIG, shipped_config
+
+SECRET = "tOkEn-de-verdad"
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The shipped configuration with one value replaced (or added)."""
+    config = copy.deepcopy(shipped_config())
+    *parents, last = path.split(".")
+    node: Any = config
+    for part in parents:
+        node = node[int(part)] if isinstance(node, list) else node.setdefault(part, {})
+    node[int(last) if isinstance(node, list) else last] = value
+    return config
+
+
+def rule(**values: Any) -> dict[str, Any]:
+    return {"name": "r", "channel": "alertas", "title": "t", "message": "m", **values}
+
+
+COMPARES = {"field": "v", "compare": ">="}
+FAULTS: list[tuple[str, Any, str]] = [
+    ("chanels", [], "chanels: clave desconocida; se permite: channels, config"),
+    ("channels", [], "channels: .*vacío"),
+    ("channels", "alertas", "channels: se encontró 'alertas'; se espera una lista"),
+    ("config.circuit_breaker.max_failures", "x", "config.circuit_breaker.max_failures: se enc"),
+    ("config.circuit_breaker.max_failures", 0, "se encontró 0; se espera un número desde 1"),
+    ("config.circuit_breaker.max_failure", 1, "se permite: max_failures, reset_timeout"),
+    ("config.circuit_breaker.reset_timeout", "10 años", "se espera una duración"),
+    ("config.reader.start_from", "ayer", "config.reader.start_from: .*beginning, now"),
+    ("config.reader.batch_size", 1.5, "se espera un número entero"),
+    ("config.limits.max_depth", 10**6, "se espera un número hasta 500"),
+    ("alert_config.timezone", "Marte/Olympus", "alert_config.timezone: .*America/Mexico_City"),
+    ("alert_config.thresholds.vix", "alto", "alert_config.thresholds.vix: .*'alto'"),
+    ("alert_config.thresholds.vix", float("nan"), "alert_config.thresholds.vix: .*finito"),
+    ("alert_config.thresholds.vix", 50, "cada nivel más urgente lleva un límite mayor"),
+    ("alert_config.dedupe.window", -1, "alert_config.dedupe.window: .*desde 0"),
+    ("alert_config.rules.0.severity", "grave", "critica, alta, media, baja"),
+    ("alert_config.rules.0.channel", "otro", "el canal 'otro' no se vigila"),
+    ("alert_config.rules.1.name", "circuit_breaker", "está dos veces"),
+    ("alert_config.rules.0.color", "rojo", "alert_config.rules.0.color: clave desconocida"),
+    ("alert_config.rules.0", rule(), "o bien severity, o bien field"),
+    ("alert_config.rules.0", rule(severity="alta", **COMPARES, levels={"alta": 1}), "o bien"),
+    ("alert_config.rules.0", rule(field="v", levels={"alta": 1}), "los tres"),
+    ("alert_config.rules.0", rule(severity="alta", absolute=True), "absolute solo vale"),
+    ("alert_config.rules.0", rule(**COMPARES, levels={"alta": "vex"}), "no existe el umbral 'vex'"),
+    ("alert_config.rules.0", rule(**COMPARES, levels={"alta": "1 % de vix"}), "un umbral o"),
+    ("alert_config.rules.0", rule(**COMPARES, levels={"urgente": 1}), "critica, alta"),
+    ("alert_config.rules.0", rule(**COMPARES, levels={"alta": 2, "critica": 1}), "límite mayor"),
+    ("alert_config.rules.0", rule(severity="alta", when={"a": {"like": 1}}), "se permite: eq"),
+    ("alert_config.rules.0", rule(severity="alta", when={"a": {"matches": "("}}), "regular"),
+    ("alert_config.rules.0", rule(severity="alta", when={"a": {"in": []}}), "lista con valores"),
+    ("alert_config.rules.0", rule(severity="alta", when={"a": {">": "x"}}), "espera un número"),
+    ("alert_config.rules.0", rule(severity="alta", when={"a..b": 1}), "campo como"),
+    ("alert_config.rules.0", rule(severity="alta", title="{{ x"), "plantilla inválida"),
+    ("alert_config.rules.0", rule(severity="alta", message="{{ x | euros }}"), "euros"),
+    ("notification_channels", ["log", "palomas"], "notification_channels: .*palomas.*log, email"),
+    ("notification_channels", ["log", "log"], "está dos veces"),
+    ("notification_config.log.min_severity", "x", "notification_config.log.min_severity"),
+    ("notification_config.email.smtp_port", 99999, "notification_config.email.smtp_port: .*65535"),
+    ("notification_config.email.enabled", "quizá", "se espera true o false"),
+    ("notification_config.email.tls", "ssl3", "notification_config.email.tls: .*starttls"),
+    (
+        "notification_config.discord",
+        {"enabled": True, "webhook_url": f"http://ejemplo.com/api/webhooks/1/{SECRET}"},
+        "notification_config.discord",
+    ),
+    ("db_config.port", 0, "db_config.port: se encontró 0"),
+    ("db_config.dsn", "postgresql://x", "o bien dsn, o bien host"),
+    ("db_config.host", "${NO_EXISTE_ESTA}", "db_config.host: la variable NO_EXISTE_ESTA"),
+    ("db_config.password", "file:/no/existe", "db_config.password: no se puede leer el secreto"),
+]
+
+
+def test_the_shipped_configuration_is_valid_and_sends_nothing_outside() -> None:
+    loaded = check(shipped_config())
+    assert list(loaded.channels) == ["log", "alert_data", "alert_data_stream"]
+    assert loaded.settings.alert_config.timezone == "America/Mexico_City"
+
+
+@pytest.mark.parametrize(("path", "value", "message"), FAULTS)
+def test_a_fault_is_refused_with_its_path(path: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        check(changed(path, value))
+    assert SECRET not in str(caught.value)
+    assert any(fault.path.startswith(path.split(".")[0]) for fault in caught.value.faults)
+
+
+def test_all_faults_are_told_at_once() -> None:
+    config = changed("config.reader.batch_size", 0)
+    config["db_config"]["port"] = "x"
+    config["extra"] = 1
+    with pytest.raises(ConfigError) as caught:
+        check(config)
+    assert len(caught.value.faults) == 3
+
+
+def test_values_come_from_the_environment_and_from_secret_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "clave"
+    secret.write_text("s3creto\n")
+    monkeypatch.setenv("MI_HOST", "db.example")
+    config = shipped_config()
+    config["db_config"] = {
+        "host": "${MI_HOST}",
+        "port": "${MI_PUERTO:-6543}",
+        "password": f"file:{secret}",
+    }
+    settings = check(config).settings
+    assert settings.db_config.parameters() == {
+        "host": "db.example",
+        "port": 6543,
+        "password": "s3creto",
+    }
+    assert "s3creto" not in repr(settings)
+
+
+def _hosts(loaded: Loaded) -> str | None:
+    return loaded.settings.db_config.host
+
+
+def test_another_file_by_environment_goes_before_what_the_host_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ALERT_DB_HOST", raising=False)
+    assert _hosts(load(shipped_config())) == "alert_db"
+    assert _hosts(load({"config_file": str(SHIPPED_CONFIG)})) == "alert_db"
+    other = tmp_path / "otro.yaml"
+    text = SHIPPED_CONFIG.read_text(encoding="utf-8")
+    other.write_text(text.replace("${ALERT_DB_HOST:-alert_db}", "otra_maquina"), encoding="utf-8")
+    monkeypatch.setenv("ALERT_MANAGER_CONFIG", str(other))
+    assert _hosts(load(shipped_config())) == "otra_maquina"
+    other.write_text("channels: [", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"otro\.yaml.*\n.*no es YAML"):
+        load({})
+    with pytest.raises(ConfigError, match="no se puede leer"):
+        read_yaml(tmp_path / "no-existe.yaml")
