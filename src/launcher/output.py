@@ -18,6 +18,6 @@ def complain(text: str) -> None:
 
 def _write(stream: TextIO, text: str) -> None:
     try:
-        print(text, file=stream, flush=True)  # noqa: T201 - this is where the launcher prints
+        print(text, file=stream, flush=True)
     except (OSError, ValueError):
         return

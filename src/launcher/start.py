@@ -136,13 +136,15 @@ def _already_running(plan: Plan) -> int:
 
 def _say_next(plan: Plan) -> None:
     port = plan.instance.port()
-    say(
-        f"""
+    say(_NEXT)
+    say(f"Estado:   {plan.endpoint.url(port or plan.endpoint.port)}/health")
+    say(f"Registro: {plan.instance.log}")
+
+
+_NEXT = """
 Qué hacer ahora:
-  ./scripts/simulate.sh                                       envía cinco eventos de prueba
-  ./scripts/alerts.sh list                                    muestra las alertas
-  ./scripts/psql.sh alert_db -c "SELECT * FROM alerts;"       lo mismo, en SQL
-  ./scripts/stop.sh                                           lo detiene todo
-Estado:   {plan.endpoint.url(port or plan.endpoint.port)}/health
-Registro: {plan.instance.log}"""
-    )
+  ./scripts/simulate.sh                                    envía cinco eventos de prueba
+  ./scripts/alerts.sh list                                 muestra las alertas
+  ./scripts/psql.sh alert_db -c "SELECT * FROM alerts;"    lo mismo, en SQL
+  ./scripts/stop.sh                                        lo detiene todo
+"""

@@ -142,6 +142,16 @@ class SmtpServer:
         if not self._sessions:
             self._idle.set()
 
+    def accept(
+        self,
+        sender: str,
+        recipients: tuple[str, ...],
+        content: bytes,
+        encrypted: bool,
+        login: str | None,
+    ) -> None:
+        self.messages.append(Received(sender, recipients, content, encrypted, login))
+
 
 @cache
 def _authority() -> trustme.CA:

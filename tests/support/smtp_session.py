@@ -155,12 +155,11 @@ class _Handler:
         assert envelope.mail_from is not None
         assert isinstance(envelope.original_content, bytes)
         self._owner.accept(
-                sender=envelope.mail_from,
-                recipients=tuple(envelope.rcpt_tos),
-                content=envelope.original_content,
-                encrypted=server.is_encrypted,
-                login=data.login.decode() if session.authenticated else None,
-            )
+            sender=envelope.mail_from,
+            recipients=tuple(envelope.rcpt_tos),
+            content=envelope.original_content,
+            encrypted=server.is_encrypted,
+            login=data.login.decode() if session.authenticated else None,
         )
         return f"250 2.0.0 Ok: queued as {len(self._owner.messages):04X}"
 

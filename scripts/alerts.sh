@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# The command line of the alerts, on what runs in this home: ./scripts/alerts.sh list
+set -euo pipefail
+
+PROJECT="$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")"
+# shellcheck source=scripts/lib.sh
+. "$PROJECT/scripts/lib.sh"
+
+use_home
+
+[ -x "$VENV_PYTHON" ] || prepare_venv run
+for variable in COREC_DB_DSN ALERT_DB_DSN REDIS_URL; do
+  if [ -z "${!variable:-}" ]; then
+    value="$(running_value "$variable")"
+    [ -z "$value" ] || export "$variable=$value"
+  fi
+done
+exec_module src.plugins.alert_manager.cli "$@"

@@ -1,0 +1,99 @@
+# shellcheck shell=bash
+# What the scripts share. Sourced with PROJECT set to the project's folder.
+
+PROJECT="${PROJECT:?}"
+VENV_PYTHON="$PROJECT/.venv/bin/python"
+MINIMUM_MINOR=11
+
+fail() {
+  printf '%s\n' "$*" >&2
+  exit 1
+}
+
+# The home as an absolute path, the same that src/launcher/home.py sees.
+use_home() {
+  COREC_HOME="${COREC_HOME:-$PROJECT/.corec}"
+  case "$COREC_HOME" in
+    /*) ;;
+    # shellcheck disable=SC2088 # a tilde that came quoted, from an .env file for instance
+    '~' | '~/'*) COREC_HOME="$HOME${COREC_HOME#\~}" ;;
+    *) COREC_HOME="$PWD/$COREC_HOME" ;;
+  esac
+  export COREC_HOME
+}
+
+# Prints the first Python that is new enough: $PYTHON alone where it is set.
+find_python() {
+  local candidate version newest_old=""
+  local candidates=(python3.14 python3.13 python3.12 python3.11 python3 "$VENV_PYTHON")
+  if [ -n "${PYTHON:-}" ]; then
+    candidates=("$PYTHON")
+  fi
+  for candidate in "${candidates[@]}"; do
+    candidate="$(command -v -- "$candidate")" || continue
+    version="$("$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" ||
+      continue
+    if [[ "$version" =~ ^3\.([0-9]+)$ ]] && [ "${BASH_REMATCH[1]}" -ge "$MINIMUM_MINOR" ]; then
+      printf '%s\n' "$candidate"
+      return 0
+    fi
+    newest_old="${newest_old:-Python $version ($candidate)}"
+  done
+  if [ -n "$newest_old" ]; then
+    fail "Hace falta Python 3.$MINIMUM_MINOR o más nuevo y se encontró $newest_old." \
+      "Instale uno más nuevo (por ejemplo: sudo apt install python3.12 python3.12-venv)" \
+      "o indíquelo con PYTHON=/ruta/a/python3.12."
+  fi
+  if [ -n "${PYTHON:-}" ]; then
+    fail "PYTHON=$PYTHON no se puede ejecutar. Indique un Python 3.$MINIMUM_MINOR o más nuevo."
+  fi
+  fail "No se encuentra Python. Instale Python 3.$MINIMUM_MINOR o más nuevo" \
+    "(por ejemplo: sudo apt install python3 python3-venv) o indíquelo con PYTHON=/ruta/a/python3."
+}
+
+# Makes .venv and installs, only when something changed: prepare_venv run|test
+prepare_venv() {
+  local python
+  python="$(find_python)" || exit 1
+  "$python" -I "$PROJECT/scripts/prepare_venv.py" "$1"
+}
+
+# Becomes a module of the project, in the working directory of the caller: exec_module NAME ARGS…
+exec_module() {
+  local module="$1"
+  shift
+  # -P: a file of the working directory must not pass for a module.
+  PYTHONPATH="$PROJECT${PYTHONPATH:+:$PYTHONPATH}" exec "$VENV_PYTHON" -P -m "$module" "$@"
+}
+
+# Prints one value that the last start wrote down; nothing when there is none.
+running_value() {
+  local name="$1" line
+  [ -r "$COREC_HOME/run/environment" ] || return 0
+  while IFS= read -r line; do
+    if [ "${line%%=*}" = "$name" ]; then
+      printf '%s\n' "${line#*=}"
+      return 0
+    fi
+  done <"$COREC_HOME/run/environment"
+}
+
+# Fails with a sentence unless docker compose can work here.
+check_docker() {
+  command -v docker >/dev/null ||
+    fail "No se encuentra docker. Instálelo (https://docs.docker.com/engine/install/)" \
+      "o arranque sin --docker: no hace falta nada más que Python."
+  docker compose version >/dev/null 2>&1 ||
+    fail "A docker le falta compose v2 («docker compose»)." \
+      "Instale el paquete docker-compose-plugin o arranque sin --docker."
+  docker info >/dev/null 2>&1 ||
+    fail "El motor de docker no responde. Arránquelo (sudo systemctl start docker)" \
+      "y compruebe que su usuario puede usarlo, o arranque sin --docker."
+  [ -f "$PROJECT/docker-compose.yml" ] ||
+    fail "Falta docker-compose.yml en $PROJECT. Arranque sin --docker."
+}
+
+compose() {
+  docker compose --project-name corec_v4 --project-directory "$PROJECT" \
+    --file "$PROJECT/docker-compose.yml" "$@"
+}

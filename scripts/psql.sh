@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Opens psql on a database of the project: ./scripts/psql.sh corec_db|alert_db [psql arguments…]
+set -euo pipefail
+
+PROJECT="$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")"
+# shellcheck source=scripts/lib.sh
+. "$PROJECT/scripts/lib.sh"
+
+use_home
+
+database="${1:-}"
+case "$database" in
+  corec_db) variable=COREC_DB_DSN role=corec_user ;;
+  alert_db) variable=ALERT_DB_DSN role=alert_user ;;
+  *) fail "Uso: $0 corec_db|alert_db [argumentos de psql…]; se encontró «$database»." ;;
+esac
+shift
+
+if [ -n "${!variable:-}" ] || [ -n "$(running_value "${variable}_OWN")" ]; then
+  # Python takes the password out of the command line, where every user could read it.
+  [ -x "$VENV_PYTHON" ] || prepare_venv run
+  exec_module src.launcher psql "$database" "$@"
+fi
+
+psql="$(running_value COREC_PSQL)"
+postmaster=""
+if [ -r "$COREC_HOME/data/postgres/postmaster.pid" ]; then
+  read -r postmaster <"$COREC_HOME/data/postgres/postmaster.pid" || true
+fi
+if [ -z "$psql" ] || [ -z "$postmaster" ] || ! kill -0 "$postmaster" 2>/dev/null; then
+  fail "PostgreSQL no está en marcha en $COREC_HOME. Arranque con ./scripts/start.sh."
+fi
+
+# By environment and not by -d, so that every option of psql keeps its meaning.
+unset PGHOSTADDR PGSERVICE PGSERVICEFILE PGREQUIREAUTH PGCHANNELBINDING
+PGHOST="$(running_value COREC_PG_SOCKETS)"
+export PGHOST PGPORT=5432 PGUSER="$role" PGDATABASE="$database"
+exec "$psql" "$@"
