@@ -13,19 +13,21 @@ fail() {
 # The home as an absolute path, the same that src/launcher/home.py sees.
 use_home() {
   COREC_HOME="${COREC_HOME:-$PROJECT/.corec}"
+  # A tilde that came quoted, from an .env file for instance.
+  # shellcheck disable=SC2088
   case "$COREC_HOME" in
     /*) ;;
-    # shellcheck disable=SC2088 # a tilde that came quoted, from an .env file for instance
     '~' | '~/'*) COREC_HOME="$HOME${COREC_HOME#\~}" ;;
     *) COREC_HOME="$PWD/$COREC_HOME" ;;
   esac
   export COREC_HOME
 }
 
-# Prints the first Python that is new enough: $PYTHON alone where it is set.
+# Prints the first Python that is new enough: $PYTHON alone where it is set. The one of .venv comes
+# first, because asking it is quick; prepare_venv.py mends .venv from its base.
 find_python() {
   local candidate version newest_old=""
-  local candidates=(python3.14 python3.13 python3.12 python3.11 python3 "$VENV_PYTHON")
+  local candidates=("$VENV_PYTHON" python3.14 python3.13 python3.12 python3.11 python3)
   if [ -n "${PYTHON:-}" ]; then
     candidates=("$PYTHON")
   fi

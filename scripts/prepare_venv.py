@@ -70,18 +70,22 @@ def prepare(purpose: str) -> None:
             _say("Hay otra instalación en marcha; espero a que acabe…")
             fcntl.flock(lock, fcntl.LOCK_EX)
         version = None if UNFINISHED.exists() else _venv_version()
-        stamp = VENV / f".stamp-{purpose}"
-        if (
-            version
-            and stamp.exists()
-            and stamp.read_text(encoding="ascii") == _hash(purpose, version)
-        ):
+        # What tests need includes what a run needs.
+        if version and any(_stamped(enough, version) for enough in (purpose, "test")):
             return
-        stamp.unlink(missing_ok=True)
         if version is None:
-            version = _create()
-        _install(purpose)
-        stamp.write_text(_hash(purpose, version), encoding="ascii")
+            version = _create(lock.fileno())
+        _install(purpose, lock.fileno())
+        _stamp(purpose).write_text(_hash(purpose, version), encoding="ascii")
+
+
+def _stamp(purpose: str) -> Path:
+    return VENV / f".stamp-{purpose}"
+
+
+def _stamped(purpose: str, version: str) -> bool:
+    stamp = _stamp(purpose)
+    return stamp.exists() and stamp.read_text(encoding="ascii") == _hash(purpose, version)
 
 
 def _venv_version() -> str | None:

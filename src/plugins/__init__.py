@@ -1,0 +1,1 @@
+"""The plugins, and the manager that loads them."""

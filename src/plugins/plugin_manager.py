@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 
 PLUGINS_DIR = PROJECT_ROOT / "src" / "plugins"
 INIT_SECONDS = 30.0
-STOP_SECONDS = 3.7
+STOP_SECONDS = 4.0
 
 
 class PluginBase(ABC):
@@ -130,11 +130,16 @@ class PluginManager:
                 except Exception as exc:  # noqa: BLE001 - one plugin's fault is not another's
                     _LOG.error("plugin %s: manejar_evento falló: %s", name, first_line(exc))
 
-    async def detener(self) -> None:
-        """Stop the plugins side by side: one that hangs takes no time from another. Idempotent."""
+    async def detener(self, seconds: float | None = None) -> None:
+        """Stop the plugins side by side: one that hangs takes no time from another. Idempotent.
+
+        Args:
+            seconds: how long each may take, instead of `stop_seconds`.
+        """
+        limit = self._stop_seconds if seconds is None else seconds
         plugins, self.plugins = self.plugins, {}
         await asyncio.gather(
-            *(self._stop_one(name, plugin.instance) for name, plugin in plugins.items())
+            *(self._stop_one(name, plugin.instance, limit) for name, plugin in plugins.items())
         )
 
     def _manifests(self) -> list[PluginManifest]:
@@ -172,7 +177,7 @@ class PluginManager:
                 instance.inicializar(nucleus), self._init_seconds, f"{manifest.name}.inicializar"
             )
         except BaseException:
-            await self._stop_one(manifest.name, instance)
+            await self._stop_one(manifest.name, instance, self._stop_seconds)
             raise
         self.plugins[manifest.name] = LoadedPlugin(manifest, instance)
 
@@ -210,11 +215,11 @@ class PluginManager:
         _LOG.error("plugin %s no se carga: %s", manifest.name, text)
         _LOG.debug("plugin %s: detalle", manifest.name, exc_info=fault)
 
-    async def _stop_one(self, name: str, instance: Any) -> None:
+    async def _stop_one(self, name: str, instance: Any, seconds: float) -> None:
         stop = getattr(instance, "detener", None)
         if stop is None:
             return
         try:
-            await run_bounded(stop(), self._stop_seconds, f"{name}.detener")
+            await run_bounded(stop(), seconds, f"{name}.detener")
         except Exception as exc:  # noqa: BLE001 - the others still have to be stopped
             _LOG.error("plugin %s: detener falló: %s", name, first_line(exc))

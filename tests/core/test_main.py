@@ -157,7 +157,11 @@ async def test_starts_without_redis_and_without_corec_db(
 
 async def test_a_signal_during_the_start_stops_it(run: Run, plugin_folder: PluginFolder) -> None:
     slow = GOOD_PLUGIN.replace(
-        'self.calls.append(("inicializar", nucleus))', "import asyncio; await asyncio.sleep(60)"
+        'self.calls.append(("inicializar", nucleus))',
+        "import asyncio, logging; logging.error('lento empieza'); await asyncio.sleep(60)",
+    ).replace(
+        'self.calls.append(("detener", None))',
+        "import logging; await self.given[1].ping(); logging.error('lento detenido')",
     )
     plugin_folder.add("lento", slow)
     host = run(env={"COREC_DB_DSN": NOBODY}, db_wait_seconds=300)
@@ -165,9 +169,12 @@ async def test_a_signal_during_the_start_stops_it(run: Run, plugin_folder: Plugi
     code, seconds = host.stop()
     assert (code, seconds < 5) == (0, True)
     host = run()
-    await until(lambda: host.logged("corec_db responde"))
+    await until(lambda: host.logged("lento empieza"))
     code, seconds = host.stop()
     assert (code, seconds < 5) == (0, True)
+    # What was half started is stopped too, and before what it works with.
+    ends = [host.text().rindex(text) for text in ("lento detenido", "CoreC corec1 detenido")]
+    assert ends == sorted(ends)
 
 
 async def test_a_second_signal_ends_it_at_once(run: Run, plugin_folder: PluginFolder) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+
 import psycopg2
 import pytest
 
 from src.core.store import SCHEMA_FILE, CorecStore
 from src.utils.postgres import Database
-from tests.core.helpers import connected, query
+from tests.core.helpers import connected, query, until
 from tests.support.servers import TestPostgres
 
 COLUMNS = """
@@ -136,6 +138,20 @@ def test_nobody_falls_asleep_over_a_write_that_stayed_silent(corec_dsn: str) -> 
         with reader.cursor() as cursor:
             cursor.execute(f"SELECT pg_try_advisory_lock{SLEEP_LOCK}")
             assert cursor.fetchone() == (True,)
+
+
+async def test_two_hosts_that_start_together_take_turns(alert_dsn: str) -> None:
+    database = Database(psycopg2.extensions.parse_dsn(alert_dsn))
+    try:
+        with connected(alert_dsn) as first, first.cursor() as cursor:
+            first.autocommit = False
+            cursor.execute(SCHEMA_FILE.read_text(encoding="utf-8"))
+            second = asyncio.create_task(CorecStore(database).ensure_schema())
+            await until(lambda: query(alert_dsn, "SELECT 1 FROM pg_locks WHERE NOT granted"))
+            first.commit()
+        assert await second == ("eventos", "nodos", "auditoria")
+    finally:
+        await database.close()
 
 
 async def test_the_store_makes_what_is_missing(alert_dsn: str) -> None:

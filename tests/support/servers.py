@@ -32,9 +32,12 @@ _SETTINGS = {
 
 # Waits for the end of the test run, even by kill -9 (its end of the pipe closes then), ends what
 # still runs in the directory and deletes it.
-_WATCHDOG = """
+_WATCHDOG = r"""
 cat >/dev/null
-for file in "$1"/*/data/postmaster.pid; do
+for file in "$1"/*/run/instances/*.json "$1"/*/run/redis.json; do
+  [ -f "$file" ] && kill -KILL "$(sed 's/.*"pid": \([0-9]*\).*/\1/' "$file")" 2>/dev/null
+done
+for file in "$1"/*/data/postmaster.pid "$1"/*/data/postgres/postmaster.pid; do
   [ -f "$file" ] && kill -QUIT "$(head -n 1 "$file")" 2>/dev/null
 done
 for file in "$1"/*/redis.pid; do

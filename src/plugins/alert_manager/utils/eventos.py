@@ -116,8 +116,7 @@ class EventosReader:
                 cursor.execute(f"LISTEN {WAKE_CHANNEL}")
             else:
                 log.info(
-                    "la tabla eventos no tiene un disparador que avise: se consulta "
-                    "cada %g s",
+                    "la tabla eventos no tiene un disparador que avise: se consulta cada %g s",
                     self._settings.poll_interval,
                 )
         self._prepared_for = self._session.generation

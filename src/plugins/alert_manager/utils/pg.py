@@ -99,9 +99,12 @@ class PgSession:
             result = work(connection)
             if not self._autocommit:
                 connection.commit()
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-            self._drop()
-            raise DatabaseUnavailableError(f"{self.name}: {_first_line(error)}") from error
+        except psycopg2.Error as error:
+            if connection.closed or _is_lost(error):
+                self._drop()
+                raise DatabaseUnavailableError(f"{self.name}: {_first_line(error)}") from error
+            self._undo(connection)
+            raise
         except BaseException:
             self._undo(connection)
             raise
@@ -152,6 +155,12 @@ def _connect_parameters(name: str, parameters: Mapping[str, Any]) -> dict[str, A
         **given,
         "options": f"{limits} {given.get('options', '')}".strip(),
     }
+
+
+def _is_lost(error: psycopg2.Error) -> bool:
+    """Says whether the connection is lost; after a crash that may come as the base class."""
+    lost = (psycopg2.OperationalError, psycopg2.InterfaceError)
+    return isinstance(error, lost) or type(error) is psycopg2.DatabaseError
 
 
 def _first_line(error: BaseException) -> str:

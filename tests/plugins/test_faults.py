@@ -1,0 +1,235 @@
+"""Faults, run for real: kill -9, Redis away, the database crashed. Nothing lost or doubled."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from tests.plugins.conftest import PROJECT, World, eventually
+from tests.support.servers import TestPostgres, TestRedis
+
+
+@contextmanager
+def host(world: World, home: Path, instance: str = "corec1") -> Iterator[subprocess.Popen[bytes]]:
+    """`python main.py` as a process of its own, as start.sh runs it."""
+    home.mkdir(parents=True, exist_ok=True)
+    environment = {
+        **os.environ,
+        "COREC_DB_DSN": world.corec_dsn,
+        "ALERT_DB_DSN": world.alert_dsn,
+        "REDIS_URL": world.redis_url,
+        "INSTANCE_ID": instance,
+        "COREC_HOME": str(home),
+        "COREC_HTTP_PORT": "0",
+    }
+    with (home / "out").open("ab") as out:
+        process = subprocess.Popen(
+            [sys.executable, "main.py"], cwd=PROJECT, env=environment, stdout=out, stderr=out
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+
+
+class Writer:
+    """Writes events until it is stopped, through restarts of the database; keeps what committed."""
+
+    def __init__(self, dsn: str, pause: float = 0.002) -> None:
+        self._dsn = dsn
+        self._pause = pause
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.committed: list[int] = []
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._write()
+            except psycopg2.Error:
+                self._stopping.wait(0.05)
+
+    def _write(self) -> None:
+        connection = psycopg2.connect(self._dsn)
+        try:
+            while not self._stopping.wait(self._pause):
+                loss = json.dumps({"profit": -200 - time.monotonic_ns() / 1e9, "symbol": "X"})
+                with connection, connection.cursor() as cursor:
+                    cursor.execute(
+                        "INSERT INTO eventos (canal, datos, timestamp, instance_id) VALUES"
+                        " ('trading_results', %s, extract(epoch FROM now()), 'w') RETURNING id",
+                        (loss.encode(),),
+                    )
+                    row = cursor.fetchone()
+                    assert row is not None
+                self.committed.append(int(row[0]))
+        finally:
+            connection.close()
+
+
+async def judged_once(world: World, committed: list[int], seconds: float = 30.0) -> None:
+    await eventually(
+        lambda: world.alert("SELECT count(*) FROM alerts")[0][0] >= len(committed), seconds
+    )
+    alerts = world.alerts()
+    assert sorted(alert["event_id"] for alert in alerts) == sorted(committed)
+    assert {alert["occurrences"] for alert in alerts} == {1}
+
+
+def health(home: Path) -> tuple[int, dict[str, object]]:
+    try:
+        port = (home / "http.port").read_text(encoding="utf-8").strip()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=6) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+    except OSError:
+        return 0, {}
+
+
+async def test_kill_9_at_random_moments_loses_and_doubles_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    choose = random.Random(7)
+    with Writer(world.corec_dsn) as writer:
+        for _ in range(6):
+            with host(world, tmp_path / "h") as process:
+                before = len(world.alerts())
+                await eventually(lambda n=before: len(world.alerts()) > n, 20.0)  # type: ignore[misc]
+                await asyncio.sleep(choose.random() * 0.5)  # the random moment itself
+                process.kill()
+                process.wait()
+        with host(world, tmp_path / "h"):
+            await eventually(lambda: len(writer.committed) > 500)
+            writer.__exit__()
+            await judged_once(world, writer.committed)
+    sent = world.alert("SELECT count(*), count(DISTINCT alert_id) FROM notifications")
+    assert sent == [(3 * len(writer.committed), len(writer.committed))]
+
+
+async def test_redis_down_and_back_changes_nothing(world: World, redis_server: TestRedis) -> None:
+    world.config["config"]["delivery"] = {"retry_base": 0.1, "retry_cap": 0.5}
+    world.config["config"]["circuit_breaker"] = {"max_failures": 3, "reset_timeout": 0.5}
+    async with world.running():
+        with Writer(world.corec_dsn, pause=0.01) as writer:
+            await eventually(lambda: len(world.alerts()) > 20)
+            redis_server.stop()
+            before = len(world.alerts())
+            await eventually(lambda: len(world.alerts()) > before + 50)
+            redis_server.start()
+            before = len(world.alerts())
+            await eventually(lambda: len(world.alerts()) > before + 50)
+        await judged_once(world, writer.committed)
+        await eventually(
+            lambda: (
+                world.alert(
+                    "SELECT count(*) FROM notifications WHERE channel = 'alert_data_stream'"
+                    " AND status = 'sent'"
+                )
+                == [(len(writer.committed),)]
+            ),
+            20.0,
+        )
+
+
+async def test_repeats_are_counted_right_when_redis_was_flushed_or_alert_db_emptied(
+    world: World, redis_server: TestRedis
+) -> None:
+    def counts() -> list[int]:
+        return [alert["occurrences"] for alert in world.alerts()]
+
+    event = b'{"tipo": "circuit_breaker_tripped", "plugin": "p"}'
+    async with world.running():
+        world.write("alertas", event)
+        await eventually(lambda: counts() == [1])
+        world.write("alertas", event)
+        await eventually(lambda: counts() == [2])
+        assert redis_server.command("FLUSHALL") == "+OK"
+        world.write("alertas", event)
+        await eventually(lambda: counts() == [3])
+        world.alert("TRUNCATE alerts CASCADE")
+        world.write("alertas", event)
+        await eventually(lambda: counts() == [1])
+
+
+async def test_a_crash_of_the_database_server_loses_and_doubles_nothing(
+    world: World, postgres_server: TestPostgres, tmp_path: Path
+) -> None:
+    with host(world, tmp_path / "h") as process, Writer(world.corec_dsn) as writer:
+        await eventually(lambda: health(tmp_path / "h")[0] == 200, 20.0)
+        for crash in range(1, 4):
+            await eventually(lambda n=100 * crash: len(writer.committed) > n)  # type: ignore[misc]
+            await asyncio.to_thread(postgres_server.stop, "immediate")
+            await eventually(lambda: health(tmp_path / "h")[0] == 503)
+            await asyncio.to_thread(postgres_server.start)
+            await eventually(lambda: health(tmp_path / "h")[0] == 200, 15.0)
+        writer.__exit__()
+        # A commit may have reached the disk without its answer reaching the writer.
+        stored = world.corec("SELECT id FROM eventos WHERE canal = 'trading_results'")
+        await judged_once(world, [row[0] for row in stored])
+        assert process.poll() is None
+
+
+async def test_health_names_what_is_wrong(
+    world: World, postgres_server: TestPostgres, tmp_path: Path
+) -> None:
+    with host(world, tmp_path / "h"):
+        await eventually(lambda: health(tmp_path / "h")[0] == 200, 20.0)
+        await asyncio.to_thread(postgres_server.stop)
+        _, body = await eventually(lambda: (h := health(tmp_path / "h"))[0] == 503 and h)
+        await asyncio.to_thread(postgres_server.start)
+        await eventually(lambda: health(tmp_path / "h")[0] == 200, 15.0)
+    assert body["estado"] == "error"
+    parts = body["partes"]
+    assert isinstance(parts, dict)
+    assert not parts["corec_db"]["ok"]
+    assert not parts["alert_db"]["ok"]
+
+
+@pytest.mark.parametrize("down", ["alert_db", "redis"])
+async def test_it_starts_without_a_server_and_goes_on_when_it_comes(
+    world: World, postgres_server: TestPostgres, redis_server: TestRedis, down: str
+) -> None:
+    server: TestPostgres | TestRedis = redis_server if down == "redis" else postgres_server
+    world.write("alertas", b'{"tipo": "t", "plugin": "p"}')
+    await asyncio.to_thread(server.stop)
+    try:
+        async with world.running() as processor:
+            assert (await processor.procesar({}, {}))["estado"] == (
+                "ok" if down == "redis" else "error"
+            )
+            await asyncio.to_thread(server.start)
+            await eventually(lambda: len(world.alerts()) == 1, 15.0)
+    finally:
+        await asyncio.to_thread(server.start)
