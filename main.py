@@ -26,7 +26,7 @@ _LOG = logging.getLogger("main")
 EXIT_OK, EXIT_FAULT, EXIT_CONFIG = 0, 1, 2
 # Nothing may keep the process after the ordered stop (8.9 s at its worst): neither a plugin that
 # blocks the loop nor a thread in a blocking call, which Python waits for at its end.
-LAST_RESORT_SECONDS = 9.4
+LAST_RESORT_SECONDS = 9.2
 THREADS_SECONDS = 1.0
 START_CANCEL_SECONDS = 4.5
 

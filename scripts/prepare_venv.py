@@ -148,6 +148,7 @@ def _clear() -> None:
 def _install(purpose: str, lock: int) -> None:
     _say("Instalo lo necesario (solo la primera vez o tras un cambio; puede tardar un minuto)…")
     UNFINISHED.touch()
+    LOG.unlink(missing_ok=True)
     wanted = [part for name in _chosen(purpose) for part in ("-r", str(PROJECT / name))]
     code = _logged(
         [
@@ -161,10 +162,17 @@ def _install(purpose: str, lock: int) -> None:
     UNFINISHED.unlink()
     if code == 0:
         return
-    if any(sign in LOG.read_text(encoding="utf-8", errors="replace") for sign in _NETWORK_SIGNS):
+    told = LOG.read_text(encoding="utf-8", errors="replace")
+    if any(sign in told for sign in _NETWORK_SIGNS):
         raise PrepareError(
             "pip no llega al servidor de paquetes. Compruebe la conexión a internet o el proxy y "
             f"repita la orden. Detalles: {LOG}"
+        )
+    if "(from versions: none)" in told:
+        raise PrepareError(
+            "pip no encuentra los paquetes: o no llega a su servidor (compruebe la conexión a "
+            "internet o el proxy), o no los hay para este Python y esta máquina. "
+            f"Detalles: {LOG}\n{_log_end()}"
         )
     raise PrepareError(f"pip no pudo instalar lo necesario. Detalles: {LOG}\n{_log_end()}")
 

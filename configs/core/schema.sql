@@ -11,6 +11,9 @@ DECLARE
     wrong   boolean;
 BEGIN
     PERFORM pg_advisory_xact_lock(1668248165, 0);
+    -- An advisory lock does not refresh the session's catalogue cache, a table's lock does: without
+    -- this, to_regclass() may still deny the tables that the other host has just made.
+    PERFORM FROM pg_class LIMIT 1;
 
     IF to_regclass('eventos') IS NULL THEN
         CREATE TABLE eventos (

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
 from psycopg2 import ProgrammingError
 from psycopg2.extensions import make_dsn, parse_dsn
 
@@ -23,7 +24,6 @@ from src.launcher.processes import (
     last_lines,
     processes_in,
     spawn,
-    start_mark,
     wait_until,
 )
 
@@ -248,18 +248,27 @@ class PostgresServer:
             account.give(path)
 
     def _drop_stale_lock(self) -> None:
-        """Remove postmaster.pid when its pid now belongs to a stranger.
+        """Remove lock files that PostgreSQL would believe although our server is gone.
 
-        PostgreSQL itself recognises a dead pid and then looks for surviving backends; a pid that
-        somebody else has by now would stop it for ever.
+        It recognises a free pid by itself and then looks for surviving backends. A pid that a
+        stranger has by now, or that waits to be reaped (in a container without init for ever),
+        would stop it.
+
+        Raises:
+            LauncherError: backends of a killed server are still at work.
         """
-        lines = self._lock_lines()
-        if not lines:
-            return
         # The backends of a killed postmaster notice its death and leave, within moments.
-        wait_until(lambda: not processes_in(self.data), ORPHAN_SECONDS)
-        if lines[0].isdigit() and start_mark(int(lines[0])) is not None:
+        if not wait_until(lambda: not processes_in(self.data), ORPHAN_SECONDS):
+            raise LauncherError(
+                f"Procesos de un PostgreSQL anterior siguen trabajando en {self.data}: "
+                f"{', '.join(map(str, processes_in(self.data)))}. Espere a que acaben y repita."
+            )
+        lines = self._lock_lines()
+        if lines and lines[0].isdigit() and psutil.pid_exists(int(lines[0])):
             (self.data / "postmaster.pid").unlink(missing_ok=True)
+        # The socket's folder is this server's alone.
+        for name in (f".s.PGSQL.{PORT}.lock", f".s.PGSQL.{PORT}"):
+            (self.sockets / name).unlink(missing_ok=True)
 
 
 def hide_password(dsn: str, environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:

@@ -97,9 +97,10 @@ class Project:
 
     def living(self) -> list[str]:
         """The command lines of every process that works for this home."""
-        return [line for process in psutil.process_iter() if (line := self._mine(process))]
+        return [line for process in psutil.process_iter() if (line := self.owns(process))]
 
-    def _mine(self, process: psutil.Process) -> str | None:
+    def owns(self, process: psutil.Process) -> str | None:
+        """The command line of a living process of this home; None for any other process."""
         try:
             words = process.cmdline()
             ours = any(word.startswith(str(self.home)) for word in words)

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import psutil
 import psycopg2
+import pytest
 
 from src.launcher.processes import wait_until
 from tests.launcher.project import Project, copy_project
 from tests.support.servers import TestPostgres, TestRedis
+
+pytestmark = pytest.mark.e2e
 
 
 def test_start_twice_use_stop_twice_and_start_again(project: Project) -> None:
@@ -84,7 +87,7 @@ def test_everything_killed_and_started_again(project: Project) -> None:
     project.run("start.sh")
     project.sql("corec_db", "INSERT INTO auditoria (evento_id) VALUES ('kept')")
     for process in psutil.process_iter():
-        if project._mine(process):
+        if project.owns(process):
             process.kill()
     assert wait_until(lambda: project.living() == [], 10)
 
@@ -173,7 +176,11 @@ def test_a_home_too_long_for_a_socket(short_root: Path) -> None:
     try:
         project.run("start.sh")
         assert project.sql("corec_db", "SELECT 1") == "1"
-        shown = project.sql("corec_db", "SHOW unix_socket_directories").strip('"')
+        # psql's own options keep their meaning: here the superuser, as the same OS user.
+        told = project.run(
+            *("psql.sh", "corec_db", "-U", "postgres", "-XAtc", "SHOW unix_socket_directories")
+        )
+        shown = told.strip().strip('"')
     finally:
         project.run("stop.sh")
     assert re.fullmatch(rf"/tmp/corec-{os.geteuid()}-[0-9a-f]+/pg", shown)
@@ -260,9 +267,7 @@ def test_servers_of_the_user_take_the_place_of_the_embedded_ones(
     # psql.sh finds them without the environment, and the environment wins over what runs.
     assert project.sql("corec_db", "SELECT current_database()").startswith("own_corec")
     other = postgres_server.create_database("other")
-    named = project.run(
-        "psql.sh", "alert_db", "-XAtc", "SELECT 1", environ={"ALERT_DB_DSN": other}
-    )
+    named = project.run("psql.sh", "alert_db", "-XAtc", "SELECT 1", environ={"ALERT_DB_DSN": other})
     assert named.strip() == "1"
     project.run("stop.sh")
     psycopg2.connect(own["COREC_DB_DSN"]).close()

@@ -47,7 +47,7 @@ HOSTILE = replace(
 SECRET = "correct-horse-battery"
 LEAKY = replace(
     MESSAGE,
-    title=f"Fallo password={SECRET}",
+    title=f"Fallo pass\u200bword={SECRET}",
     text=f"https://user:{SECRET}@host/ token: {SECRET}",
     event_data={"password": SECRET, "nested": {"api_key": SECRET}, "plugin": f"secret={SECRET}"},
 )

@@ -185,10 +185,10 @@ async def test_slow_answer(server: DiscordServer) -> None:
     assert time.monotonic() - started < 2
 
 
-async def test_huge_answer_is_read_up_to_a_bound(
+async def test_an_endless_answer_is_read_up_to_a_bound(
     server: DiscordServer, channel: DiscordChannel
 ) -> None:
-    server.script.append(Answer(400, "x" * 5_000_000))
+    server.script.append(Answer(400, "x" * 10_000, endless=True))
     outcome = await channel.send([MESSAGE])
     assert isinstance(outcome, Rejected)
     assert len(outcome.reason) < 300

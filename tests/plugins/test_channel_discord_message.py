@@ -76,6 +76,18 @@ async def test_ten_alerts_in_one_message(server: DiscordServer, channel: Discord
     assert 5900 < sum(map(size_of, server.embeds)) <= 6000
 
 
+async def test_ten_alerts_of_the_longest_texts_still_say_something(
+    server: DiscordServer, channel: DiscordChannel
+) -> None:
+    long = "texto largo " * 300
+    data = dict.fromkeys(("plugin", "exchange", "symbol", "user_id"), long)
+    worst = Message(2**63 - 1, 1, Severity.CRITICA, long, long, long, long, data, 0.0)
+    assert isinstance(await channel.send([worst] * 10), Sent)
+    for embed in server.embeds:
+        assert len(embed["title"]) > 100
+        assert len(embed["description"]) > 100
+
+
 async def test_mentions_and_markdown_are_inert(
     server: DiscordServer, channel: DiscordChannel
 ) -> None:

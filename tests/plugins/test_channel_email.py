@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import time
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from src.plugins.alert_manager.domain.model import Message, Outcome, Rejected, Retry, Sent
 from src.plugins.alert_manager.utils.channels.email import EmailChannel, EmailSettings
 from tests.plugins.channel_messages import MESSAGE, refusing_port
-from tests.support.smtp import SmtpServer
+from tests.support.smtp import SmtpServer, server_context
 
 LOGIN = ("alertas@familia.mx", "muy-secreta-4711")
 TO = ("ana@familia.mx", "beto@familia.mx")
@@ -125,6 +126,32 @@ async def test_a_server_that_never_greets_a_tls_handshake() -> None:
         listener.close()
         await listener.wait_closed()
     assert outcome == Retry(f"127.0.0.1:{port} no responde en 0.3 s")
+
+
+async def test_a_connection_is_dropped_at_once_though_the_other_side_is_dead() -> None:
+    """A TLS goodbye would wait half a minute for the answer of a machine that hangs."""
+    async with SmtpServer(tls="implicit") as server:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            dead = asyncio.create_task(asyncio.to_thread(_dead_server, listener))
+            port = listener.getsockname()[1]
+            outcome = await _send(server, smtp_port=port, timeout=0.5)
+            assert await dead == b""
+    assert outcome == Retry(f"127.0.0.1:{port} no responde en 0.5 s")
+
+
+def _dead_server(listener: socket.socket) -> bytes:
+    """Makes one TLS handshake, says nothing, and returns how the other side ends: b"" is a FIN.
+
+    Raises:
+        TimeoutError: it does not end.
+    """
+    accepted, _ = listener.accept()
+    secured = server_context("127.0.0.1").wrap_socket(accepted, server_side=True)
+    with socket.socket(fileno=secured.detach()) as bare:
+        bare.settimeout(3)
+        while part := bare.recv(4096):
+            pass  # the last words of TLS, which nobody answers
+        return part
 
 
 @pytest.mark.parametrize("fault", ["hang", "cut"])

@@ -36,6 +36,7 @@ class Answer:
         body: JSON when it is no text.
         delay: seconds before the answer.
         truncated: True cuts the connection in the middle of the body.
+        endless: True repeats the body until the client leaves.
     """
 
     status: int
@@ -43,6 +44,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
     truncated: bool = False
+    endless: bool = False
 
 
 CUT = Answer(0)
@@ -246,6 +248,8 @@ async def _give(request: web.Request, answer: Answer) -> web.StreamResponse:
     body = (answer.body if is_text else json.dumps(answer.body)).encode()
     content_type = "text/html" if is_text else "application/json"
     headers = {"Content-Type": content_type, **answer.headers}
+    if answer.endless:
+        return await _give_for_ever(request, answer.status, body)
     if not answer.truncated:
         return web.Response(status=answer.status, body=body or None, headers=headers)
     response = web.StreamResponse(status=answer.status, headers=headers)
@@ -255,6 +259,14 @@ async def _give(request: web.Request, answer: Answer) -> web.StreamResponse:
     if transport is not None:
         transport.close()
     return response
+
+
+async def _give_for_ever(request: web.Request, status: int, part: bytes) -> web.StreamResponse:
+    response = web.StreamResponse(status=status)
+    await response.prepare(request)
+    while True:  # ends when the client leaves: the write raises
+        await response.write(part)
+        await asyncio.sleep(0)
 
 
 def _reset(transport: asyncio.Transport) -> None:

@@ -94,7 +94,7 @@ class SmtpServer:
         self._folder = tempfile.TemporaryDirectory(prefix="smtp-ca-")
         self.ca_file = str(Path(self._folder.name) / "ca.pem")
         _authority().cert_pem.write_to_path(self.ca_file)
-        context = None if self.tls == "none" else _context(self.name)
+        context = None if self.tls == "none" else server_context(self.name)
         self._listener = await asyncio.get_running_loop().create_server(
             lambda: SmtpSession(self, context if self.tls == "starttls" else None),
             self.host,
@@ -158,7 +158,8 @@ def _authority() -> trustme.CA:
     return trustme.CA()
 
 
-def _context(name: str) -> ssl.SSLContext:
+def server_context(name: str) -> ssl.SSLContext:
+    """A certificate for `name`, signed by the authority in `ca_file`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _authority().issue_cert(name).configure_cert(context)
     return context

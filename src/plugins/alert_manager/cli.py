@@ -119,24 +119,22 @@ def _rows(loaded: Loaded, name: str, arguments: dict[str, Any]) -> list[dict[str
 
 
 def _console() -> Console:
-    # rich leaves colours out by itself where the output is no terminal.
-    return Console(soft_wrap=not sys.stdout.isatty())
+    # rich leaves colours out by itself where the output is no terminal; there a line stays a line.
+    return Console(width=None if sys.stdout.isatty() else 1000)
 
 
 def _table(rows: list[dict[str, Any]], zone: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("id", "severidad", "hora", "canal", "regla", "veces", "mensaje"):
-        table.add_column(name, no_wrap=name != "mensaje")
+    for name in ("id", "severidad", "hora", "veces", "título"):
+        table.add_column(name, no_wrap=name != "título")
     for row in rows:
         # Text, never markup: what an event says is shown, not interpreted.
         table.add_row(
             Text(str(row["id"])),
             _severity(row["severity"]),
             Text(_time(row["timestamp"], zone)),
-            Text(row["channel"]),
-            Text(row["rule"] or ""),
             Text(str(row["occurrences"])),
-            Text(row["message"]),
+            Text(row["title"] or row["message"]),
         )
     return table
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg2.extensions import connection as Connection  # noqa: N812
-
-from .utils.dedupe import DedupeCache
-from .utils.notify import ChannelState, Delivery
-from .utils.pg import DatabaseUnavailableError, PgSession
-
-_PROBE_LIMIT = 4.0  # seconds
+from .domain.errors import DatabaseUnavailableError
+from .domain.model import ChannelState
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,42 +41,45 @@ class Report:
         }
 
 
+Probe = Callable[[], Awaitable[None]]
+"""Asks a part whether it works; raises `DatabaseUnavailableError` where it does not."""
+
+
 class Health:
-    """Asks every part how it is; the databases with a statement of their own."""
+    """Asks every part how it is.
+
+    Args:
+        probes: the databases, by name.
+        cache_available: says whether Redis answers.
+        channels: says how each notification channel is doing.
+    """
 
     def __init__(
-        self, corec: PgSession, alerts: PgSession, cache: DedupeCache, delivery: Delivery
+        self,
+        probes: Mapping[str, Probe],
+        cache_available: Callable[[], bool],
+        channels: Callable[[], Mapping[str, ChannelState]],
     ) -> None:
-        self._corec = corec
-        self._alerts = alerts
-        self._cache = cache
-        self._delivery = delivery
+        self._probes = probes
+        self._cache_available = cache_available
+        self._channels = channels
         self.reader = Part(False, "arrancando")
 
     async def report(self) -> Report:
         """Returns the state now."""
-        parts = {
-            "corec_db": await _probe(self._corec),
-            "alert_db": await _probe(self._alerts),
-            "lector": self.reader,
-            "redis": Part(
-                self._cache.available,
-                "ok" if self._cache.available else "sin caché; no se pierde nada",
-                vital=False,
-            ),
-        }
-        for name, state in self._delivery.states().items():
-            parts[f"canal {name}"] = _channel(state)
+        asked = await asyncio.gather(*(_ask(probe) for probe in self._probes.values()))
+        parts = dict(zip(self._probes, asked, strict=True))
+        parts["lector"] = self.reader
+        cached = self._cache_available()
+        detail = "ok" if cached else "sin caché: más lento, no se pierde nada"
+        parts["redis"] = Part(cached, detail, vital=False)
+        parts |= {f"canal {name}": _channel(state) for name, state in self._channels().items()}
         return Report(parts)
 
 
-async def _probe(session: PgSession) -> Part:
-    def ask(connection: Connection) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-
+async def _ask(probe: Probe) -> Part:
     try:
-        await session.run(ask, limit=_PROBE_LIMIT)
+        await probe()
     except DatabaseUnavailableError as error:
         return Part(False, str(error))
     return Part(True, "ok")

@@ -8,18 +8,16 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-import psycopg2
-
+from .domain.errors import DatabaseUnavailableError, RefusedError, StaleReaderError
 from .domain.holes import Position
 from .domain.model import Candidate, Committed, DeadLetter, Judged, RawEvent
 from .judge import BatchJudge, dead_letter
 from .metrics import Metrics
-from .utils.db import AlertStore, StaleReaderError
-from .utils.dedupe import DedupeCache
-from .utils.eventos import SOURCE, EventosReader
-from .utils.pg import DatabaseUnavailableError
+from .ports import Cache, Reader, Store
 
 log = logging.getLogger("corec.alert_manager.pipeline")
+
+SOURCE = "eventos"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +46,9 @@ class Pipeline:
 
     def __init__(
         self,
-        reader: EventosReader,
-        store: AlertStore,
-        cache: DedupeCache,
+        reader: Reader,
+        store: Store,
+        cache: Cache,
         judge: BatchJudge,
         metrics: Metrics,
         on_alerts: Callable[[Iterable[str]], None],
@@ -149,7 +147,7 @@ class Pipeline:
         try:
             try:
                 summary = await self._commit(judged, moved)
-            except psycopg2.Error as error:
+            except RefusedError as error:
                 log.error("alert_db rechazó un lote, se separa lo que no admite: %s", error)
                 judged = await self._without_refused(fetched.events)
                 summary = await self._commit(judged, moved)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .holes import Position
+
 Payload = Mapping[str, Any]
 
 
@@ -64,6 +66,14 @@ class RawEvent:
     timestamp: float | None
     instance_id: str | None
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Rows of one poll, in id order, and the position after them."""
+
+    events: tuple[RawEvent, ...]
+    position: Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,3 +233,18 @@ class Rejected:
 
 
 Outcome = Sent | Retry | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """How a notification channel is doing.
+
+    Attributes:
+        open: True while its breaker is open.
+        disabled: why no further message is tried, or None.
+        last_error: the reason of the last failure, or None after a success.
+    """
+
+    open: bool
+    disabled: str | None
+    last_error: str | None

@@ -18,12 +18,11 @@ from src.core.event import Event
 from src.core.processors.base import ProcesadorBase
 from src.plugins.plugin_manager import PluginBase
 
+from ..domain.errors import DatabaseUnavailableError, SchemaMissingError, StaleReaderError
 from ..domain.model import RawEvent
 from ..health import Part, Report
 from ..pipeline import Summary
 from ..settings import Loaded, load
-from ..utils.db import SchemaMissingError, StaleReaderError
-from ..utils.pg import DatabaseUnavailableError
 from ..web.server import Address
 from .assembly import Assembly, assemble
 

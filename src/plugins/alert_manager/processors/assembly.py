@@ -81,7 +81,11 @@ def assemble(
         metrics,
     )
     pipeline = Pipeline(reader, store, cache, BatchJudge(loaded), metrics, delivery.wake)
-    health = Health(reporting, telling, cache, delivery)
+    health = Health(
+        {"corec_db": reporting.probe, "alert_db": telling.probe},
+        lambda: cache.available,
+        delivery.states,
+    )
     return Assembly(
         instance=instance,
         sessions=(reading, storing, telling, reporting),

@@ -12,6 +12,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from ..domain.errors import RefusedError, SchemaMissingError, StaleReaderError
 from ..domain.holes import Hole, Position, Retired
 from ..domain.model import Committed, Judged
 from .commit import LOCK_CLASS, insert_dead_letters, store
@@ -19,14 +20,6 @@ from .pg import PgSession
 from .queries import query
 
 log = logging.getLogger("corec.alert_manager.db")
-
-
-class StaleReaderError(Exception):
-    """Somebody else moved the position: this reader lost its lead, nothing was stored."""
-
-
-class SchemaMissingError(Exception):
-    """alert_db has no tables, and our role may not make them."""
 
 
 class AlertStore:
@@ -129,8 +122,8 @@ class AlertStore:
 
         try:
             await self._session.run(work)
-        except psycopg2.Error as error:
-            return str(error).strip().splitlines()[0]
+        except RefusedError as error:
+            return str(error)
         return None
 
     def _move(self, cursor: Cursor, source: str, position: Position, version: int) -> None:

@@ -12,7 +12,6 @@ import os
 import select
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
@@ -20,14 +19,13 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ..domain.holes import Hole, Position, Retired, after_locks, after_read, forget_retired
-from ..domain.model import RawEvent
+from ..domain.model import Fetched, RawEvent
 from ..settings import ReaderSettings
 from .pg import CALL_TIMEOUT, PgSession
 from .queries import query
 
 log = logging.getLogger("corec.alert_manager.eventos")
 
-SOURCE = "eventos"
 WAKE_CHANNEL = "corec_eventos"
 # configs/core/schema.sql: its trigger notifies only while somebody holds this lock exclusively.
 SLEEP_LOCK = {"class": 0x636F7265, "object": 1}
@@ -36,14 +34,6 @@ RETIRED_FOR = 24 * 3600.0  # seconds
 MAX_RETIRED = 1000  # ranges
 START_SPAN = 10_000  # ids below a first start's position that are searched for holes
 _FIRST_PAUSE = 0.002  # seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """Rows of one poll, in id order, and the position after them."""
-
-    events: tuple[RawEvent, ...]
-    position: Position
 
 
 class EventosReader:
@@ -213,7 +203,7 @@ def _ranges(holes: Sequence[Hole | Retired]) -> dict[str, list[int]]:
 def _raw_event(row: tuple[Any, ...]) -> RawEvent:
     event_id, channel, timestamp, instance_id, size, payload = row
     return RawEvent(
-        source=SOURCE,
+        source="eventos",
         event_id=event_id,
         channel=channel or "",
         payload=bytes(payload) if isinstance(payload, memoryview) else payload,

@@ -12,31 +12,21 @@ import logging
 import random
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from ..domain.backoff import retry_delay
 from ..domain.breaker import Breaker
-from ..domain.model import Outcome, Rejected, Retry, Sent
+from ..domain.errors import DatabaseUnavailableError
+from ..domain.model import ChannelState, Outcome, Rejected, Retry, Sent
 from ..metrics import Metrics
 from ..settings import BreakerSettings, DeliverySettings
 from .channels.base import Channel
 from .outbox import LEASE, Claim, Outbox
-from .pg import DatabaseUnavailableError
 
 log = logging.getLogger("corec.alert_manager.delivery")
 
 _FLOOR = 5.0  # seconds; other instances' messages and ends of leases are looked for this often
 _SOONEST = 0.02  # seconds
 _FINISH = 3.0  # seconds that a stop gives to what is in hand
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelState:
-    """How a channel is doing, for `/health`."""
-
-    open: bool
-    disabled: str | None
-    last_error: str | None
 
 
 class Delivery:

@@ -19,6 +19,8 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import parse_dsn
 
+from ..domain.errors import DatabaseUnavailableError, RefusedError
+
 T = TypeVar("T")
 log = logging.getLogger("corec.alert_manager.pg")
 
@@ -28,6 +30,7 @@ CONNECT_TIMEOUT = 5  # seconds
 STATEMENT_TIMEOUT = 10_000  # milliseconds
 LOCK_TIMEOUT = 9_000  # milliseconds
 CALL_TIMEOUT = 13.0  # seconds
+PROBE_TIMEOUT = 4.0  # seconds
 _NETWORK = {
     "connect_timeout": CONNECT_TIMEOUT,
     "keepalives": 1,
@@ -36,13 +39,6 @@ _NETWORK = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-
-
-class DatabaseUnavailableError(Exception):
-    """The database cannot be reached, or went away in the middle of a call.
-
-    After a commit that was cut off nobody knows whether it took place: callers ask again.
-    """
 
 
 class PgSession:
@@ -73,7 +69,8 @@ class PgSession:
 
         Raises:
             DatabaseUnavailableError: no connection, or it was lost; the next call opens a new one.
-            psycopg2.Error: the server refused a statement.
+            RefusedError: the server refused a value (bad data, a violated constraint).
+            psycopg2.Error: the server refused a statement for another reason.
         """
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(self._executor, self._call, work)
@@ -85,6 +82,19 @@ class PgSession:
                 await future
             raise DatabaseUnavailableError(f"{self.name}: sin respuesta en {limit:g} s")
         return future.result()
+
+    async def probe(self) -> None:
+        """Asks the server for an answer, with a statement of its own.
+
+        Raises:
+            DatabaseUnavailableError: none came within 4 s.
+        """
+
+        def ask(connection: Connection) -> None:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+
+        await self.run(ask, limit=PROBE_TIMEOUT)
 
     async def close(self) -> None:
         """Closes the connection and ends the thread; a blocked call is cut off."""
@@ -104,6 +114,8 @@ class PgSession:
                 self._drop()
                 raise DatabaseUnavailableError(f"{self.name}: {_first_line(error)}") from error
             self._undo(connection)
+            if isinstance(error, psycopg2.DataError | psycopg2.IntegrityError):
+                raise RefusedError(f"{self.name}: {_first_line(error)}") from error
             raise
         except BaseException:
             self._undo(connection)

@@ -16,8 +16,9 @@ import zstandard
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from redis.exceptions import RedisError
 
+from ...domain.errors import DatabaseUnavailableError, RefusedError
 from ...domain.model import Message, Outcome, Rejected, Retry, Sent
-from ..pg import DatabaseUnavailableError, PgSession
+from ..pg import PgSession
 from ..queries import query
 
 CHANNEL = "alert_data"
@@ -60,8 +61,8 @@ class EventosReport:
             await self._session.run(lambda c: self._insert(c, reports))
         except DatabaseUnavailableError as error:
             return Retry(str(error))
-        except psycopg2.Error as error:
-            return Rejected(f"eventos rechazó el reporte: {str(error).strip().splitlines()[0]}")
+        except RefusedError as error:
+            return Rejected(f"eventos rechazó el reporte: {error}")
         return Sent()
 
     async def close(self) -> None:

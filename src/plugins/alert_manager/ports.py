@@ -1,0 +1,78 @@
+"""What the pipeline needs of the world; `utils` has what talks to it for real."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from .domain.holes import Position
+from .domain.model import Candidate, Committed, Fetched, Judged
+
+Known = Mapping[bytes, tuple[int, float]]
+"""Alerts by fingerprint: (alert id, event time of the first alert)."""
+
+
+class Reader(Protocol):
+    """A source of events. Every call may raise `DatabaseUnavailableError`."""
+
+    async def first_position(self) -> Position:
+        """Returns where a first start begins."""
+        ...
+
+    async def fetch(self, position: Position) -> Fetched:
+        """Reads the next rows; none means that nothing new is visible."""
+        ...
+
+    async def sleep(self, position: Position, seconds: float) -> None:
+        """Sleeps until there may be news, or for `seconds`."""
+        ...
+
+    def wake(self) -> None:
+        """Ends a sleep at once."""
+        ...
+
+
+class Store(Protocol):
+    """alert_db. Every call may raise `DatabaseUnavailableError`."""
+
+    async def try_lead(self, source: str) -> bool:
+        """Takes the lead for a source, or keeps it."""
+        ...
+
+    async def load_position(self, source: str) -> tuple[Position, int] | None:
+        """Returns the position of a source and its version, or None before its first start."""
+        ...
+
+    async def create_position(self, source: str, position: Position) -> None:
+        """Stores the first position of a source, unless somebody else already did."""
+        ...
+
+    async def commit(
+        self,
+        judged: Judged,
+        moved: tuple[str, Position, int] | None = None,
+        cached: Known | None = None,
+    ) -> Committed:
+        """Stores what a batch came to, all or nothing.
+
+        Raises:
+            StaleReaderError: the version in `moved` is not the stored one.
+            RefusedError: the database does not take a value.
+        """
+        ...
+
+    async def refusal(self, judged: Judged) -> str | None:
+        """Tries to store and takes it back; returns why the database refused, or None."""
+        ...
+
+
+class Cache(Protocol):
+    """Recent alerts by fingerprint; raises nothing, and may know nothing."""
+
+    async def look_up(self, candidates: Sequence[Candidate]) -> Known:
+        """Returns the alerts that it knows."""
+        ...
+
+    async def remember(self, candidates: Sequence[Candidate], committed: Committed) -> None:
+        """Stores new alerts after their commit."""
+        ...

@@ -1,0 +1,75 @@
+"""The rules of the house: who may import whom, how long a file may be."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.plugins.conftest import PROJECT
+
+PLUGIN = PROJECT / "src" / "plugins" / "alert_manager"
+PACKAGE = "src.plugins.alert_manager"
+MAX_LINES = 310
+# Pure libraries only: nothing that talks, waits, reads a clock or draws a random number.
+DOMAIN_MAY_USE = {
+    "__future__", "base64", "binascii", "collections", "dataclasses", "datetime", "enum",
+    "functools", "hashlib", "html", "json", "math", "operator", "re", "string", "typing",
+    "unicodedata", "urllib", "zlib", "zoneinfo", "jinja2", "msgspec", "zstandard", "pydantic",
+}  # fmt: skip
+# Part of the plugin -> parts that it may not know.
+FORBIDDEN = {
+    "domain": {"utils", "processors", "web", "pipeline", "judge", "settings", "cli", "ports"},
+    "judge": {"utils", "processors", "web", "pipeline", "cli"},
+    "ports": {"utils", "processors", "web", "pipeline", "cli"},
+    "pipeline": {"utils", "processors", "web", "cli"},
+    "health": {"utils", "processors", "web", "cli"},
+    "utils": {"processors", "web", "pipeline", "cli"},
+    "web": {"utils", "processors", "pipeline", "cli"},
+}
+
+
+def _modules(file: Path) -> Iterator[str]:
+    """Absolute names of what a file imports."""
+    package = ".".join([PACKAGE, *file.relative_to(PLUGIN).parent.parts])
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+            prefix = ".".join(parents) if node.level else ""
+            yield ".".join(part for part in (prefix, node.module) if part)
+
+
+FILES = sorted(PLUGIN.rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PLUGIN)))
+def test_no_file_imports_what_it_may_not_know(file: Path) -> None:
+    part = file.relative_to(PLUGIN).parts[0].removesuffix(".py")
+    for name in _modules(file):
+        if name.startswith(f"{PACKAGE}."):
+            known = name.removeprefix(f"{PACKAGE}.").split(".")[0]
+            assert known not in FORBIDDEN.get(part, set()), f"{file.name} imports {name}"
+        elif part == "domain":
+            assert name.split(".")[0] in DOMAIN_MAY_USE, f"{file.name} imports {name}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PLUGIN)))
+def test_the_plugin_uses_of_corec_only_the_contract(file: Path) -> None:
+    """The folder alone, in another CoreC v4 tree, must work there."""
+    allowed = {"src.core.event", "src.core.processors.base", "src.plugins.plugin_manager"}
+    for name in _modules(file):
+        if name.startswith("src.") and not name.startswith(PACKAGE):
+            assert name in allowed, f"{file.name} imports {name}"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [f for f in PROJECT.glob("**/*.py") if not {".venv", "build"} & set(f.parts)],
+    ids=lambda f: str(f.relative_to(PROJECT)),
+)
+def test_a_file_has_one_subject_and_so_a_bounded_length(file: Path) -> None:
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
