@@ -47,8 +47,11 @@ def main(purpose: str) -> int:
     """Prepare the environment for `run` or `test`; returns the exit code."""
     try:
         prepare(purpose)
-    except (PrepareError, OSError) as exc:
+    except PrepareError as exc:
         sys.stderr.write(f"{exc}\n")
+        return 1
+    except OSError as exc:
+        sys.stderr.write(f"No se puede preparar {VENV}: {exc}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("Instalación interrumpida; el próximo arranque la repite.\n")
@@ -62,6 +65,8 @@ def prepare(purpose: str) -> None:
     Raises:
         PrepareError: it can't be done; the text says why and what helps.
     """
+    if _ready(purpose):  # without the lock: whoever may only read the project can start it, too
+        return
     VENV.mkdir(exist_ok=True)
     with (VENV / ".lock").open("a") as lock:
         try:
@@ -69,14 +74,17 @@ def prepare(purpose: str) -> None:
         except BlockingIOError:
             _say("Hay otra instalación en marcha; espero a que acabe…")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        version = None if UNFINISHED.exists() else _venv_version()
-        # What tests need includes what a run needs.
-        if version and any(_stamped(enough, version) for enough in (purpose, "test")):
+        if _ready(purpose):
             return
-        if version is None:
-            version = _create(lock.fileno())
+        version = _usable() or _create(lock.fileno())
         _install(purpose, lock.fileno())
         _stamp(purpose).write_text(_hash(purpose, version), encoding="ascii")
+
+
+def _ready(purpose: str) -> bool:
+    version = _usable()
+    # What tests need includes what a run needs.
+    return version is not None and any(_stamped(enough, version) for enough in (purpose, "test"))
 
 
 def _stamp(purpose: str) -> Path:
@@ -88,8 +96,12 @@ def _stamped(purpose: str, version: str) -> bool:
     return stamp.exists() and stamp.read_text(encoding="ascii") == _hash(purpose, version)
 
 
+def _usable() -> str | None:
+    """The version of the Python in `.venv`; None when it is half-made, broken or too old."""
+    return None if UNFINISHED.exists() else _venv_version()
+
+
 def _venv_version() -> str | None:
-    """The version of the Python in `.venv`; None when it does not work or is too old."""
     if not os.access(PYTHON, os.X_OK):
         return None
     # A system Python that was upgraded leaves the packages behind in the old version's folder.

@@ -9,7 +9,7 @@ from src.launcher import binaries
 from src.launcher.errors import LauncherError
 from src.launcher.home import Home
 from src.launcher.output import say
-from src.launcher.postgres import hide_password
+from src.launcher.psql import hide_password
 from src.launcher.services import DATABASES
 
 

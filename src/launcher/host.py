@@ -12,8 +12,8 @@ from pathlib import Path
 from src.launcher.errors import LauncherError
 from src.launcher.health import Endpoint, Health
 from src.launcher.home import PROJECT, Instance, read_port
-from src.launcher.postgres import libpq_environ
 from src.launcher.processes import ProcessId, end, last_lines, spawn, wait_until
+from src.launcher.psql import libpq_environ
 
 HEALTHY_SECONDS = 60.0
 # The host stops by itself within 10 s.

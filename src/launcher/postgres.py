@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -12,8 +11,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psutil
-from psycopg2 import ProgrammingError
-from psycopg2.extensions import make_dsn, parse_dsn
 
 from src.launcher.account import Account, current_user, server_account
 from src.launcher.errors import LauncherError
@@ -26,6 +23,7 @@ from src.launcher.processes import (
     spawn,
     wait_until,
 )
+from src.launcher.psql import libpq_environ, run_psql
 
 PORT = 5432  # names the socket file; nothing listens on TCP
 START_SECONDS = 60.0
@@ -39,14 +37,6 @@ _STOP: dict[str, list[tuple[signal.Signals, float]]] = {
     "fast": [(signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0)],
     "immediate": [(signal.SIGQUIT, 10.0)],
 }
-
-# Variables of the user's shell that would send libpq elsewhere than the DSN says.
-_FOREIGN = ("PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE", "PGREQUIREAUTH", "PGCHANNELBINDING")
-
-
-def libpq_environ() -> dict[str, str]:
-    """The environment for our own libpq programs, without what would lead them astray."""
-    return {name: value for name, value in os.environ.items() if name not in _FOREIGN}
 
 
 @dataclass
@@ -187,36 +177,47 @@ class PostgresServer:
             self._child = None
 
     def _initdb(self, account: Account) -> None:
-        told = ""
-        for locale in ("C.UTF-8", "C"):
-            self._empty_data()
-            result = subprocess.run(  # noqa: S603 - the wheel's initdb, no shell
-                [
-                    *(*account.prefix, str(self.bin_dir / "initdb"), "-D", str(self.data)),
-                    *("--encoding=UTF8", f"--locale={locale}", "-U", SUPERUSER, "-A", "peer"),
-                    *self.initdb_options,
-                ],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                cwd="/",
-                env=libpq_environ(),
-                check=False,
+        """Make the data directory, all or nothing: a kill in the middle leaves no half of one.
+
+        Raises:
+            LauncherError: initdb fails, or something else lies in the directory.
+        """
+        if any(self.data.iterdir()):
+            raise LauncherError(
+                f"En {self.data} hay archivos que no son datos de PostgreSQL. Muévalos, o elija "
+                "otra carpeta con COREC_HOME."
             )
-            if result.returncode == 0:
+        fresh = self.data.with_name(f"{self.data.name}.new")
+        for locale in ("C.UTF-8", "C"):
+            while (survivor := find(str(fresh))) is not None:
+                end(survivor, [(signal.SIGKILL, 10.0)])
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir(mode=0o700)
+            account.give(fresh)
+            told = self._run_initdb(account, fresh, locale)
+            if told is None:
+                fresh.replace(self.data)
                 return
-            told = result.stderr.strip()
-        self._empty_data()
+        shutil.rmtree(fresh, ignore_errors=True)
         raise LauncherError(f"initdb no puede crear los datos en {self.data}:\n{told}")
 
-    def _empty_data(self) -> None:
-        # Only ever called without PG_VERSION: what lies here is an initdb that was cut short.
-        for entry in self.data.iterdir():
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+    def _run_initdb(self, account: Account, folder: Path, locale: str) -> str | None:
+        """Run initdb; None when it worked, else what it said."""
+        result = subprocess.run(  # noqa: S603 - the wheel's initdb, no shell
+            [
+                *(*account.prefix, str(self.bin_dir / "initdb"), "-D", str(folder)),
+                *("--encoding=UTF8", f"--locale={locale}", "-U", SUPERUSER, "-A", "peer"),
+                *self.initdb_options,
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd="/",
+            env=libpq_environ(),
+            check=False,
+        )
+        return None if result.returncode == 0 else result.stderr.strip()
 
     def _major(self) -> int:
         return int((self.data / "PG_VERSION").read_text(encoding="ascii").strip())
@@ -269,56 +270,3 @@ class PostgresServer:
         # The socket's folder is this server's alone.
         for name in (f".s.PGSQL.{PORT}.lock", f".s.PGSQL.{PORT}"):
             (self.sockets / name).unlink(missing_ok=True)
-
-
-def hide_password(dsn: str, environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """Move the password of a DSN to the environment: every user of a machine sees command lines.
-
-    Raises:
-        LauncherError: the DSN is none.
-    """
-    try:
-        parts = parse_dsn(dsn)
-    except ProgrammingError as exc:
-        raise LauncherError(f"Una dirección de PostgreSQL no se entiende: {exc}".strip()) from exc
-    password = parts.pop("password", None)
-    if password is None:
-        return dsn, dict(environ)
-    return make_dsn(**parts), {**environ, "PGPASSWORD": password}
-
-
-def run_psql(
-    program: Path,
-    dsn: str,
-    options: Sequence[str],
-    sql: str = "",
-    environ: Mapping[str, str] | None = None,
-) -> str:
-    """Run psql without the user's psqlrc, stopping at the first error.
-
-    Args:
-        program: psql.
-        dsn: where to connect.
-        options: further options, such as `-f file`.
-        sql: what to run, read from standard input.
-        environ: psql's environment; by default ours without what would lead it elsewhere.
-
-    Returns:
-        What psql printed.
-
-    Raises:
-        LauncherError: psql failed; its message is in the text.
-    """
-    dsn, environ = hide_password(dsn, libpq_environ() if environ is None else environ)
-    result = subprocess.run(  # noqa: S603 - the wheel's psql, no shell
-        [str(program), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", dsn, *options],
-        input=sql,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        env=environ,
-        check=False,
-    )
-    if result.returncode != 0:
-        raise LauncherError(result.stderr.strip() or f"psql terminó con {result.returncode}")
-    return result.stdout.strip()

@@ -13,8 +13,9 @@ from src.launcher import binaries
 from src.launcher.errors import LauncherError
 from src.launcher.home import PROJECT, Home
 from src.launcher.output import say
-from src.launcher.postgres import PostgresServer, libpq_environ, run_psql
+from src.launcher.postgres import PostgresServer
 from src.launcher.processes import ProcessId, write_private
+from src.launcher.psql import libpq_environ, run_psql
 from src.launcher.redis import RedisServer
 
 

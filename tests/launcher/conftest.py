@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.launcher.project import Project
+from tests.launcher.project import PROJECT, Project
 from tests.support.servers import guarded_directory
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _installed() -> None:
+    """Let start.sh find .venv ready, as after ./scripts/test.sh: some tests may not write there."""
+    subprocess.run([sys.executable, PROJECT / "scripts" / "prepare_venv.py", "run"], check=True)
 
 
 @pytest.fixture

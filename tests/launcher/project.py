@@ -45,17 +45,19 @@ class Project:
         home: COREC_HOME.
         folder: where the scripts are.
         environ: the environment of every script.
+        prefix: what goes before every command, such as a change of the user.
     """
 
     home: Path
     folder: Path = PROJECT
     environ: dict[str, str] = field(default_factory=clean_environ)
+    prefix: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.environ |= {"COREC_HOME": str(self.home), "COREC_HTTP_PORT": "0"}
 
     def command(self, name: str, *arguments: str) -> list[str]:
-        return [str(self.folder / "scripts" / name), *arguments]
+        return [*self.prefix, str(self.folder / "scripts" / name), *arguments]
 
     def script(
         self, name: str, *arguments: str, environ: dict[str, str] | None = None

@@ -17,10 +17,8 @@ from tests.launcher.project import PROJECT, clean_environ
 _BASE = str(getattr(sys, "_base_executable", sys.executable))
 
 
-@pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    """A clone with a blank in its path, whose requirements are none and whose launcher is tiny."""
-    folder = tmp_path / "mi proyecto"
+def make_clone(folder: Path) -> Path:
+    """A clone whose requirements are none and whose launcher is tiny."""
     shutil.copytree(PROJECT / "scripts", folder / "scripts")
     launcher = folder / "src" / "launcher"
     launcher.mkdir(parents=True)
@@ -29,6 +27,29 @@ def clone(tmp_path: Path) -> Path:
         (folder / name).write_text("")
     (folder / "constraints.txt").write_text("")
     return folder
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A fresh clone with a blank in its path."""
+    return make_clone(tmp_path / "mi proyecto")
+
+
+@pytest.fixture(scope="module")
+def first_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone after its first start, to be copied: making a venv takes seconds."""
+    folder = make_clone(tmp_path_factory.mktemp("first") / "clone")
+    result = start(folder, "--foreground")
+    assert result.returncode == 0, result.stderr
+    assert "Instalo lo necesario" in result.stdout
+    assert "launched ['start', '--foreground']" in result.stdout
+    return folder
+
+
+@pytest.fixture
+def installed(first_start: Path, tmp_path: Path) -> Path:
+    """A clone of the test's own that was started before."""
+    return Path(shutil.copytree(first_start, tmp_path / "mi proyecto", symlinks=True))
 
 
 def program(folder: Path, name: str, body: str) -> Path:
@@ -94,10 +115,15 @@ def test_no_python_at_all(clone: Path, tmp_path: Path) -> None:
 
 def test_a_broken_python_is_passed_over(clone: Path, tmp_path: Path) -> None:
     program(tmp_path / "bin", "python3.14", "exit 127")
-    program(tmp_path / "bin", "python3", f'exec "{_BASE}" "$@"')
-    result = start(clone, PYTHON="", PATH=only(tmp_path / "bin"))
-    assert result.returncode == 0, result.stderr
-    assert "launched ['start']" in result.stdout
+    good = program(tmp_path / "bin", "python3", f'exec "{_BASE}" "$@"')
+    found = subprocess.run(
+        ["/bin/bash", "-c", 'PROJECT="$1"; . "$1/scripts/lib.sh"; find_python', "bash", clone],
+        env={"PATH": only(tmp_path / "bin")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == str(good)
 
 
 def test_a_python_that_the_user_names_is_the_only_one_tried(clone: Path, tmp_path: Path) -> None:
@@ -112,12 +138,11 @@ def test_a_python_without_venv(clone: Path, tmp_path: Path, module: str) -> None
     assert result.returncode == 1
     assert f"falta el módulo {module}" in result.stderr
     assert "sudo apt install python3" in result.stderr
-    assert start(clone).returncode == 0, "the next start, with a whole Python, works"
 
 
 @pytest.mark.parametrize("retries", ["0", "1"])
-def test_no_network_is_told_with_the_log(clone: Path, retries: str) -> None:
-    (clone / "requirements.txt").write_text("corec-no-such-package\n")
+def test_no_network_is_told_with_the_log(installed: Path, retries: str) -> None:
+    (installed / "requirements.txt").write_text("corec-no-such-package\n")
     offline = {
         "PIP_INDEX_URL": "http://127.0.0.1:1/simple",
         "PIP_RETRIES": retries,
@@ -125,26 +150,23 @@ def test_no_network_is_told_with_the_log(clone: Path, retries: str) -> None:
         "PIP_NO_INDEX": "0",
         "PIP_CONFIG_FILE": os.devnull,
     }
-    result = start(clone, **offline)
+    result = start(installed, **offline)
     assert result.returncode == 1
     assert "conexión a internet" in result.stderr
-    log = clone / ".venv" / "install.log"
+    log = installed / ".venv" / "install.log"
     assert str(log) in result.stderr
     assert "corec-no-such-package" in log.read_text()
 
-    (clone / "requirements.txt").write_text("")
-    assert "launched" in start(clone).stdout
+    (installed / "requirements.txt").write_text("")
+    assert "launched" in start(installed).stdout
 
 
-def test_a_second_start_installs_nothing(clone: Path) -> None:
-    first = start(clone, "--foreground")
-    assert "Instalo lo necesario" in first.stdout
-    assert "launched ['start', '--foreground']" in first.stdout
-    assert start(clone).stdout == "launched ['start']\n"
+def test_a_second_start_installs_nothing(installed: Path) -> None:
+    assert start(installed).stdout == "launched ['start']\n"
 
-    (clone / "constraints.txt").write_text("# changed\n")
-    assert "Instalo lo necesario" in start(clone).stdout
-    assert start(clone).stdout == "launched ['start']\n"
+    (installed / "constraints.txt").write_text("# changed\n")
+    assert "Instalo lo necesario" in start(installed).stdout
+    assert start(installed).stdout == "launched ['start']\n"
 
 
 def test_a_start_killed_while_installing_is_mended(clone: Path) -> None:
@@ -169,12 +191,11 @@ def test_a_start_killed_while_installing_is_mended(clone: Path) -> None:
     assert start(clone).stdout == "launched ['start']\n"
 
 
-def test_a_venv_whose_python_is_gone_is_made_anew(clone: Path) -> None:
-    assert start(clone).returncode == 0
-    for link in (clone / ".venv" / "bin").glob("python*"):
+def test_a_venv_whose_python_is_gone_is_made_anew(installed: Path) -> None:
+    for link in (installed / ".venv" / "bin").glob("python*"):
         link.unlink()
         link.symlink_to("/nonexistent/python")
-    result = start(clone)
+    result = start(installed)
     assert result.returncode == 0, result.stderr
     assert "ya no sirve" in result.stdout
 

@@ -213,6 +213,17 @@ def test_an_interrupted_start_leaves_nothing_running(project: Project) -> None:
     assert project.living() == []
 
 
+def test_a_start_killed_while_it_makes_the_databases(project: Project) -> None:
+    start = project.popen("start.sh")
+    half_made = project.home / "data" / "postgres.new" / "PG_VERSION"
+    assert wait_until(half_made.exists, 30)
+    os.killpg(start.pid, signal.SIGKILL)
+    start.communicate(timeout=30)
+    assert not (project.home / "data" / "postgres" / "PG_VERSION").exists()
+
+    assert "en marcha y sano" in project.run("start.sh")
+
+
 def test_a_host_that_ends_at_once_is_shown_and_undone(short_root: Path) -> None:
     folder = copy_project(short_root / "p", venv=True)
     (folder / "main.py").write_text("raise SystemExit('no quiero arrancar')\n")

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from src.launcher import binaries
-from src.launcher.postgres import SUPERUSER, PostgresServer, run_psql
+from src.launcher.postgres import SUPERUSER, PostgresServer
 from src.launcher.processes import PidFile, end
+from src.launcher.psql import run_psql
 from src.launcher.redis import RedisServer
 
 PG_BIN_ENV = "COREC_TEST_PG_BIN"

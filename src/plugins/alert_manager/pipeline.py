@@ -18,6 +18,7 @@ from .ports import Cache, Reader, Store
 log = logging.getLogger("corec.alert_manager.pipeline")
 
 SOURCE = "eventos"
+_CHECK_INTERVAL = 5.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Pipeline:
         self._on_alerts = on_alerts
         self._lock = asyncio.Lock()
         self._place: tuple[Position, int] | None = None
+        self._checked_at = 0.0
 
     @property
     def leading(self) -> bool:
@@ -78,11 +80,16 @@ class Pipeline:
         async with self._lock:
             if not await self._lead():
                 return total
-            while True:
-                summary = await self._batch()
-                total += summary
-                if not summary.events:
-                    return total
+            try:
+                while True:
+                    summary = await self._batch()
+                    total += summary
+                    if not summary.events:
+                        return total
+            except (StaleReaderError, DatabaseUnavailableError):
+                # What was stored, and whether we still lead, alert_db knows: ask it again.
+                self._place = None
+                raise
 
     async def take_place(self) -> None:
         """Takes the lead if it is free, and settles where reading begins.
@@ -109,20 +116,40 @@ class Pipeline:
         Raises:
             DatabaseUnavailableError: corec_db does not answer.
         """
-        if self._place is None:
+        place = self._place
+        if place is None:
             await asyncio.sleep(seconds)
-        else:
-            await self._reader.sleep(self._place[0], seconds)
+            return
+        try:
+            await self._reader.sleep(place[0], seconds)
+        except DatabaseUnavailableError:
+            self._place = None
+            raise
 
     async def _lead(self) -> bool:
-        leading = await self._store.try_lead(SOURCE)
-        if not leading:
+        """Says whether we are the reader, having taken the lead where it was free."""
+        if self._place is not None and not await self._still_there(self._place[1]):
             self._place = None
-        elif self._place is None:
+        if self._place is None and await self._store.take_lead(SOURCE):
             self._place = await self._load()
+            self._checked_at = time.monotonic()
             log.info("esta instancia lee eventos desde el id %d", self._place[0].hi)
-        self._metrics.leading.set(int(leading))
-        return leading
+        self._metrics.leading.set(int(self._place is not None))
+        return self._place is not None
+
+    async def _still_there(self, version: int) -> bool:
+        """Checks our lead and, now and then, that alert_db still has the position we go on from.
+
+        A server that crashed may have forgotten its newest commits (synchronous_commit = off), and
+        another instance may have read on while our connection was cut.
+        """
+        if not self._store.leads(SOURCE):
+            return False
+        if time.monotonic() - self._checked_at < _CHECK_INTERVAL:
+            return True
+        self._checked_at = time.monotonic()
+        stored = await self._store.load_position(SOURCE)
+        return stored is not None and stored[1] == version
 
     async def _load(self) -> tuple[Position, int]:
         place = await self._store.load_position(SOURCE)
@@ -145,16 +172,11 @@ class Pipeline:
         moved = (SOURCE, fetched.position, version)
         judged = await asyncio.to_thread(self._judge.judge, fetched.events, time.time())
         try:
-            try:
-                summary = await self._commit(judged, moved)
-            except RefusedError as error:
-                log.error("alert_db rechazó un lote, se separa lo que no admite: %s", error)
-                judged = await self._without_refused(fetched.events)
-                summary = await self._commit(judged, moved)
-        except (StaleReaderError, DatabaseUnavailableError):
-            # Whether it was stored, the position in alert_db knows: read it again.
-            self._place = None
-            raise
+            summary = await self._commit(judged, moved)
+        except RefusedError as error:
+            log.error("alert_db rechazó un lote, se separa lo que no admite: %s", error)
+            judged = await self._without_refused(fetched.events)
+            summary = await self._commit(judged, moved)
         self._place = (fetched.position, version + 1)
         self._metrics.events.labels(SOURCE).inc(summary.events)
         self._metrics.position.set(fetched.position.hi)

@@ -35,8 +35,12 @@ class Reader(Protocol):
 class Store(Protocol):
     """alert_db. Every call may raise `DatabaseUnavailableError`."""
 
-    async def try_lead(self, source: str) -> bool:
-        """Takes the lead for a source, or keeps it."""
+    def leads(self, source: str) -> bool:
+        """Says whether the lead that was taken is still ours, as far as is known without asking."""
+        ...
+
+    async def take_lead(self, source: str) -> bool:
+        """Takes the lead for a source where it is free."""
         ...
 
     async def load_position(self, source: str) -> tuple[Position, int] | None:

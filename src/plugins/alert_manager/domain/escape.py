@@ -82,22 +82,12 @@ def discord_text(text: str, limit: int) -> str:
     escaped = _DISCORD_SCHEME_OR_EMOJI.sub(r"\\:", escaped)
     escaped = _DISCORD_LINE_START.sub(_escape_start, escaped)
     escaped = _DISCORD_EVERYONE.sub("@" + _MENTION_BREAK, escaped)
-    return _clip_escaped(escaped, limit)
+    return clip(escaped, limit)  # a backslash cut off from its character escapes the ellipsis
 
 
 def _escape_start(match: re.Match[str]) -> str:
     start = match[0]
     return f"{start}\\" if start.isdecimal() else f"\\{start}"
-
-
-def _clip_escaped(escaped: str, limit: int) -> str:
-    """Cuts without leaving a backslash whose escaped character is gone."""
-    clipped = clip(escaped, limit)
-    if clipped is escaped:
-        return clipped
-    kept = clipped.removesuffix(ELLIPSIS)
-    dangling = (len(kept) - len(kept.rstrip("\\"))) % 2
-    return kept[: len(kept) - dangling].rstrip() + ELLIPSIS
 
 
 def masked_address(address: str) -> str:

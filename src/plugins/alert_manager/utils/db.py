@@ -55,10 +55,16 @@ class AlertStore:
             ) from None
         return True
 
-    async def try_lead(self, source: str) -> bool:
-        """Takes the lead for a source, for as long as this session's connection lives."""
-        if self._leading.get(source) == self._session.generation and self._session.connected:
-            return True
+    def leads(self, source: str) -> bool:
+        """Says whether the connection on which the lead was taken still seems to live."""
+        return self._session.connected and self._leading.get(source) == self._session.generation
+
+    async def take_lead(self, source: str) -> bool:
+        """Takes the lead for a source, for as long as this session's connection lives.
+
+        Raises:
+            DatabaseUnavailableError: alert_db does not answer.
+        """
         arguments = {"key": LOCK_CLASS, "source": source}
         leading = await self._session.run(lambda c: bool(_fetch_one(c, "try_lead", arguments)[0]))
         if leading:
