@@ -71,8 +71,10 @@ def _dispatch(args: argparse.Namespace) -> int:
 
 
 def _unwind(number: int, frame: FrameType | None) -> None:
-    # An exception, so that what was started is stopped on the way out.
+    # An exception, so that what was started is stopped on the way out, once and undisturbed.
     del frame
+    for other in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(other, signal.SIG_IGN)
     sys.exit(128 + number)
 
 

@@ -70,9 +70,12 @@ class Home:
 
     @property
     def sockets(self) -> Path:
-        """The folder for Unix sockets: in the home, or a short one where that path is too long."""
+        """The folder for Unix sockets: in the home, or a plain short one where its path won't do.
+
+        libpq takes a comma for the end of a host.
+        """
         longest = self.run / "pg" / f".s.PGSQL.{PORT}"
-        if len(os.fsencode(longest)) <= SOCKET_PATH_BYTES:
+        if len(os.fsencode(longest)) <= SOCKET_PATH_BYTES and "," not in str(longest):
             return self.run
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
         # Not tempfile.gettempdir(): TMPDIR may differ between start and stop, and may be long.

@@ -31,7 +31,7 @@ def shipped_config() -> dict[str, Any]:
     return content
 
 
-async def eventually(check: Callable[[], Any], seconds: float = 10.0) -> Any:
+async def eventually(check: Callable[[], Any], seconds: float = 30.0) -> Any:
     """Waits until `check` returns something true, and returns it."""
     deadline = time.monotonic() + seconds
     while True:

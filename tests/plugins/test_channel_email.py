@@ -54,6 +54,14 @@ async def test_a_mail_arrives(tls: Any) -> None:
     assert received.login == (None if tls == "none" else LOGIN[0])
 
 
+async def test_without_tls_there_is_no_login(caplog: pytest.LogCaptureFixture) -> None:
+    async with SmtpServer() as server:
+        assert isinstance(await _send(server, password=LOGIN[1]), Sent)
+    assert not any(command.startswith("AUTH") for command in server.commands)
+    assert "la contraseña no se usa" in caplog.text
+    assert LOGIN[1] not in caplog.text
+
+
 LATER, NEVER, DISABLED = "Retry", "Rejected", "disabled"
 ANSWERS = [
     ("CONNECT", "421 4.3.2 shutting down", LATER),

@@ -142,9 +142,7 @@ async def test_a_webhook_that_is_gone_is_asked_once_and_the_rest_waits(world: Wo
         dead = statuses(world, "discord")["dead"]
         async with world.running():
             world.write("macro_data", b'{"vix_price": 45}')
-            await eventually(
-                lambda: statuses(world, "discord") == {"dead": dead, "sent": 6 - dead}
-            )
+            await eventually(lambda: statuses(world, "discord") == {"dead": dead, "sent": 6 - dead})
 
 
 async def test_a_message_past_its_age_is_dead_with_its_reason(world: World) -> None:

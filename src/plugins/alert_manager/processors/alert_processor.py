@@ -132,6 +132,11 @@ class AlertProcessor(ProcesadorBase, PluginBase):
             log.critical("evento de %s sin guardar: alert_db no responde", event.canal)
             raise
 
+    @property
+    def puerto(self) -> int | None:
+        """The port of `/health` and `/metrics`; None where it could not be had."""
+        return self._parts.web.port
+
     async def salud(self) -> Report:
         """Returns the state of each part, as `/health` shows it."""
         return await self._parts.health.report()

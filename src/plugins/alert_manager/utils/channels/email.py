@@ -45,7 +45,7 @@ class EmailChannel:
         self._host, self._sender = settings.smtp_server, settings.sender
         self._server = f"{self._host}:{settings.smtp_port}"
         self._login = settings.username or settings.sender
-        self._password = settings.password.get_secret_value() if settings.password else None
+        self._password = _password(settings)
         self._secrets = _secret_forms(self._login, self._password)
         self._tls = None if settings.tls == "none" else settings.tls_context()
         self._hello = _own_name()
@@ -168,6 +168,16 @@ class EmailChannel:
         for address in (self._sender, *self._settings.recipient):
             answer = answer.replace(address, masked_address(address))
         return answer_line(answer, self._secrets)
+
+
+def _password(settings: EmailSettings) -> str | None:
+    """Returns the password that may be used: none without TLS, not even on this machine."""
+    if settings.password is None:
+        return None
+    if settings.tls == "none":
+        _log.warning("email: con tls: none no se inicia sesión; la contraseña no se usa")
+        return None
+    return settings.password.get_secret_value()
 
 
 def _secret_forms(login: str, password: str | None) -> tuple[str, ...]:

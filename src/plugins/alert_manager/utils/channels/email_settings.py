@@ -76,7 +76,7 @@ class EmailSettings(ChannelSettings):
 
     `recipient` is one address, several separated by commas, or a list. `tls` is `implicit` on port
     465 and `starttls` on any other unless it says otherwise; `none` is for this machine alone, and
-    never together with a password. `username` is the sender unless it says otherwise. `ca_file`
+    then a password stays unused: there is no login without TLS. `username` is the sender unless it says otherwise. `ca_file`
     replaces the system's authorities by the operator's own.
     """
 
@@ -140,17 +140,8 @@ class EmailSettings(ChannelSettings):
 
     @field_validator("password")
     @classmethod
-    def _no_login_in_plain_text(
-        cls, value: SecretStr | None, info: ValidationInfo
-    ) -> SecretStr | None:
-        if value is None or not value.get_secret_value():
-            return None
-        if info.data.get("enabled") and info.data.get("tls") == "none":
-            raise ValueError(
-                "sin TLS no se envía una contraseña, tampoco a esta misma máquina; "
-                "usa tls: starttls o implicit, o quita password"
-            )
-        return value
+    def _blank_is_no_password(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is not None and value.get_secret_value() else None
 
     @field_validator("subject_prefix")
     @classmethod

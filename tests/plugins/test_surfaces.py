@@ -1,0 +1,143 @@
+"""What operators use: the command line, `/health` and `/metrics`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import aiohttp
+import pytest
+from click.testing import CliRunner, Result
+
+from src.plugins.alert_manager.cli import main
+from src.plugins.alert_manager.web.server import Address
+from tests.plugins.conftest import SHIPPED_CONFIG, World, eventually
+from tests.plugins.test_alert_manager import SPEC_EVENTS
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+@pytest.fixture
+async def five(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """The five events of the spec, judged and told."""
+    monkeypatch.setenv("ALERT_DB_DSN", world.alert_dsn)
+    async with world.running():
+        for canal, datos, _ in SPEC_EVENTS:
+            world.write(canal, datos)
+        await eventually(
+            lambda: (
+                world.alert("SELECT count(*) FROM notifications WHERE status = 'sent'") == [(15,)]
+            )
+        )
+    return world
+
+
+def test_list_shows_the_newest_first_and_filters(five: World) -> None:
+    lines = run("list").output.splitlines()
+    assert lines[0].split() == ["id", "severidad", "hora", "veces", "título"]
+    assert [line.split()[0] for line in lines[1:]] == ["5", "4", "3", "2", "1"]
+    assert "Pérdida de $150.00 en BTC/USDT" in lines[4]
+    assert all("\x1b" not in line for line in lines)
+    urgent = json.loads(run("list", "--severity", "crítica", "--json").output)
+    assert [(a["id"], a["severity"]) for a in urgent] == [(1, "critica")]
+    one = json.loads(run("list", "--channel", "macro_data", "--json").output)
+    assert [a["rule"] for a in one] == ["vix"]
+    assert len(json.loads(run("list", "--limit", "2", "--json").output)) == 2
+
+
+def test_show_tells_everything_of_one_alert(five: World) -> None:
+    text = run("show", "3").output
+    assert "Retiro de $600.00 de user1" in text
+    assert "log: enviado, intentos 1" in text
+    alert = json.loads(run("show", "3", "--json").output)
+    assert alert["event_data"] == {"user_id": "user1", "action": "withdraw", "amount": 600.0}
+    assert {n["channel"] for n in alert["notifications"]} == {
+        "log",
+        "alert_data",
+        "alert_data_stream",
+    }
+
+
+def test_exit_codes_that_scripts_can_use(five: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = run("show", "99")
+    assert (missing.exit_code, missing.output) == (1, "No existe la alerta 99.\n")
+    assert run("list", "--severity", "grave").exit_code == 2
+    monkeypatch.setenv("ALERT_DB_DSN", "postgresql://x:s3creto@127.0.0.1:1/x")
+    down = run("list")
+    assert down.exit_code == 3
+    assert "start.sh" in down.output
+    assert "s3creto" not in down.output
+
+
+def test_an_empty_alert_db_is_said(alert_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALERT_DB_DSN", alert_dsn)
+    assert run("list").output == "No hay alertas.\n"
+
+
+def test_check_config_says_yes_or_what_is_wrong(tmp_path: Path) -> None:
+    good = run("check-config")
+    assert good.exit_code == 0
+    assert "válido" in good.output
+    bad = tmp_path / "malo.yaml"
+    text = SHIPPED_CONFIG.read_text(encoding="utf-8")
+    bad.write_text(text.replace("vix: 20 ", "vix: veinte "), encoding="utf-8")
+    result = run("check-config", str(bad))
+    assert result.exit_code == 1
+    assert "alert_config.thresholds.vix: se encontró 'veinte'" in result.output
+
+
+async def test_health_and_metrics_answer_on_the_port_in_the_file(
+    world: World, tmp_path: Path
+) -> None:
+    async with world.running(), aiohttp.ClientSession() as client:
+        port = (tmp_path / "home" / "http.port").read_text().strip()
+        world.write(*SPEC_EVENTS[0][:2])
+        await eventually(lambda: len(world.alerts()) == 1)
+        async with client.get(f"http://127.0.0.1:{port}/health") as answer:
+            assert answer.status == 200
+            assert (await answer.json())["estado"] == "ok"
+        async with client.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            text = await answer.text()
+    assert 'alert_manager_alerts_total{rule="circuit_breaker",severity="critica"} 1.0' in text
+
+
+async def test_a_token_is_asked_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COREC_HTTP_TOKEN", "abracadabra")
+    async with world.running() as processor, aiohttp.ClientSession() as client:
+        url = f"http://127.0.0.1:{processor.puerto}/health"
+        for headers, status in (
+            ({}, 401),
+            ({"Authorization": "Bearer otra"}, 401),
+            ({"Authorization": "Bearer abracadabra"}, 200),
+        ):
+            async with client.get(url, headers=headers) as answer:
+                assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"COREC_HTTP_PORT": "http"}, "COREC_HTTP_PORT: se encontró 'http'"),
+        ({"COREC_HTTP_PORT": "70000"}, "COREC_HTTP_PORT"),
+        ({"COREC_HTTP_HOST": "0.0.0.0"}, "COREC_HTTP_TOKEN"),
+        ({"COREC_HTTP_HOST": "mi.servidor"}, "COREC_HTTP_TOKEN"),
+    ],
+)
+def test_an_address_that_others_could_see_needs_a_token(
+    environ: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Address.from_environment(environ)
+    if "HOST" in message:
+        assert Address.from_environment({**environ, "COREC_HTTP_TOKEN": "x"}).token == "x"
+
+
+async def test_a_taken_port_stops_no_alert(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world.running("corec1") as first:
+        monkeypatch.setenv("COREC_HTTP_PORT", str(first.puerto))
+        async with world.running("corec2") as second:
+            assert second.puerto is None
+            world.write(*SPEC_EVENTS[0][:2])
+            await eventually(lambda: len(world.alerts()) == 1)
