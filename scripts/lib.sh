@@ -43,14 +43,14 @@ find_python() {
   done
   if [ -n "$newest_old" ]; then
     fail "Hace falta Python 3.$MINIMUM_MINOR o más nuevo y se encontró $newest_old." \
-      "Instale uno más nuevo (por ejemplo: sudo apt install python3.12 python3.12-venv)" \
-      "o indíquelo con PYTHON=/ruta/a/python3.12."
+      "Instala uno más nuevo (por ejemplo: sudo apt install python3.12 python3.12-venv)" \
+      "o indícalo con PYTHON=/ruta/a/python3.12."
   fi
   if [ -n "${PYTHON:-}" ]; then
-    fail "PYTHON=$PYTHON no se puede ejecutar. Indique un Python 3.$MINIMUM_MINOR o más nuevo."
+    fail "PYTHON=$PYTHON no se puede ejecutar. Indica un Python 3.$MINIMUM_MINOR o más nuevo."
   fi
-  fail "No se encuentra Python. Instale Python 3.$MINIMUM_MINOR o más nuevo" \
-    "(por ejemplo: sudo apt install python3 python3-venv) o indíquelo con PYTHON=/ruta/a/python3."
+  fail "No se encuentra Python. Instala Python 3.$MINIMUM_MINOR o más nuevo" \
+    "(por ejemplo: sudo apt install python3 python3-venv) o indícalo con PYTHON=/ruta/a/python3."
 }
 
 # Makes .venv and installs, only when something changed: prepare_venv run|test
@@ -83,16 +83,16 @@ running_value() {
 # Fails with a sentence unless docker compose can work here.
 check_docker() {
   command -v docker >/dev/null ||
-    fail "No se encuentra docker. Instálelo (https://docs.docker.com/engine/install/)" \
-      "o arranque sin --docker: no hace falta nada más que Python."
+    fail "No se encuentra docker. Instálalo (https://docs.docker.com/engine/install/)" \
+      "o arranca sin --docker: no hace falta nada más que Python."
   docker compose version >/dev/null 2>&1 ||
     fail "A docker le falta compose v2 («docker compose»)." \
-      "Instale el paquete docker-compose-plugin o arranque sin --docker."
+      "Instala el paquete docker-compose-plugin o arranca sin --docker."
   docker info >/dev/null 2>&1 ||
-    fail "El motor de docker no responde. Arránquelo (sudo systemctl start docker)" \
-      "y compruebe que su usuario puede usarlo, o arranque sin --docker."
+    fail "El motor de docker no responde. Arráncalo (sudo systemctl start docker)" \
+      "y comprueba que tu usuario puede usarlo, o arranca sin --docker."
   [ -f "$PROJECT/docker-compose.yml" ] ||
-    fail "Falta docker-compose.yml en $PROJECT. Arranque sin --docker."
+    fail "Falta docker-compose.yml en $PROJECT. Arranca sin --docker."
 }
 
 compose() {

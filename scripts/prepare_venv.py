@@ -146,7 +146,7 @@ def _clear() -> None:
     entries = [entry for entry in VENV.iterdir() if entry.name != ".lock"]
     known = (VENV / "pyvenv.cfg").exists() or UNFINISHED.exists()
     if entries and not known:
-        raise PrepareError(f"La carpeta {VENV} no es un entorno de Python. Bórrela o muévala.")
+        raise PrepareError(f"La carpeta {VENV} no es un entorno de Python. Bórrala o muévala.")
     if entries:
         _say("El entorno de Python está a medias o ya no sirve; lo hago de nuevo.")
     # The mark goes last: a removal that is cut short must be known as such, too.
@@ -177,12 +177,12 @@ def _install(purpose: str, lock: int) -> None:
     told = LOG.read_text(encoding="utf-8", errors="replace")
     if any(sign in told for sign in _NETWORK_SIGNS):
         raise PrepareError(
-            "pip no llega al servidor de paquetes. Compruebe la conexión a internet o el proxy y "
+            "pip no llega al servidor de paquetes. Comprueba la conexión a internet o el proxy y "
             f"repita la orden. Detalles: {LOG}"
         )
     if "(from versions: none)" in told:
         raise PrepareError(
-            "pip no encuentra los paquetes: o no llega a su servidor (compruebe la conexión a "
+            "pip no encuentra los paquetes: o no llega a su servidor (comprueba la conexión a "
             "internet o el proxy), o no los hay para este Python y esta máquina. "
             f"Detalles: {LOG}\n{_log_end()}"
         )

@@ -28,7 +28,7 @@ if [ -r "$COREC_HOME/data/postgres/postmaster.pid" ]; then
   read -r postmaster <"$COREC_HOME/data/postgres/postmaster.pid" || true
 fi
 if [ -z "$psql" ] || [ -z "$postmaster" ] || ! kill -0 "$postmaster" 2>/dev/null; then
-  fail "PostgreSQL no está en marcha en $COREC_HOME. Arranque con ./scripts/start.sh."
+  fail "PostgreSQL no está en marcha en $COREC_HOME. Arranca con ./scripts/start.sh."
 fi
 
 # By environment and not by -d, so that every option of psql keeps its meaning.

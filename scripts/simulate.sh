@@ -23,8 +23,8 @@ psql -c "INSERT INTO eventos (canal, datos, timestamp, instance_id) VALUES ('set
 
 cat <<'FIN'
 
-Enviados cinco eventos. Mire lo que llega (cinco alertas: una crítica y cuatro altas):
+Enviados cinco eventos. Mira lo que llega (cinco alertas: una crítica y cuatro altas):
   ./scripts/alerts.sh list
   ./scripts/psql.sh alert_db -c "SELECT id, severity, message FROM alerts ORDER BY id DESC LIMIT 5;"
-Si repite la simulación antes de una hora no hay alertas nuevas: se cuentan en las mismas.
+Si repites la simulación antes de una hora no hay alertas nuevas: se cuentan en las mismas.
 FIN

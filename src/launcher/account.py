@@ -53,7 +53,7 @@ def current_user() -> str:
     except KeyError:
         raise LauncherError(
             f"El usuario con uid {os.geteuid()} no tiene nombre en /etc/passwd y PostgreSQL no "
-            "arranca así. Use un usuario con nombre, o sus propios servidores con COREC_DB_DSN y "
+            "arranca así. Usa un usuario con nombre, o tus propios servidores con COREC_DB_DSN y "
             "ALERT_DB_DSN."
         ) from None
 
@@ -73,7 +73,7 @@ def server_account(data: Path, program: Path) -> Account:
         if owner != os.geteuid():
             raise LauncherError(
                 f"Los datos de {data} son de «{_name(owner)}» y usted es «{current_user()}». "
-                f"Arranque como «{_name(owner)}», o elija otra carpeta con COREC_HOME."
+                f"Arranca como «{_name(owner)}», o elige otra carpeta con COREC_HOME."
             )
         return Account(os.geteuid(), os.getegid())
     return _for_root(owner, data, program)
@@ -85,13 +85,13 @@ def _for_root(owner: int, data: Path, program: Path) -> Account:
     except KeyError:
         raise LauncherError(
             f"PostgreSQL no arranca como root y no existe la cuenta {owner or _UNPRIVILEGED!r} "
-            "para él. Arranque como un usuario normal."
+            "para él. Arranca como un usuario normal."
         ) from None
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         raise LauncherError(
             "PostgreSQL no arranca como root y falta el programa setpriv para cambiar de cuenta. "
-            "Arranque como un usuario normal, o instale util-linux."
+            "Arranca como un usuario normal, o instala util-linux."
         )
     who = (f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups")
     for reach in (_REACH, ()):
@@ -102,7 +102,7 @@ def _for_root(owner: int, data: Path, program: Path) -> Account:
             return account
     raise LauncherError(
         f"PostgreSQL no arranca como root; como «{entry.pw_name}» no llega a {data} o a {program}. "
-        "Mueva el proyecto a una carpeta por la que todos puedan pasar (por ejemplo en /opt), "
+        "Mueve el proyecto a una carpeta por la que todos puedan pasar (por ejemplo en /opt), "
         "o arranque como un usuario normal."
     )
 

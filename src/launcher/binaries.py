@@ -11,7 +11,7 @@ from pathlib import Path
 
 from src.launcher.errors import LauncherError
 
-_REINSTALL = "Borre la carpeta .venv y repita ./scripts/start.sh para instalarlo de nuevo."
+_REINSTALL = "Borra la carpeta .venv y repite ./scripts/start.sh para instalarlo de nuevo."
 
 
 def postgres_bin() -> Path:
@@ -64,7 +64,7 @@ def _package(name: str, instead: str) -> Path:
         return Path(place)
     raise LauncherError(
         f"Falta el paquete «{name}» con el servidor incluido. {_REINSTALL} "
-        f"O use sus propios servidores con {instead}."
+        f"O usa tus propios servidores con {instead}."
     )
 
 
@@ -73,5 +73,5 @@ def _check(program: Path, instead: str) -> Path:
         return program
     raise LauncherError(
         f"No se puede ejecutar {program} en {platform.system()} {platform.machine()}. {_REINSTALL} "
-        f"Si su plataforma no tiene servidor incluido, use el suyo con {instead}."
+        f"Si tu plataforma no tiene servidor incluido, usa el tuyo con {instead}."
     )

@@ -24,7 +24,7 @@ def database_dsn(environ: Mapping[str, str], database: str) -> str:
             dsn = environ.get(spec.variable) or running_environment(environ).get(spec.variable)
             if dsn:
                 return dsn
-            raise LauncherError("CoreC no está en marcha. Arranque con ./scripts/start.sh.")
+            raise LauncherError("CoreC no está en marcha. Arranca con ./scripts/start.sh.")
     names = " o ".join(spec.name for spec in DATABASES)
     raise LauncherError(f"Se encontró la base «{database}»; se espera {names}.")
 

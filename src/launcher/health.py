@@ -105,12 +105,12 @@ class Endpoint:
         who = _listener(self.port)
         if who is None and isinstance(exc, (PermissionError, socket.gaierror)):
             return (
-                f"No se puede escuchar en {self.host}:{self.port} ({exc.strerror}). Elija otro "
+                f"No se puede escuchar en {self.host}:{self.port} ({exc.strerror}). Elige otro "
                 "puerto con COREC_HTTP_PORT o 127.0.0.1 en COREC_HTTP_HOST."
             )
         by = f" por {who}" if who else ""
         return (
-            f"El puerto {self.port} de {self.host} está ocupado{by}. Elija otro, por ejemplo "
+            f"El puerto {self.port} de {self.host} está ocupado{by}. Elige otro, por ejemplo "
             f"COREC_HTTP_PORT={self.port + 1 if self.port < 65535 else 8000}, o "
             "COREC_HTTP_PORT=0 para que se tome uno libre."
         )

@@ -214,8 +214,8 @@ def _refuse_foreign(root: Path) -> None:
     except KeyError:
         name = str(owner)
     raise LauncherError(
-        f"La carpeta {root} es del usuario «{name}». Arranque como ese usuario, "
-        "o elija otra carpeta con COREC_HOME."
+        f"La carpeta {root} es del usuario «{name}». Arranca como ese usuario, "
+        "o elige otra carpeta con COREC_HOME."
     )
 
 
@@ -225,6 +225,6 @@ def _check_private(folder: Path) -> None:
     if stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid() and private:
         return
     raise LauncherError(
-        f"La carpeta para sockets {folder} no es suya o la puede cambiar cualquiera. Bórrela, "
-        "o elija con COREC_HOME una carpeta de ruta más corta."
+        f"La carpeta para sockets {folder} no es tuya o la puede cambiar cualquiera. Bórrala, "
+        "o elige con COREC_HOME una carpeta de ruta más corta."
     )

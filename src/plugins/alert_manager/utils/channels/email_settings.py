@@ -76,8 +76,8 @@ class EmailSettings(ChannelSettings):
 
     `recipient` is one address, several separated by commas, or a list. `tls` is `implicit` on port
     465 and `starttls` on any other unless it says otherwise; `none` is for this machine alone, and
-    then a password stays unused: there is no login without TLS. `username` is the sender unless it says otherwise. `ca_file`
-    replaces the system's authorities by the operator's own.
+    leaves a password unused: there is no login without TLS. `username` is the sender unless it says
+    otherwise. `ca_file` replaces the system's authorities by the operator's own.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)
