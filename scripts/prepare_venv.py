@@ -121,7 +121,7 @@ def _create(lock: int) -> str:
             here = f"{sys.version_info[0]}.{sys.version_info[1]}"
             raise PrepareError(
                 f"A este Python {here} ({sys.executable}) le falta el módulo {module}. En Debian o "
-                f"Ubuntu: sudo apt install python{here}-venv (o python3-venv). Después repita la "
+                f"Ubuntu: sudo apt install python{here}-venv (o python3-venv). Después repite la "
                 "orden, o indique otro Python con PYTHON=/ruta/a/python3."
             ) from None
     _clear()
@@ -170,7 +170,7 @@ def _install(purpose: str, lock: int) -> None:
         lock,
     )
     if code < 0:
-        raise PrepareError(f"pip murió por la señal {-code}; repita la orden. Detalles: {LOG}")
+        raise PrepareError(f"pip murió por la señal {-code}; repite la orden. Detalles: {LOG}")
     UNFINISHED.unlink()
     if code == 0:
         return
@@ -178,7 +178,7 @@ def _install(purpose: str, lock: int) -> None:
     if any(sign in told for sign in _NETWORK_SIGNS):
         raise PrepareError(
             "pip no llega al servidor de paquetes. Comprueba la conexión a internet o el proxy y "
-            f"repita la orden. Detalles: {LOG}"
+            f"repite la orden. Detalles: {LOG}"
         )
     if "(from versions: none)" in told:
         raise PrepareError(

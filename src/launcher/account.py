@@ -72,7 +72,7 @@ def server_account(data: Path, program: Path) -> Account:
     if os.geteuid() != 0:
         if owner != os.geteuid():
             raise LauncherError(
-                f"Los datos de {data} son de «{_name(owner)}» y usted es «{current_user()}». "
+                f"Los datos de {data} son de «{_name(owner)}» y tú eres «{current_user()}». "
                 f"Arranca como «{_name(owner)}», o elige otra carpeta con COREC_HOME."
             )
         return Account(os.geteuid(), os.getegid())

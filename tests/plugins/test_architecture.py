@@ -13,6 +13,7 @@ from tests.plugins.conftest import PROJECT
 PLUGIN = PROJECT / "src" / "plugins" / "alert_manager"
 PACKAGE = "src.plugins.alert_manager"
 MAX_LINES = 310
+MAX_TEST_LINES = 400  # a table of cases is one subject, however long
 # Pure libraries only: nothing that talks, waits, reads a clock or draws a random number.
 DOMAIN_MAY_USE = {
     "__future__", "base64", "binascii", "collections", "dataclasses", "datetime", "enum",
@@ -72,4 +73,6 @@ def test_the_plugin_uses_of_corec_only_the_contract(file: Path) -> None:
     ids=lambda f: str(f.relative_to(PROJECT)),
 )
 def test_a_file_has_one_subject_and_so_a_bounded_length(file: Path) -> None:
-    assert len(file.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+    is_test = "tests" in file.relative_to(PROJECT).parts
+    length = len(file.read_text(encoding="utf-8").splitlines())
+    assert length <= (MAX_TEST_LINES if is_test else MAX_LINES)

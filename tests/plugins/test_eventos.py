@@ -210,3 +210,22 @@ async def test_two_instances_judge_each_event_once_and_the_second_takes_over(
         world.write("alertas", b'{"tipo": "t", "plugin": "b"}')
         await eventually(lambda: told(world) == ["a", "b"], 60.0)
     assert [alert["occurrences"] for alert in world.alerts()] == [1, 1]
+
+
+async def test_a_tick_ends_while_writers_are_faster_than_the_reader(world: World) -> None:
+    world.config["config"]["reader"]["batch_size"] = 1
+    committed: list[int] = []
+    writers = [
+        threading.Thread(target=_writer, args=(world.corec_dsn, seed, 3.0, committed))
+        for seed in range(4)
+    ]
+    async with world.running() as processor:
+        for thread in writers:
+            thread.start()
+        await eventually(lambda: world.alerts())
+        async with asyncio.timeout(2.5):
+            assert (await processor.procesar({}, {}))["estado"] == "ok"
+        for thread in writers:
+            await asyncio.to_thread(thread.join)
+        await eventually(lambda: len(world.alerts()) >= len(committed))
+    assert sorted(alert["event_id"] for alert in world.alerts()) == sorted(committed)

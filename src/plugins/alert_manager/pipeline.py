@@ -19,6 +19,7 @@ log = logging.getLogger("corec.alert_manager.pipeline")
 
 SOURCE = "eventos"
 _CHECK_INTERVAL = 5.0  # seconds
+_MAX_BATCHES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,10 @@ class Pipeline:
         return self._place is not None
 
     async def drain(self) -> Summary:
-        """Judges all that is visible in `eventos`; nothing where another instance leads.
+        """Judges what is visible in `eventos`; nothing where another instance leads.
+
+        It ends after a number of batches even while writers are faster, so that nobody who waits
+        for it waits for ever: what is left is taken at the next call.
 
         Raises:
             DatabaseUnavailableError: one of the databases does not answer; nothing is lost.
@@ -81,15 +85,16 @@ class Pipeline:
             if not await self._lead():
                 return total
             try:
-                while True:
-                    summary = await self._batch()
+                for _ in range(_MAX_BATCHES):
+                    summary, more = await self._batch()
                     total += summary
-                    if not summary.events:
-                        return total
+                    if not more:
+                        break
             except (StaleReaderError, DatabaseUnavailableError):
                 # What was stored, and whether we still lead, alert_db knows: ask it again.
                 self._place = None
                 raise
+        return total
 
     async def take_place(self) -> None:
         """Takes the lead if it is free, and settles where reading begins.
@@ -160,7 +165,8 @@ class Pipeline:
             raise LookupError("reader_positions lost the row that was just made")
         return place
 
-    async def _batch(self) -> Summary:
+    async def _batch(self) -> tuple[Summary, bool]:
+        """Takes one batch; returns what it came to, and whether more is waiting."""
         if self._place is None:
             raise LookupError("a batch needs a position")
         position, version = self._place
@@ -168,7 +174,7 @@ class Pipeline:
         if not fetched.events:
             # Only what we know of holes changed; it goes into the next commit.
             self._place = (fetched.position, version)
-            return Summary()
+            return Summary(), False
         moved = (SOURCE, fetched.position, version)
         judged = await asyncio.to_thread(self._judge.judge, fetched.events, time.time())
         try:
@@ -181,7 +187,7 @@ class Pipeline:
         self._metrics.events.labels(SOURCE).inc(summary.events)
         self._metrics.position.set(fetched.position.hi)
         self._metrics.holes.set(len(fetched.position.holes))
-        return summary
+        return summary, fetched.more
 
     async def _without_refused(self, events: Sequence[RawEvent]) -> Judged:
         """Judges events one by one; what alert_db refuses becomes a dead letter."""

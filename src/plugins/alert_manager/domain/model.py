@@ -70,10 +70,11 @@ class RawEvent:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Rows of one poll, in id order, and the position after them."""
+    """Rows of one poll, in id order, the position after them, and whether more are waiting."""
 
     events: tuple[RawEvent, ...]
     position: Position
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)

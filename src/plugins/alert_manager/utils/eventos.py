@@ -142,7 +142,14 @@ class EventosReader:
                 moved = after_locks(moved, frozenset(row[0] for row in cursor))
         if ids:
             self._pause = _FIRST_PAUSE
-        return Fetched(tuple(_raw_event(row) for row in (*filled, *rows)), moved)
+        events = tuple(_raw_event(row) for row in (*filled, *rows))
+        return Fetched(events, moved, more=not complete or self._was_cut(events, len(rows)))
+
+    def _was_cut(self, events: Sequence[RawEvent], new_rows: int) -> bool:
+        """Says whether a limit may have cut the page off; a page near the byte limit counts too."""
+        settings = self._settings
+        fetched = sum(event.size for event in events if event.payload is not None)
+        return new_rows >= settings.batch_size or fetched > settings.batch_bytes // 2
 
     def _read_holes(self, cursor: Cursor, holes: Sequence[Hole | Retired]) -> list[tuple[Any, ...]]:
         if not holes:

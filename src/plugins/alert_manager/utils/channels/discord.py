@@ -99,7 +99,7 @@ class DiscordChannel:
         if 300 <= status < 400:
             return Rejected(
                 f"{_NAME} respondió {status}, una redirección; no se sigue, porque un webhook no "
-                "redirige y se entregaría su clave a otro: revisa webhook_url"
+                "redirige y se entregaría la clave a otro: revisa webhook_url"
             )
         body = await _read(response)
         if status == 429:
