@@ -86,6 +86,21 @@ async def test_the_same_event_twice_is_one_alert_that_counts_two(world: World) -
     assert told == [("alert_data", 1), ("alert_data_stream", 1), ("log", 1)]
 
 
+async def test_the_oldest_supported_redis_does_all_that_is_asked_of_it(
+    world: World, redis_floor_url: str
+) -> None:
+    world.redis_url = redis_floor_url
+    canal, datos, _ = SPEC_EVENTS[0]
+    async with world.running(), redis.from_url(redis_floor_url) as client:
+        world.write(canal, datos)
+        await eventually(lambda: len(world.alerts()) == 1)
+        streams: Any = await client.xread({"alert_data": "0"}, block=5000)
+        assert len(streams[0][1]) == 1
+        assert len(await client.keys("alert_manager:dedupe:*")) == 1
+        world.write(canal, datos)
+        await eventually(lambda: [a["occurrences"] for a in world.alerts()] == [2])
+
+
 async def test_a_repeat_after_the_window_is_a_new_alert(world: World) -> None:
     canal, datos, _ = SPEC_EVENTS[1]
     async with world.running():
