@@ -58,7 +58,8 @@ class ConfigError(ValueError):
 
     def __init__(self, faults: Iterable[Fault], name: str = "alert_manager.yaml") -> None:
         self.faults = tuple(faults)
-        lines = [f"{name} no es válido ({len(self.faults)} falta(s)):"]
+        count = "1 fallo" if len(self.faults) == 1 else f"{len(self.faults)} fallos"
+        lines = [f"{name} no es válido ({count}):"]
         super().__init__("\n  - ".join([*lines, *map(str, self.faults)]))
 
 
