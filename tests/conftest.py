@@ -53,19 +53,22 @@ def _redis(server: TestRedis) -> Iterator[TestRedis]:
 
 
 @pytest.fixture
-def corec_dsn(postgres_server: TestPostgres) -> str:
+def corec_dsn(postgres_server: TestPostgres) -> Iterator[str]:
     """A fresh corec_db with the host's tables, owned by corec_user."""
     postgres_server.start()
     dsn = postgres_server.create_database("corec", owner="corec_user")
     postgres_server.apply(dsn, CORE_SCHEMA)
-    return dsn
+    yield dsn
+    postgres_server.drop_database(dsn)
 
 
 @pytest.fixture
-def alert_dsn(postgres_server: TestPostgres) -> str:
+def alert_dsn(postgres_server: TestPostgres) -> Iterator[str]:
     """A fresh, empty alert_db, owned by alert_user."""
     postgres_server.start()
-    return postgres_server.create_database("alert", owner="alert_user")
+    dsn = postgres_server.create_database("alert", owner="alert_user")
+    yield dsn
+    postgres_server.drop_database(dsn)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from src.launcher import binaries
 from src.launcher.postgres import SUPERUSER, PostgresServer
@@ -67,7 +68,7 @@ def guarded_directory() -> Iterator[Path]:
     finally:
         assert watchdog.stdin is not None
         watchdog.stdin.close()
-        watchdog.wait(timeout=30)
+        watchdog.wait(timeout=100)  # it deletes the servers' data, which may be large
         shutil.rmtree(root, ignore_errors=True)
 
 
@@ -139,6 +140,12 @@ class TestPostgres:
             self.create_role(owner)
         self._server.psql("postgres", f'CREATE DATABASE "{name}" OWNER "{owner}";')
         return self.dsn(name, owner)
+
+    def drop_database(self, dsn: str) -> None:
+        """Delete a database of `create_database`, whoever is still connected to it."""
+        name = urlsplit(dsn).path.removeprefix("/")
+        self.start()
+        self._server.psql("postgres", f'DROP DATABASE "{name}" WITH (FORCE);')
 
     def apply(self, dsn: str, *files: Path) -> None:
         """Run SQL files with psql -f, as an operator would."""
