@@ -122,7 +122,7 @@ def _create(lock: int) -> str:
             raise PrepareError(
                 f"A este Python {here} ({sys.executable}) le falta el módulo {module}. En Debian o "
                 f"Ubuntu: sudo apt install python{here}-venv (o python3-venv). Después repite la "
-                "orden, o indique otro Python con PYTHON=/ruta/a/python3."
+                "orden, o indica otro Python con PYTHON=/ruta/a/python3."
             ) from None
     _clear()
     UNFINISHED.touch()
@@ -133,7 +133,7 @@ def _create(lock: int) -> str:
         raise PrepareError(f"No se puede crear el entorno de Python:\n{_log_end()}")
     version = _venv_version()
     if version is None:
-        raise PrepareError(f"El entorno de Python recién creado no funciona; mire {LOG}.")
+        raise PrepareError(f"El entorno de Python recién creado no funciona; mira {LOG}.")
     return version
 
 
@@ -146,7 +146,7 @@ def _clear() -> None:
     entries = [entry for entry in VENV.iterdir() if entry.name != ".lock"]
     known = (VENV / "pyvenv.cfg").exists() or UNFINISHED.exists()
     if entries and not known:
-        raise PrepareError(f"La carpeta {VENV} no es un entorno de Python. Bórrala o muévala.")
+        raise PrepareError(f"La carpeta {VENV} no es un entorno de Python. Bórrala o muévela.")
     if entries:
         _say("El entorno de Python está a medias o ya no sirve; lo hago de nuevo.")
     # The mark goes last: a removal that is cut short must be known as such, too.

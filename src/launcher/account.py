@@ -103,7 +103,7 @@ def _for_root(owner: int, data: Path, program: Path) -> Account:
     raise LauncherError(
         f"PostgreSQL no arranca como root; como «{entry.pw_name}» no llega a {data} o a {program}. "
         "Mueve el proyecto a una carpeta por la que todos puedan pasar (por ejemplo en /opt), "
-        "o arranque como un usuario normal."
+        "o arranca como un usuario normal."
     )
 
 

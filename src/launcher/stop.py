@@ -82,7 +82,7 @@ def status(environ: Mapping[str, str]) -> int:
 def _say_instance(instance: Instance, endpoint: Endpoint) -> bool:
     process = instance.pid.running()
     if process is None:
-        say(f"CoreC ({instance.id}): terminó sin despedirse; mire {instance.log}")
+        say(f"CoreC ({instance.id}): terminó sin despedirse; mira {instance.log}")
         return False
     port = instance.port()
     health = endpoint.ask(port) if port is not None else None

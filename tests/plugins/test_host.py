@@ -94,7 +94,10 @@ async def test_entity_and_mirror_share_the_processor_and_publish_nothing_themsel
             world.write("trading_results", b'{"profit": -%d}' % (200 + i))
         await eventually(lambda: len(world.alerts()) == 20)
         nodes = await eventually(
-            lambda: world.corec("SELECT nodo_id, es_espejo FROM nodos ORDER BY 1")
+            lambda: (
+                len(found := world.corec("SELECT nodo_id, es_espejo FROM nodos ORDER BY 1")) == 2
+                and found
+            )
         )
         await eventually(
             lambda: (

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 not found or not valid, 2 wrong usage, 3 alert_db does not
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from rich.text import Text
 
 from .config_file import ConfigError, read_yaml
 from .domain.model import Severity
-from .settings import Loaded, check, load
+from .settings import CONFIG_ENV, Loaded, check, load
 from .utils.queries import query
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -76,9 +77,10 @@ def show_alert(alert_id: int, as_json: bool) -> None:
 
 
 @main.command("check-config")
-@click.argument("file", type=click.Path(path_type=Path), default=CONFIG, required=False)
-def check_config(file: Path) -> None:
-    """Comprueba un alert_manager.yaml sin arrancar nada."""
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+def check_config(file: Path | None) -> None:
+    """Comprueba un alert_manager.yaml (o el que se usaría al arrancar) sin arrancar nada."""
+    file = file or Path(os.environ.get(CONFIG_ENV) or CONFIG)
     try:
         loaded = check(read_yaml(file))
     except ConfigError as error:

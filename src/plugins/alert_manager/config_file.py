@@ -15,6 +15,8 @@ from pydantic_core import ErrorDetails
 
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 _SECRET_PATH = re.compile(r"password|secret|token|webhook|dsn", re.IGNORECASE)
+_WITH_SECRETS = ("db_config", "notification_config")
+_SHORT = 5  # characters; a port, a flag or a mode is shorter than any secret
 _EXPECTED = {
     "missing": "falta; es obligatorio",
     "int_parsing": "se espera un número entero",
@@ -74,10 +76,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([Fault("", f"no se puede leer: {error}")], str(path)) from None
     except yaml.YAMLError as error:
-        raise ConfigError([Fault("", f"no es YAML: {error}")], str(path)) from None
+        raise ConfigError([Fault("", f"no es YAML: {_yaml_problem(error)}")], str(path)) from None
     if not isinstance(content, dict):
         raise ConfigError([Fault("", "se espera una tabla de claves y valores")], str(path))
     return content
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """Says what is wrong and where, without the line itself: it may hold a password."""
+    mark = getattr(error, "problem_mark", None)
+    where = f" (línea {mark.line + 1}, columna {mark.column + 1})" if mark else ""
+    return f"{getattr(error, 'problem', None) or 'error de sintaxis'}{where}"
 
 
 def interpolate(value: Any, environ: Mapping[str, str] | None = None) -> Any:
@@ -145,8 +154,10 @@ def _fault(details: ErrorDetails, model: type[BaseModel], prefix: str) -> Fault:
 
 
 def _shown(path: str, found: Any) -> str:
-    if _SECRET_PATH.search(path):
+    if _SECRET_PATH.search(path) or isinstance(found, list | dict):
         return "[oculto]"
+    if isinstance(found, str) and path.startswith(_WITH_SECRETS) and len(found) > _SHORT:
+        return "[oculto]"  # a DSN or a webhook's address that stands where it should not
     text = repr(found)
     return text if len(text) <= 80 else text[:77] + "..."
 

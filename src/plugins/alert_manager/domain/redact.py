@@ -15,19 +15,20 @@ from .model import Payload
 
 MASK = "[oculto]"
 _SECRET_KEY = re.compile(
-    r"pass(word|wd|phrase)|contrase(n|ñ)a|secret|token|api_?key|access_?key|private_?key|authorization"
-    r"|cookie|credential|(^|_)(dsn|pwd|pin|cvv|otp|jwt)($|_)|webhook_url|seed_?phrase|mnemonic",
+    r"pass(word|wd|phrase)|contrase(n|ñ)a|secret|token|(api|access|private)[-_]?key|authorization"
+    r"|cookie|credential|(^|_)(dsn|pwd|pin|cvv|otp|jwt|clave)($|_)|webhook_url|seed_?phrase|mnemonic",
     re.IGNORECASE,
 )
 _SECRET_TEXT = re.compile(
-    r"(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"  # user:password in a URL
-    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"  # JWT
+    r"(?<=://)[^\s/@:]{0,200}:[^\s/]{1,500}(?=@)"  # user:password in a URL
+    r"|(?<![\w-])eyJ[\w-]{8,2000}\.[\w-]{8,4000}\.[\w-]{0,2000}"  # JWT
     r"|\b(?:sk|pk|rk)[-_](?:live|test|proj)?[-_]?[A-Za-z0-9]{16,}"  # Stripe, OpenAI
     r"|\bgh[pousr]_[A-Za-z0-9]{20,}|\bxox[abprs]-[\w-]{10,}"  # GitHub, Slack
     r"|\bAKIA[0-9A-Z]{16}\b"  # AWS
     r"|(?<=/webhooks/)\d+/[\w-]{20,}"  # Discord webhook
     r"|(?i:\bbearer\s+)[\w.~+/-]{8,}=*"
-    r"|(?i:\b(?:password|passwd|pwd|secret|token|api_?key)\s*[=:]\s*)[^\s,;&\"']+"
+    r"|(?i:\b(?:password|passwd|pwd|contraseña|clave|secret|token|api[-_]?key)[\"']?\s{0,3}[=:]"
+    r"\s{0,3}[\"']?)[^\s,;&\"'}]+"
 )
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # what jsonb refuses
 _REPLACEMENT = "\ufffd"

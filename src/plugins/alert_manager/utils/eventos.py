@@ -112,12 +112,13 @@ class EventosReader:
         self._prepared_for = self._session.generation
 
     def _first_position(self, connection: Connection) -> Position:
-        since = self._settings.start().threshold(time.time())
+        now = time.time()
+        since = self._settings.start().threshold(now)
         if since is None:
             return Position(0)
         with connection.cursor() as cursor:
             hi = int(_scalar(cursor, "eventos_bounds"))
-            first = _scalar(cursor, "eventos_first_since", {"since": since})
+            first = _scalar(cursor, "eventos_first_since", {"since": since, "now": now})
             hi = hi if first is None else int(first) - 1
             cursor.execute(query("eventos_gaps"), {"hi": hi, "span": START_SPAN})
             return Position(hi, tuple(Hole(lo, last) for lo, last in cursor))

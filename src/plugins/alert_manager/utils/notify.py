@@ -139,8 +139,8 @@ class _Worker:
         if claim is not None:
             await self._deliver(claim)
             return
-        due = (await self._outbox.next_due()).get(self._name, _FLOOR)
-        await self._idle(min(max(due, _SOONEST), _FLOOR))
+        due = await self._outbox.next_due(self._name)
+        await self._idle(_FLOOR if due is None else min(max(due, _SOONEST), _FLOOR))
 
     async def _idle(self, seconds: float) -> None:
         """Waits for work, or for `seconds`."""

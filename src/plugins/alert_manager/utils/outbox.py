@@ -64,13 +64,14 @@ class Outbox:
 
         return await self._session.run(work)
 
-    async def next_due(self) -> dict[str, float]:
-        """Returns the seconds until the next message of each channel is due (negative: overdue)."""
+    async def next_due(self, channel: str) -> float | None:
+        """Returns the seconds until a channel's next message is due (negative: overdue)."""
 
-        def work(connection: Connection) -> dict[str, float]:
+        def work(connection: Connection) -> float | None:
             with connection.cursor() as cursor:
-                cursor.execute(query("notifications_next"))
-                return dict(cursor.fetchall())
+                cursor.execute(query("notifications_next"), {"channel": channel})
+                row = cursor.fetchone()
+                return None if row is None else row[0]
 
         return await self._session.run(work)
 
@@ -89,16 +90,6 @@ class Outbox:
     async def dead(self, claim: Claim, ids: Sequence[int], reason: str) -> None:
         """Gives messages up, for a reason that a person can see."""
         await self._complete("notifications_dead", claim, ids, reason=reason)
-
-    async def counts(self) -> dict[tuple[str, str], int]:
-        """Returns the number of unfinished and dead messages by (channel, status)."""
-
-        def work(connection: Connection) -> dict[tuple[str, str], int]:
-            with connection.cursor() as cursor:
-                cursor.execute(query("notifications_counts"))
-                return {(channel, status): count for channel, status, count in cursor}
-
-        return await self._session.run(work)
 
     async def _complete(
         self, name: str, claim: Claim, ids: Sequence[int], **arguments: object

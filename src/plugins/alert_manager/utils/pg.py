@@ -160,7 +160,12 @@ def _connect_parameters(name: str, parameters: Mapping[str, Any]) -> dict[str, A
     """Adds our limits to what the user's DSN says; what it says itself stays."""
     given = dict(parameters)
     given = {**parse_dsn(given.pop("dsn", "")), **given}
-    limits = f"-c statement_timeout={STATEMENT_TIMEOUT} -c lock_timeout={LOCK_TIMEOUT}"
+    limits = (
+        f"-c statement_timeout={STATEMENT_TIMEOUT} -c lock_timeout={LOCK_TIMEOUT}"
+        # The server's side too: a backend whose client vanished would hold our lead for hours.
+        " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
+        " -c tcp_user_timeout=10000"
+    )
     return {
         **_NETWORK,
         "application_name": f"alert_manager/{name}",

@@ -85,9 +85,9 @@ SELECT c.id, c.alert_id, c.attempts, extract(epoch FROM now() - c.created_at)::f
  ORDER BY c.severity DESC, c.id;
 
 -- name: notifications_next
--- Seconds until the next message of each channel is due.
-SELECT channel, extract(epoch FROM min(next_attempt_at) - now())::float8
-  FROM notifications WHERE status = 'pending' GROUP BY channel;
+-- Seconds until the next message of a channel is due.
+SELECT extract(epoch FROM min(next_attempt_at) - now())::float8
+  FROM notifications WHERE status = 'pending' AND channel = %(channel)s;
 
 -- name: notifications_sent
 UPDATE notifications
@@ -104,10 +104,6 @@ UPDATE notifications
 UPDATE notifications
    SET status = 'dead', finished_at = now(), last_error = %(reason)s
  WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND status = 'pending';
-
--- name: notifications_counts
-SELECT channel, status, count(*) FROM notifications
- WHERE status <> 'sent' GROUP BY channel, status;
 
 -- name: alerts_list
 SELECT id, severity, title, message, channel, rule, status, occurrences, timestamp, last_seen
@@ -168,7 +164,8 @@ SELECT DISTINCT virtualtransaction FROM pg_locks
 SELECT coalesce(max(id), 0) FROM eventos;
 
 -- name: eventos_first_since
-SELECT min(id) FROM eventos WHERE timestamp >= %(since)s;
+-- A broken clock (NaN sorts above everything) must not stand for the whole table.
+SELECT min(id) FROM eventos WHERE timestamp >= %(since)s AND timestamp < %(now)s + 86400;
 
 -- name: eventos_gaps
 -- Ids that are missing among the newest rows when a first start begins: their writers may be at work.
