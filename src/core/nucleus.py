@@ -33,7 +33,7 @@ from src.core.store import PASSING, CorecStore
 from src.plugins.plugin_manager import PluginManager
 from src.utils.config import DEFAULT_CONFIG, HostConfig, SecretDict, load_host_config
 from src.utils.config_errors import ConfigError
-from src.utils.payload import encode_json, without_secrets
+from src.utils.payload import PayloadError, encode_json, readable, without_secrets
 from src.utils.postgres import Database
 from src.utils.retry import first_line, retry
 from src.utils.tasks import run_bounded
@@ -169,17 +169,20 @@ class CoreCNucleus:
         return default
 
     async def publicar_alerta(self, alerta: dict[str, Any]) -> None:
-        """Write an alert into `eventos` on the channel `alertas`.
+        """Write an alert into `eventos` on the channel `alertas`; what is no JSON goes as text.
 
         While corec_db does not answer it is tried again for `publish_seconds`. An alert that can't
         be written, or whose caller is cancelled meanwhile, is in the log at ERROR, secrets hidden.
 
         Raises:
-            PayloadError: the alert is no JSON; the text names the part.
             psycopg2.Error: corec_db did not take it in time.
         """
         parts = self._ready()
-        text = encode_json(alerta)
+        try:
+            text = encode_json(alerta)
+        except PayloadError as exc:
+            _LOG.warning("alerta que no era JSON, publicada en su forma más cercana: %s", exc)
+            text = encode_json(readable(alerta))
         try:
             await retry(
                 lambda: parts.store.insert_encoded(ALERT_CHANNEL, text, self.instance_id),

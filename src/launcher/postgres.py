@@ -23,7 +23,7 @@ from src.launcher.processes import (
     spawn,
     wait_until,
 )
-from src.launcher.psql import libpq_environ, run_psql
+from src.launcher.psql import run_psql, server_environ
 
 PORT = 5432  # names the socket file; nothing listens on TCP
 START_SECONDS = 60.0
@@ -100,7 +100,7 @@ class PostgresServer:
         self._child = spawn(
             [*account.prefix, self.bin_dir / "postgres", "-D", self.data, *self._options()],
             log=self.log,
-            environ=libpq_environ(),
+            environ=server_environ(),
         )
         self._wait_ready()
         return True
@@ -214,7 +214,7 @@ class PostgresServer:
             text=True,
             errors="replace",
             cwd="/",
-            env=libpq_environ(),
+            env=server_environ(),
             check=False,
         )
         return None if result.returncode == 0 else result.stderr.strip()

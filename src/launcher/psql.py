@@ -13,12 +13,27 @@ from psycopg2.extensions import make_dsn, parse_dsn
 from src.launcher.errors import LauncherError
 
 # Variables of the user's shell that would send libpq elsewhere than the DSN says.
-_FOREIGN = ("PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE", "PGREQUIREAUTH", "PGCHANNELBINDING")
+_FOREIGN = (
+    *("PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE", "PGREQUIREAUTH", "PGCHANNELBINDING"),
+    *("PGOPTIONS", "PGTARGETSESSIONATTRS", "PGCLIENTENCODING"),
+)
+# All that a server needs. The family's secrets (SMTP_PASSWORD, …) stay out of a process that lives
+# long and, started by root, belongs to another account.
+_OF_SERVERS = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 
 
 def libpq_environ() -> dict[str, str]:
     """The environment for our own libpq programs, without what would lead them astray."""
     return {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+
+
+def server_environ() -> dict[str, str]:
+    """The environment for the embedded servers."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in _OF_SERVERS or name.startswith("LC_")
+    }
 
 
 def hide_password(dsn: str, environ: Mapping[str, str]) -> tuple[str, dict[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -13,6 +12,7 @@ from urllib.parse import quote
 
 from src.launcher.errors import LauncherError
 from src.launcher.processes import PidFile, ProcessId, end, find, last_lines, spawn, wait_until
+from src.launcher.psql import server_environ
 
 START_SECONDS = 30.0
 _STOP = [(signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)]
@@ -75,7 +75,8 @@ class RedisServer:
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.socket.unlink(missing_ok=True)
-        self._child = spawn([self.program, *self._options()], log=self.log, environ=os.environ)
+        command: list[str | Path] = [self.program, *self._options()]
+        self._child = spawn(command, log=self.log, environ=server_environ())
         process = ProcessId.of(self._child.pid)
         if process is not None:
             self.pid_file.write(process)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,7 @@ _SECRET_KEY = re.compile(
 _URL_LOGIN = re.compile(r"(?<=://)[^/\s@]*:[^/\s@]*(?=@)")
 _DSN_PASSWORD = re.compile(r"(?<=password=)('(?:[^'\\]|\\.)*'|\S+)", re.I)
 _MAX_DEPTH = 200
+_MAX_READABLE_DEPTH = 50
 
 
 class PayloadError(ValueError):
@@ -33,6 +35,24 @@ def encode_json(value: Mapping[str, Any]) -> str:
         return json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as exc:
         raise PayloadError(_complaint(value)) from exc
+
+
+def readable(value: object, depth: int = 0) -> Any:
+    """Return the nearest JSON of any value: numbers, dates and the like as their text.
+
+    For an alert, whose loss would be worse than its form: a Decimal becomes `"150.5"`, NaN `"nan"`.
+    """
+    if depth > _MAX_READABLE_DEPTH:
+        return "…"
+    if isinstance(value, Mapping):
+        return {str(key): readable(inner, depth + 1) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [readable(inner, depth + 1) for inner in value]
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return str(value)
 
 
 def encode_frame(text: str) -> bytes:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from src.core.nucleus import CoreCNucleus
 from src.core.processors.base import ProcesadorBase
 from src.core.processors.default import DefaultProcessor
 from src.utils.config_errors import ConfigError
-from src.utils.payload import PayloadError
 from tests.core.helpers import (
     GOOD_PLUGIN,
     PluginFolder,
@@ -136,12 +136,19 @@ async def test_publicar_alerta_decodes_back_from_every_column(
     assert instance_id == "i9"
 
 
-async def test_publicar_alerta_names_what_is_no_json(make: Make, corec_dsn: str) -> None:
+async def test_publicar_alerta_loses_no_alert_that_is_no_json(
+    make: Make, corec_dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
     nucleus = make()
     await nucleus.inicializar()
-    with pytest.raises(PayloadError, match=r"\$\.valor\.x: se encontró un valor de tipo set"):
-        await nucleus.publicar_alerta({"valor": {"x": {1}}})
-    assert query(corec_dsn, "SELECT * FROM eventos") == []
+    loop: dict[str, Any] = {}
+    loop["self"] = loop
+    alert = {"valor": {"x": {1}}, "d": Decimal("150.5"), "n": float("nan"), "b": b"z", "l": loop}
+    await nucleus.publicar_alerta(alert)
+    assert "$.valor.x: se encontró un valor de tipo set" in caplog.text
+    [stored] = published(corec_dsn, "alertas")
+    assert stored["valor"] == {"x": [1]}
+    assert (stored["d"], stored["n"], stored["b"]) == ("150.5", "nan", "b'z'")
 
 
 async def test_publicar_alerta_waits_for_a_database_that_comes_back(

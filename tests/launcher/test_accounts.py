@@ -95,7 +95,7 @@ def test_a_home_of_somebody_else_is_refused(open_folder: Path, short_root: Path)
 
 
 def test_root_runs_the_server_as_nobody_in_a_private_folder(project: Project) -> None:
-    assert project.home.parent.stat().st_mode & 0o077 == 0
+    project.home.parent.chmod(0o700)
     project.run("start.sh")
     assert _postmaster(project).username() == "nobody"
 
@@ -112,6 +112,7 @@ def test_root_with_fewer_rights_in_an_open_folder(open_folder: Path, short_root:
 
 
 def test_root_with_fewer_rights_in_a_private_folder_is_told(short_root: Path) -> None:
+    short_root.chmod(0o700)
     project = Project(short_root / "h", prefix=_FEWER_RIGHTS)
     result = project.script("start.sh")
     assert result.returncode == 1

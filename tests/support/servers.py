@@ -55,6 +55,8 @@ def guarded_directory() -> Iterator[Path]:
     """A short private directory whose servers end with this process, however it ends."""
     # Not pytest's tmp_path: a socket's path may have 107 bytes only.
     root = Path(tempfile.mkdtemp(prefix="corec-t-", dir="/tmp"))
+    if os.geteuid() == 0:
+        root.chmod(0o711)  # PostgreSQL runs as another account, which must be able to pass
     watchdog = subprocess.Popen(
         ["/bin/sh", "-c", _WATCHDOG, "sh", str(root)],
         stdin=subprocess.PIPE,
