@@ -183,6 +183,15 @@ async def test_repeats_are_counted_right_when_redis_was_flushed_or_alert_db_empt
         await eventually(lambda: counts() == [1])
 
 
+async def test_tables_that_vanished_are_made_again(world: World) -> None:
+    async with world.running():
+        world.write("alertas", b'{"tipo": "t", "plugin": "a"}')
+        await eventually(lambda: len(world.alerts()) == 1)
+        world.alert("DROP TABLE alerts, notifications, dead_letters, reader_positions CASCADE")
+        world.write("alertas", b'{"tipo": "t", "plugin": "b"}')
+        await eventually(lambda: {a["event_data"]["plugin"] for a in world.alerts()} == {"a", "b"})
+
+
 async def test_a_crash_of_the_database_server_loses_and_doubles_nothing(
     world: World, postgres_server: TestPostgres, tmp_path: Path
 ) -> None:

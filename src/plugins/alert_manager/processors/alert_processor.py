@@ -194,9 +194,12 @@ class AlertProcessor(ProcesadorBase, PluginBase):
                 await self._drain()
                 await pipeline.sleep(tick)
             except (DatabaseUnavailableError, StaleReaderError, SchemaMissingError) as error:
+                # A database that went away may come back restored or empty: look at it again.
+                self._schema_ready = False
                 self._note(str(error))
                 await self._rest()
             except Exception as error:
+                self._schema_ready = False
                 log.exception("fallo inesperado al leer eventos")
                 self._note(f"{type(error).__name__}: {error}")
                 await self._rest()
