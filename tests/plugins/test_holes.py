@@ -25,16 +25,16 @@ def poll(position: Position, ids: list[int], writers: frozenset[str]) -> Positio
 
 def test_a_row_that_becomes_visible_late_is_awaited_while_its_writer_runs() -> None:
     position = poll(Position(6), [8], T7)
-    assert position == Position(8, (Hole(7, 7, T7),))
+    assert position == Position(8, (Hole(7, 7, T7),), seen=100.0)
     position = poll(position, [], T7)
     position = poll(position, [7], NOBODY)
-    assert position == Position(8)
+    assert position == Position(8, seen=100.0)
 
 
 def test_a_writer_that_ends_between_rows_and_locks_gets_one_poll_more() -> None:
     position = poll(Position(6), [8], NOBODY)
     assert position.holes == (Hole(7, 7, NOBODY),)
-    assert poll(position, [7], NOBODY) == Position(8)
+    assert poll(position, [7], NOBODY) == Position(8, seen=100.0)
 
 
 def test_a_rollback_retires_the_hole_and_a_late_row_is_still_found() -> None:
@@ -42,8 +42,8 @@ def test_a_rollback_retires_the_hole_and_a_late_row_is_still_found() -> None:
     position = poll(position, [], NOBODY)
     assert position.holes == (Hole(7, 7, NOBODY),)
     position = poll(position, [], NOBODY)
-    assert position == Position(8, (), (Retired(7, 7, 100.0),))
-    assert poll(position, [7], NOBODY) == Position(8)
+    assert position == Position(8, (), (Retired(7, 7, 100.0),), 100.0)
+    assert poll(position, [7], NOBODY) == Position(8, seen=100.0)
 
 
 def test_other_writers_that_came_later_do_not_hold_a_hole_open() -> None:
@@ -57,7 +57,7 @@ def test_a_prepared_transaction_keeps_holes_open() -> None:
     position = poll(position, [], frozenset({"-1/755"}))
     position = poll(position, [], frozenset({"-1/755"}))
     assert position.holes == (Hole(7, 7, frozenset({"-1/755"})),)
-    assert poll(position, [7], NOBODY) == Position(8)
+    assert poll(position, [7], NOBODY) == Position(8, seen=100.0)
 
 
 def test_a_cut_off_read_retires_nothing() -> None:

@@ -23,8 +23,10 @@ ALTER TABLE alerts
     ADD COLUMN IF NOT EXISTS fingerprint bytea,
     ADD COLUMN IF NOT EXISTS created_at  timestamptz NOT NULL DEFAULT now();
 
--- Promise P2: one row per (event, rule), whatever happens.
-CREATE UNIQUE INDEX IF NOT EXISTS alerts_event_rule ON alerts (source, event_id, rule)
+-- Promise P2: one row per (event, rule), whatever happens. An id alone is no event: a table that was
+-- truncated or restored hands its ids out again.
+DROP INDEX IF EXISTS alerts_event_rule;
+CREATE UNIQUE INDEX IF NOT EXISTS alerts_event_time_rule ON alerts (source, event_id, timestamp, rule)
     WHERE event_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS alerts_fingerprint ON alerts (fingerprint, timestamp);
 CREATE INDEX IF NOT EXISTS alerts_timestamp ON alerts (timestamp);
@@ -46,6 +48,8 @@ CREATE TABLE IF NOT EXISTS notifications (
     last_error      text,
     UNIQUE (alert_id, channel)
 );
+ALTER TABLE notifications
+    ADD COLUMN IF NOT EXISTS progress jsonb;  -- who is still to be told, where some recipients were
 CREATE INDEX IF NOT EXISTS notifications_due ON notifications (channel, next_attempt_at)
     WHERE status = 'pending';
 
@@ -61,7 +65,8 @@ CREATE TABLE IF NOT EXISTS dead_letters (
     instance_id text,
     created_at  timestamptz NOT NULL DEFAULT now()
 );
-CREATE UNIQUE INDEX IF NOT EXISTS dead_letters_event ON dead_letters (source, event_id)
+DROP INDEX IF EXISTS dead_letters_event;
+CREATE UNIQUE INDEX IF NOT EXISTS dead_letters_event_time ON dead_letters (source, event_id, timestamp)
     WHERE event_id IS NOT NULL;
 
 -- How far each source is judged. It moves in the same transaction as what the judging brought.

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .domain.errors import DatabaseUnavailableError
+from .domain.errors import NotNowError
 from .domain.model import ChannelState
 
 
@@ -42,7 +42,7 @@ class Report:
 
 
 Probe = Callable[[], Awaitable[None]]
-"""Asks a part whether it works; raises `DatabaseUnavailableError` where it does not."""
+"""Asks a part whether it works; raises `NotNowError` where it does not."""
 
 
 class Health:
@@ -64,9 +64,15 @@ class Health:
         self._cache_available = cache_available
         self._channels = channels
         self.reader = Part(False, "arrancando")
+        self._asking: asyncio.Task[Report] | None = None
 
     async def report(self) -> Report:
-        """Returns the state now."""
+        """Returns the state now; who asks at the same time shares one answer."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_all())
+        return await asyncio.shield(self._asking)
+
+    async def _ask_all(self) -> Report:
         asked = await asyncio.gather(*(_ask(probe) for probe in self._probes.values()))
         parts = dict(zip(self._probes, asked, strict=True))
         parts["lector"] = self.reader
@@ -80,7 +86,7 @@ class Health:
 async def _ask(probe: Probe) -> Part:
     try:
         await probe()
-    except DatabaseUnavailableError as error:
+    except NotNowError as error:
         return Part(False, str(error))
     return Part(True, "ok")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from .domain.decode import DecodeError, Decoder
 from .domain.fingerprint import fingerprint
-from .domain.model import Candidate, DeadLetter, Event, Judged, Match, Payload, RawEvent, Severity
+from .domain.model import Candidate, DeadLetter, Event, Judged, Match, Payload, RawEvent
 from .domain.paths import parse_path
 from .domain.redact import redact, redact_text
 from .domain.render import words
@@ -17,6 +17,7 @@ from .settings import Loaded
 
 log = logging.getLogger("corec.alert_manager.judge")
 
+MAX_DECODED = 4 << 20  # bytes
 _EARLIEST = 946_684_800.0  # 2000-01-01: an older event time is a broken clock, not an event
 _AHEAD = 24 * 3600.0  # seconds that a writer's clock may be ahead
 _MAX_CHANNEL = 50  # characters; the width of `canal`
@@ -35,17 +36,21 @@ class BatchJudge:
         self._rules = compile_rules(specs, alert_config.thresholds)
         self._zone = alert_config.timezone
         self._watched = frozenset(loaded.settings.channels)
-        self._targets = {
-            severity: tuple(n for n, c in loaded.channels.items() if c.min_severity <= severity)
-            for severity in Severity
-        }
+        self._targets = loaded.targets()
 
     def judge(self, raw_events: Iterable[RawEvent], now: float) -> Judged:
-        """Judges events in their order; `now` (seconds since the epoch) stands in for bad times."""
+        """Judges events in their order, as many as their decompressed size allows; at least one.
+
+        `now` (seconds since the epoch) stands in for bad times. `events` of the answer says how
+        many were taken: small rows may unpack to gigabytes, and a batch has to end in about 1 s.
+        """
         candidates: list[Candidate] = []
         dead: list[DeadLetter] = []
         count = 0
+        self._decoder.decoded_bytes = 0
         for raw in raw_events:
+            if self._decoder.decoded_bytes > MAX_DECODED:
+                break
             count += 1
             if raw.channel not in self._watched:
                 continue

@@ -1,25 +1,35 @@
-"""One batch at a time: fetch -> judge -> commit. Nothing is told before it is committed."""
+"""Fetch -> judge -> commit, one batch at a time. Nothing is told before it is committed."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
-from .domain.errors import DatabaseUnavailableError, RefusedError, StaleReaderError
-from .domain.holes import Position
-from .domain.model import Candidate, Committed, DeadLetter, Judged, RawEvent
+from .domain.errors import (
+    AlreadyStoredError,
+    DatabaseUnavailableError,
+    NotNowError,
+    RefusedError,
+    TooSlowError,
+)
+from .domain.holes import Position, after_read
+from .domain.model import Candidate, Committed, Fetched, Judged, RawEvent
 from .judge import BatchJudge, dead_letter
 from .metrics import Metrics
+from .own_alerts import OwnAlerts
+from .place import Place
 from .ports import Cache, Reader, Store
 
 log = logging.getLogger("corec.alert_manager.pipeline")
 
 SOURCE = "eventos"
-_CHECK_INTERVAL = 5.0  # seconds
 _MAX_BATCHES = 20
+_MAX_EVENTS = 20_000  # in one commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,7 @@ class Pipeline:
         store: Store,
         cache: Cache,
         judge: BatchJudge,
+        own_alerts: OwnAlerts,
         metrics: Metrics,
         on_alerts: Callable[[Iterable[str]], None],
     ) -> None:
@@ -59,16 +70,25 @@ class Pipeline:
         self._store = store
         self._cache = cache
         self._judge = judge
+        self._own_alerts = own_alerts
         self._metrics = metrics
         self._on_alerts = on_alerts
         self._lock = asyncio.Lock()
-        self._place: tuple[Position, int] | None = None
-        self._checked_at = 0.0
+        self._place = Place(SOURCE, reader, store)
+        self._woken = asyncio.Event()
+        self._limit = _MAX_EVENTS
+        # One thread: a judgement whose caller was cancelled still has the decoder in its hands.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="judge")
 
     @property
     def leading(self) -> bool:
         """True while this instance is the one that reads `eventos`."""
-        return self._place is not None
+        return self._place.held is not None
+
+    @property
+    def leader(self) -> tuple[str, float] | None:
+        """Which instance reads while we do not, and seconds since its last sign of life."""
+        return self._place.leader
 
     async def drain(self) -> Summary:
         """Judges what is visible in `eventos`; nothing where another instance leads.
@@ -77,22 +97,21 @@ class Pipeline:
         for it waits for ever: what is left is taken at the next call.
 
         Raises:
-            DatabaseUnavailableError: one of the databases does not answer; nothing is lost.
+            NotNowError: a database does not answer, is too slow or unusable; nothing is lost.
         """
         total = Summary()
-        self._reader.wake()
+        self.wake()
         async with self._lock:
-            if not await self._lead():
-                return total
             try:
-                for _ in range(_MAX_BATCHES):
-                    summary, more = await self._batch()
-                    total += summary
-                    if not more:
-                        break
-            except (StaleReaderError, DatabaseUnavailableError):
-                # What was stored, and whether we still lead, alert_db knows: ask it again.
-                self._place = None
+                if await self._hold():
+                    for _ in range(_MAX_BATCHES):
+                        summary, more = await self._batch()
+                        total += summary
+                        if not more:
+                            break
+            except NotNowError:
+                await self._place.leave()
+                self._metrics.leading.set(0)
                 raise
         return total
 
@@ -100,108 +119,136 @@ class Pipeline:
         """Takes the lead if it is free, and settles where reading begins.
 
         Raises:
-            DatabaseUnavailableError: one of the databases does not answer.
+            NotNowError: a database does not answer, or a person has to mend it.
         """
         async with self._lock:
-            await self._lead()
+            await self._hold()
 
     async def push(self, raw: RawEvent) -> Summary:
         """Judges one event that the host handed over.
 
         Raises:
-            DatabaseUnavailableError: alert_db does not answer; the event was not stored.
+            NotNowError: alert_db does not answer; the event was not stored.
         """
         async with self._lock:
-            judged = await asyncio.to_thread(self._judge.judge, [raw], time.time())
-            return await self._commit(judged, None)
+            judged = await self._judged([raw])
+            return await self._store_judged([raw], judged, None)
 
     async def sleep(self, seconds: float) -> None:
-        """Waits until there may be something new in `eventos`.
+        """Waits until there may be something new in `eventos`, or until `wake`.
 
         Raises:
             DatabaseUnavailableError: corec_db does not answer.
         """
-        place = self._place
-        if place is None:
-            await asyncio.sleep(seconds)
+        held = self._place.held
+        if held is not None:
+            await self._reader.sleep(held[0], seconds)
             return
-        try:
-            await self._reader.sleep(place[0], seconds)
-        except DatabaseUnavailableError:
-            self._place = None
-            raise
+        self._woken.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
 
-    async def _lead(self) -> bool:
-        """Says whether we are the reader, having taken the lead where it was free."""
-        if self._place is not None and not await self._still_there(self._place[1]):
-            self._place = None
-        if self._place is None and await self._store.take_lead(SOURCE):
-            self._place = await self._load()
-            self._checked_at = time.monotonic()
-            log.info("esta instancia lee eventos desde el id %d", self._place[0].hi)
-        self._metrics.leading.set(int(self._place is not None))
-        return self._place is not None
+    def wake(self) -> None:
+        """Ends a sleep at once."""
+        self._woken.set()
+        self._reader.wake()
 
-    async def _still_there(self, version: int) -> bool:
-        """Checks our lead and, now and then, that alert_db still has the position we go on from.
+    def close(self) -> None:
+        """Takes no more events."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
-        A server that crashed may have forgotten its newest commits (synchronous_commit = off), and
-        another instance may have read on while our connection was cut.
-        """
-        if not self._store.leads(SOURCE):
-            return False
-        if time.monotonic() - self._checked_at < _CHECK_INTERVAL:
-            return True
-        self._checked_at = time.monotonic()
-        stored = await self._store.load_position(SOURCE)
-        return stored is not None and stored[1] == version
-
-    async def _load(self) -> tuple[Position, int]:
-        place = await self._store.load_position(SOURCE)
-        if place is None:
-            await self._store.create_position(SOURCE, await self._reader.first_position())
-            place = await self._store.load_position(SOURCE)
-        if place is None:
-            raise LookupError("reader_positions lost the row that was just made")
-        return place
+    async def _hold(self) -> bool:
+        holds = await self._place.hold()
+        self._metrics.leading.set(int(holds))
+        return holds
 
     async def _batch(self) -> tuple[Summary, bool]:
         """Takes one batch; returns what it came to, and whether more is waiting."""
-        if self._place is None:
+        if self._place.held is None:
             raise LookupError("a batch needs a position")
-        position, version = self._place
+        position, version = self._place.held
         fetched = await self._reader.fetch(position)
+        if fetched.truncated_at is not None:
+            return await self._begin_anew(fetched, version), True
         if not fetched.events:
             # Only what we know of holes changed; it goes into the next commit.
-            self._place = (fetched.position, version)
+            self._place.moved(fetched.position, stored=False)
+            await self._place.confirm()
             return Summary(), False
-        moved = (SOURCE, fetched.position, version)
-        judged = await asyncio.to_thread(self._judge.judge, fetched.events, time.time())
-        try:
-            summary = await self._commit(judged, moved)
-        except RefusedError as error:
-            log.error("alert_db rechazó un lote, se separa lo que no admite: %s", error)
-            judged = await self._without_refused(fetched.events)
-            summary = await self._commit(judged, moved)
-        self._place = (fetched.position, version + 1)
-        self._metrics.events.labels(SOURCE).inc(summary.events)
+        total, taken = Summary(), 0
+        while taken < len(fetched.events):
+            total += await self._part(position, fetched, taken)
+            taken = total.events
         self._metrics.position.set(fetched.position.hi)
         self._metrics.holes.set(len(fetched.position.holes))
-        return summary, fetched.more
+        return total, fetched.more
 
-    async def _without_refused(self, events: Sequence[RawEvent]) -> Judged:
-        """Judges events one by one; what alert_db refuses becomes a dead letter."""
+    async def _part(self, before: Position, fetched: Fetched, taken: int) -> Summary:
+        """Commits as much of a batch as the judge and alert_db take in one go."""
+        if self._place.held is None:
+            raise LookupError("a batch needs a position")
+        events = fetched.events[taken:]
+        judged = await self._judged(events[: self._limit])
+        events = events[: judged.events]
+        end = taken + len(events)
+        position = fetched.position
+        if end < len(fetched.events):
+            ids = [e.event_id for e in fetched.events[:end] if e.event_id is not None]
+            position = after_read(before, ids, fetched.position.seen, complete=False)
+        moved = (SOURCE, position, self._place.held[1])
+        try:
+            summary = await self._store_judged(events, judged, moved)
+        except (TooSlowError, DatabaseUnavailableError) as error:
+            # Too much at once may be the reason: the same again would fail the same way for ever.
+            self._limit = max(1, len(events) // 2)
+            if len(events) == 1 or not isinstance(error, TooSlowError):
+                raise
+            log.warning("alert_db es lenta (%s): lotes de %d eventos", error, self._limit)
+            return Summary()
+        self._limit = min(_MAX_EVENTS, self._limit + max(1, self._limit // 8))
+        self._place.moved(position, stored=True)
+        self._metrics.events.labels(SOURCE).inc(summary.events)
+        return summary
+
+    async def _begin_anew(self, fetched: Fetched, version: int) -> Summary:
+        """Moves to where reading begins in an emptied or restored table, and tells people."""
+        last, first = fetched.truncated_at or 0, fetched.position.hi + 1
+        log.error(
+            "eventos se vació o se restauró: se leyó hasta el id %d, ahora desde %d", last, first
+        )
+        alarm = self._own_alerts.truncated(last, first, time.time())
+        summary = await self._commit(Judged(0, (alarm,)), (SOURCE, fetched.position, version))
+        self._place.moved(fetched.position, stored=True)
+        return summary
+
+    async def _judged(self, events: Sequence[RawEvent]) -> Judged:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._judge.judge, events, time.time())
+
+    async def _store_judged(
+        self, events: Sequence[RawEvent], judged: Judged, moved: tuple[str, Position, int] | None
+    ) -> Summary:
+        try:
+            return await self._commit(judged, moved)
+        except RefusedError as error:
+            log.error("alert_db rechazó un lote, se separa lo que no admite: %s", error)
+            return await self._commit(await self._without_refused(events, judged), moved)
+
+    async def _without_refused(self, events: Sequence[RawEvent], judged: Judged) -> Judged:
+        """Tries candidates one by one; what alert_db refuses becomes a dead letter of its event."""
+        by_id = {(raw.source, raw.event_id): raw for raw in events}
         candidates: list[Candidate] = []
-        dead: list[DeadLetter] = []
-        for raw in events:
-            judged = await asyncio.to_thread(self._judge.judge, [raw], time.time())
-            dead.extend(judged.dead_letters)
-            refusal = await self._store.refusal(judged) if judged.candidates else None
+        dead = list(judged.dead_letters)
+        for candidate in judged.candidates:
+            refusal = await self._store.refusal(replace(judged, candidates=(candidate,)))
             if refusal is None:
-                candidates.extend(judged.candidates)
-            else:
-                dead.append(dead_letter(raw, f"alert_db no lo admite: {refusal}", time.time()))
-        return Judged(len(events), tuple(candidates), tuple(dead))
+                candidates.append(candidate)
+            elif not isinstance(refusal, AlreadyStoredError):
+                raw = by_id[candidate.source, candidate.event_id]
+                reason = f"alert_db no lo admite: {refusal}"
+                dead.append(dead_letter(raw, reason, candidate.timestamp))
+        return Judged(judged.events, tuple(candidates), tuple(dead))
 
     async def _commit(self, judged: Judged, moved: tuple[str, Position, int] | None) -> Summary:
         cached = await self._cache.look_up(judged.candidates)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from .domain.errors import RefusedError
 from .domain.holes import Position
 from .domain.model import Candidate, Committed, Fetched, Judged
 
@@ -13,7 +14,11 @@ Known = Mapping[bytes, tuple[int, float]]
 
 
 class Reader(Protocol):
-    """A source of events. Every call may raise `DatabaseUnavailableError`."""
+    """A source of events. Every call may raise `NotNowError`."""
+
+    async def check(self) -> None:
+        """Asks whether events can be read here; raises `DatabaseUnusableError` where not."""
+        ...
 
     async def first_position(self) -> Position:
         """Returns where a first start begins."""
@@ -33,7 +38,7 @@ class Reader(Protocol):
 
 
 class Store(Protocol):
-    """alert_db. Every call may raise `DatabaseUnavailableError`."""
+    """alert_db. Every call may raise `NotNowError`."""
 
     def leads(self, source: str) -> bool:
         """Says whether the lead that was taken is still ours, as far as is known without asking."""
@@ -41,6 +46,18 @@ class Store(Protocol):
 
     async def take_lead(self, source: str) -> bool:
         """Takes the lead for a source where it is free."""
+        ...
+
+    async def release_lead(self, source: str) -> None:
+        """Lets another instance have the lead."""
+        ...
+
+    async def confirm(self, source: str, version: int) -> bool:
+        """Leaves a sign of life; False when the position is not the one that we go on from."""
+        ...
+
+    async def last_sign(self, source: str) -> tuple[str, float] | None:
+        """Returns which instance last gave a sign of life as reader, and seconds since then."""
         ...
 
     async def load_position(self, source: str) -> tuple[Position, int] | None:
@@ -62,10 +79,11 @@ class Store(Protocol):
         Raises:
             StaleReaderError: the version in `moved` is not the stored one.
             RefusedError: the database does not take a value.
+            TooSlowError: it was too much for one commit; nothing was stored.
         """
         ...
 
-    async def refusal(self, judged: Judged) -> str | None:
+    async def refusal(self, judged: Judged) -> RefusedError | None:
         """Tries to store and takes it back; returns why the database refused, or None."""
         ...
 

@@ -14,13 +14,13 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SecretStr,
     ValidationError,
-    model_validator,
 )
 
 from .config_file import ConfigError, Fault, faults_of, interpolate, read_yaml
+from .database_settings import DatabaseSettings, from_environment
 from .domain.decode import Limits
+from .domain.model import Severity
 from .domain.rules import RuleSpec
 from .durations import Seconds
 from .rule_settings import RuleSettings
@@ -29,7 +29,6 @@ from .utils.channels.base import ChannelSettings
 from .utils.channels.registry import REPORT_CHANNELS, settings_model
 
 CONFIG_ENV = "ALERT_MANAGER_CONFIG"
-DSN_ENV = "ALERT_DB_DSN"
 HOUR = 3600.0
 
 
@@ -123,38 +122,6 @@ class AlertSettings(_Model):
         return [rule.spec(self.dedupe.window) for rule in self.rules]
 
 
-class DatabaseSettings(_Model):
-    """`db_config`: where alert_db is; the environment's ALERT_DB_DSN goes before it."""
-
-    dsn: SecretStr | None = None
-    host: str | None = None
-    port: int | None = Field(default=None, ge=1, le=65535)
-    dbname: str | None = None
-    user: str | None = None
-    password: SecretStr | None = None
-
-    @model_validator(mode="after")
-    def _one_way(self) -> DatabaseSettings:
-        parts = (self.host, self.port, self.dbname, self.user, self.password)
-        if self.dsn is not None and any(part is not None for part in parts):
-            raise ValueError("se espera o bien dsn, o bien host, port, dbname, user y password")
-        return self
-
-    def parameters(self) -> dict[str, Any]:
-        """Returns keyword arguments for `psycopg2.connect`."""
-        if self.dsn is not None:
-            return {"dsn": self.dsn.get_secret_value()}
-        password = self.password.get_secret_value() if self.password else None
-        named = {
-            "host": self.host,
-            "port": self.port,
-            "dbname": self.dbname,
-            "user": self.user,
-            "password": password,
-        }
-        return {name: value for name, value in named.items() if value is not None}
-
-
 class Settings(_Model):
     """The whole file. `notification_config` is checked by the channel that each entry is for."""
 
@@ -166,9 +133,12 @@ class Settings(_Model):
     db_config: DatabaseSettings = DatabaseSettings()
 
     def database(self) -> dict[str, Any]:
-        """Returns where alert_db is, for `psycopg2.connect`; the environment goes first."""
-        dsn = os.environ.get(DSN_ENV)
-        return {"dsn": dsn} if dsn else self.db_config.parameters()
+        """Returns libpq keywords of alert_db; the environment goes first.
+
+        Raises:
+            ConfigError: the environment's ALERT_DB_DSN is none.
+        """
+        return from_environment(os.environ) or self.db_config.parameters()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +147,13 @@ class Loaded:
 
     settings: Settings
     channels: Mapping[str, ChannelSettings]
+
+    def targets(self) -> dict[Severity, tuple[str, ...]]:
+        """Returns the names of the channels that tell an alert, by its severity."""
+        return {
+            severity: tuple(n for n, c in self.channels.items() if c.min_severity <= severity)
+            for severity in Severity
+        }
 
 
 def load(config: Mapping[str, Any], root: Path | None = None) -> Loaded:

@@ -51,6 +51,8 @@ class Decoder:
 
     def __init__(self, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
+        self.decoded_bytes = 0
+        """Bytes of JSON that were read so far; whoever has to stay within a budget resets it."""
         self._zstd = zstandard.ZstdDecompressor(max_window_size=self._limits.max_window)
 
     def decode(self, payload: bytes | str | Mapping[str, Any]) -> dict[str, Any]:
@@ -86,8 +88,10 @@ class Decoder:
         if isinstance(payload, str):
             if len(payload) > self._limits.max_bytes:
                 raise DecodeError(self._too_large())
+            self.decoded_bytes += len(payload)
             return _parse_json(payload)
         raw = self._decompress(bytes(payload))
+        self.decoded_bytes += len(raw)
         try:
             # The common case: plain JSON in UTF-8, read without building a str first.
             value = msgspec.json.decode(raw)

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 
-class DatabaseUnavailableError(Exception):
+class NotNowError(Exception):
+    """It cannot be done now; nothing is lost, and a later call may succeed."""
+
+
+class DatabaseUnavailableError(NotNowError):
     """The database cannot be reached, or went away in the middle of a call.
 
     After a commit that was cut off nobody knows whether it took place: callers ask again.
     """
 
 
+class TooSlowError(NotNowError):
+    """The database gave up what it was asked within its time; nothing was stored: ask for less."""
+
+
+class StaleReaderError(NotNowError):
+    """Somebody else moved the position: this reader lost its lead, nothing was stored."""
+
+
+class DatabaseUnusableError(NotNowError):
+    """A table is missing, our role may not use it, it is a standby: a person has to mend that."""
+
+
 class RefusedError(Exception):
     """The database is there, and refused what it was given; nothing of it was stored."""
 
 
-class StaleReaderError(Exception):
-    """Somebody else moved the position: this reader lost its lead, nothing was stored."""
-
-
-class SchemaMissingError(Exception):
-    """alert_db has no tables, and our role may not make them; says what to run."""
+class AlreadyStoredError(RefusedError):
+    """What was given is stored already."""

@@ -45,11 +45,15 @@ _Range = TypeVar("_Range", Hole, Retired)
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Everything up to `hi` was read, apart from the holes."""
+    """Everything up to `hi` was read, apart from the holes.
+
+    `seen`: seconds since the epoch of the last look at the table; 0 where nobody knows.
+    """
 
     hi: int
     holes: tuple[Hole, ...] = ()
     retired: tuple[Retired, ...] = ()
+    seen: float = 0.0
 
 
 def after_read(
@@ -76,7 +80,7 @@ def after_read(
         else:
             holes.append(hole)
     holes += [Hole(lo, hi) for lo, hi in _gaps(position.hi, new)]
-    return Position(new[-1] if new else position.hi, tuple(holes), tuple(retired))
+    return Position(new[-1] if new else position.hi, tuple(holes), tuple(retired), now)
 
 
 def after_locks(position: Position, writers: Owners) -> Position:

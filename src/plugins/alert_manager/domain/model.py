@@ -70,11 +70,18 @@ class RawEvent:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Rows of one poll, in id order, the position after them, and whether more are waiting."""
+    """Rows of one poll, in id order, and the position after them.
+
+    Attributes:
+        more: True when more rows are waiting.
+        truncated_at: the newest id that was read, where that row is gone: the table was emptied or
+            restored, and `position` is where reading begins anew.
+    """
 
     events: tuple[RawEvent, ...]
     position: Position
     more: bool = False
+    truncated_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

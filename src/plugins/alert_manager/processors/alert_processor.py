@@ -18,10 +18,10 @@ from src.core.event import Event
 from src.core.processors.base import ProcesadorBase
 from src.plugins.plugin_manager import PluginBase
 
-from ..domain.errors import DatabaseUnavailableError, SchemaMissingError, StaleReaderError
+from ..domain.errors import DatabaseUnavailableError, NotNowError
 from ..domain.model import RawEvent
 from ..health import Part, Report
-from ..pipeline import Summary
+from ..pipeline import Pipeline, Summary
 from ..settings import Loaded, load
 from ..web.server import Address
 from .assembly import Assembly, assemble
@@ -34,6 +34,7 @@ _START_WAIT = 10.0  # seconds that a start waits for the databases before it goe
 _PUSH_WAIT = 20.0  # seconds that an event in hand waits for alert_db
 _REST = 1.0  # seconds between tries while a database is away
 _STOP_READER = 3.0  # seconds
+_SILENCE = 30.0  # seconds without a sign of life after which nobody seems to read
 
 
 class AlertProcessor(ProcesadorBase, PluginBase):
@@ -98,7 +99,7 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         """
         try:
             await self._drain()
-        except (DatabaseUnavailableError, StaleReaderError, SchemaMissingError) as error:
+        except NotNowError as error:
             self._note(str(error))
             return {"estado": "error", "mensaje": str(error), "publicar": False}
         summary, self._summary = self._summary, Summary()
@@ -108,7 +109,7 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         """Judges one event that the host hands over, decoded or as `{"data": bytes}`.
 
         Raises:
-            DatabaseUnavailableError: alert_db was away for 20 s; the event was not stored.
+            NotNowError: alert_db was away for 20 s; the event was not stored.
         """
         raw = RawEvent(
             source="push",
@@ -120,15 +121,14 @@ class AlertProcessor(ProcesadorBase, PluginBase):
             size=_size(event.datos),
         )
 
-        @backoff.on_exception(
-            backoff.expo, DatabaseUnavailableError, max_time=_PUSH_WAIT, logger=None
-        )
+        @backoff.on_exception(backoff.expo, NotNowError, max_time=_PUSH_WAIT, logger=None)
         async def push() -> Summary:
+            await self._ensure_schema()
             return await self._parts.pipeline.push(raw)
 
         try:
             self._summary += await push()
-        except DatabaseUnavailableError:
+        except NotNowError:
             log.critical("evento de %s sin guardar: alert_db no responde", event.canal)
             raise
 
@@ -147,7 +147,7 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         self._stopping.set()
         if parts is None:
             return
-        parts.reader.wake()
+        parts.pipeline.wake()
         if self._reading is not None:
             _, late = await asyncio.wait({self._reading}, timeout=_STOP_READER)
             for task in late:
@@ -156,6 +156,7 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         await parts.delivery.stop()
         await parts.web.stop()
         await asyncio.gather(*(session.close() for session in parts.sessions))
+        parts.pipeline.close()
         parts.reader.close()
 
     @property
@@ -167,17 +168,18 @@ class AlertProcessor(ProcesadorBase, PluginBase):
     async def _take_place(self) -> None:
         """Settles where reading begins before the host goes on: what comes later is then read."""
 
-        @backoff.on_exception(
-            backoff.expo, DatabaseUnavailableError, max_time=_START_WAIT, max_value=2, logger=None
-        )
+        @backoff.on_exception(backoff.expo, DatabaseUnavailableError, max_value=2, logger=None)
         async def settle() -> None:
-            await self._ensure_schema()
-            await self._parts.pipeline.take_place()
+            try:
+                await self._ensure_schema()
+                await self._parts.pipeline.take_place()
+            except NotNowError as error:
+                self._note(str(error))
+                raise
 
-        try:
-            await settle()
-        except (DatabaseUnavailableError, SchemaMissingError) as error:
-            self._note(str(error))
+        with contextlib.suppress(TimeoutError, NotNowError):
+            async with asyncio.timeout(_START_WAIT):
+                await settle()
 
     async def _ensure_schema(self) -> None:
         if not self._schema_ready:
@@ -193,7 +195,7 @@ class AlertProcessor(ProcesadorBase, PluginBase):
             try:
                 await self._drain()
                 await pipeline.sleep(tick)
-            except (DatabaseUnavailableError, StaleReaderError, SchemaMissingError) as error:
+            except NotNowError as error:
                 # A database that went away may come back restored or empty: look at it again.
                 self._schema_ready = False
                 self._note(str(error))
@@ -218,9 +220,17 @@ class AlertProcessor(ProcesadorBase, PluginBase):
                 log.error("no se pueden leer eventos: %s", trouble)
         self._trouble = trouble
         if self._assembly is not None:
-            leading = self._assembly.pipeline.leading
-            detail = trouble or ("lee eventos" if leading else "en espera: lee otra instancia")
-            self._assembly.health.reader = Part(trouble is None, detail)
+            self._assembly.health.reader = self._reader_part(self._assembly.pipeline)
+
+    def _reader_part(self, pipeline: Pipeline) -> Part:
+        if self._trouble is not None:
+            return Part(False, self._trouble)
+        if pipeline.leading:
+            return Part(True, "lee eventos")
+        name, age = pipeline.leader or ("otra instancia", 0.0)
+        if age > max(_SILENCE, 3 * self._loaded.settings.config.reader.tick):
+            return Part(False, f"{name} tiene el turno de lectura y no lee desde hace {age:.0f} s")
+        return Part(True, f"en espera: lee {name}")
 
     async def _rest(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -10,6 +10,7 @@ from typing import Any
 from ..health import Health
 from ..judge import BatchJudge
 from ..metrics import Metrics
+from ..own_alerts import OwnAlerts
 from ..pipeline import Pipeline
 from ..settings import Loaded
 from ..utils.channels.base import Channel
@@ -62,6 +63,9 @@ def assemble(
     storing = PgSession("almacen", alert_db)
     telling = PgSession("avisos", alert_db)
     reporting = PgSession("reportes", db_config)
+    # Health asks on connections of its own: a part that works hard is not a part that is down.
+    asking_corec = PgSession("salud", db_config)
+    asking_alert = PgSession("salud", alert_db)
     metrics = Metrics()
     reader = EventosReader(
         reading, settings.channels, settings.config.limits.max_bytes, settings.config.reader
@@ -80,15 +84,18 @@ def assemble(
         settings.config.delivery,
         metrics,
     )
-    pipeline = Pipeline(reader, store, cache, BatchJudge(loaded), metrics, delivery.wake)
+    own_alerts = OwnAlerts(loaded.targets(), instance)
+    pipeline = Pipeline(
+        reader, store, cache, BatchJudge(loaded), own_alerts, metrics, delivery.wake
+    )
     health = Health(
-        {"corec_db": reporting.probe, "alert_db": telling.probe},
+        {"corec_db": asking_corec.probe, "alert_db": asking_alert.probe},
         lambda: cache.available,
         delivery.states,
     )
     return Assembly(
         instance=instance,
-        sessions=(reading, storing, telling, reporting),
+        sessions=(reading, storing, telling, reporting, asking_corec, asking_alert),
         reader=reader,
         store=store,
         pipeline=pipeline,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from ..domain.errors import RefusedError, SchemaMissingError, StaleReaderError
+from ..domain.errors import DatabaseUnusableError, RefusedError, StaleReaderError
 from ..domain.holes import Hole, Position, Retired
 from ..domain.model import Committed, Judged
 from .commit import LOCK_CLASS, insert_dead_letters, store
@@ -22,19 +22,28 @@ from .queries import query
 log = logging.getLogger("corec.alert_manager.db")
 
 
+@dataclass(frozen=True, slots=True)
+class _Backend:
+    """The server process that holds a lead, and our session's generation on it."""
+
+    generation: int
+    pid: int
+    start: str
+
+
 class AlertStore:
     """Reads and writes alert_db; its session holds the lead too: they are lost together."""
 
     def __init__(self, session: PgSession, instance: str) -> None:
         self._session = session
         self._instance = instance
-        self._leading: dict[str, int] = {}
+        self._leading: dict[str, _Backend] = {}
 
     async def ensure_schema(self, schema: Path) -> bool:
         """Makes the tables where they are missing; returns True when it did.
 
         Raises:
-            SchemaMissingError: the role may not; says what to run.
+            DatabaseUnusableError: the role may not; says what to run.
             DatabaseUnavailableError: alert_db does not answer.
         """
         if await self._session.run(lambda c: bool(_fetch_one(c, "schema_exists")[0])):
@@ -48,8 +57,8 @@ class AlertStore:
 
         try:
             await self._session.run(install)
-        except psycopg2.errors.InsufficientPrivilege:
-            raise SchemaMissingError(
+        except DatabaseUnusableError:
+            raise DatabaseUnusableError(
                 "alert_db no tiene sus tablas y este rol no puede crearlas; su dueño ejecuta: "
                 f"psql -d alert_db -f {schema}"
             ) from None
@@ -57,7 +66,12 @@ class AlertStore:
 
     def leads(self, source: str) -> bool:
         """Says whether the connection on which the lead was taken still seems to live."""
-        return self._session.connected and self._leading.get(source) == self._session.generation
+        backend = self._leading.get(source)
+        return (
+            backend is not None
+            and self._session.connected
+            and backend.generation == self._session.generation
+        )
 
     async def take_lead(self, source: str) -> bool:
         """Takes the lead for a source, for as long as this session's connection lives.
@@ -65,11 +79,58 @@ class AlertStore:
         Raises:
             DatabaseUnavailableError: alert_db does not answer.
         """
+        before = self._leading.get(source)
         arguments = {"key": LOCK_CLASS, "source": source}
-        leading = await self._session.run(lambda c: bool(_fetch_one(c, "try_lead", arguments)[0]))
+
+        def work(connection: Connection) -> tuple[bool, int, str]:
+            leading, pid, start = _fetch_one(connection, "try_lead", arguments)
+            if not leading and before is not None:
+                _fetch_optional(
+                    connection, "end_backend", {"pid": before.pid, "start": before.start}
+                )
+            return leading, pid, start
+
+        leading, pid, start = await self._session.run(work)
         if leading:
-            self._leading[source] = self._session.generation
+            self._leading[source] = _Backend(self._session.generation, pid, start)
         return leading
+
+    async def release_lead(self, source: str) -> None:
+        """Lets another instance have the lead; does nothing where it is not ours.
+
+        Raises:
+            DatabaseUnavailableError: alert_db does not answer; the lead went with the connection.
+        """
+        if self.leads(source):
+            arguments = {"key": LOCK_CLASS, "source": source}
+            await self._session.run(lambda c: _fetch_one(c, "release_lead", arguments))
+        self._leading.pop(source, None)
+
+    async def confirm(self, source: str, version: int) -> bool:
+        """Leaves a sign of life; False when the position is not the one that we go on from.
+
+        Raises:
+            DatabaseUnavailableError: alert_db does not answer.
+        """
+        arguments = {"source": source, "version": version, "instance": self._instance}
+
+        def work(connection: Connection) -> bool:
+            with connection.cursor() as cursor:
+                cursor.execute(query("position_confirm"), arguments)
+                return cursor.rowcount == 1
+
+        return await self._session.run(work)
+
+    async def last_sign(self, source: str) -> tuple[str, float] | None:
+        """Returns which instance last gave a sign of life as reader, and seconds since then.
+
+        Raises:
+            DatabaseUnavailableError: alert_db does not answer.
+        """
+        row = await self._session.run(
+            lambda c: _fetch_optional(c, "position_age", {"source": source})
+        )
+        return None if row is None else (str(row[0]), float(row[1]))
 
     async def load_position(self, source: str) -> tuple[Position, int] | None:
         """Returns the position of a source and its version, or None before its first start."""
@@ -114,7 +175,7 @@ class AlertStore:
 
         return await self._session.run(work)
 
-    async def refusal(self, judged: Judged) -> str | None:
+    async def refusal(self, judged: Judged) -> RefusedError | None:
         """Tries to store and takes it back; returns why the database refused, or None.
 
         Raises:
@@ -129,7 +190,7 @@ class AlertStore:
         try:
             await self._session.run(work)
         except RefusedError as error:
-            return str(error)
+            return error
         return None
 
     def _move(self, cursor: Cursor, source: str, position: Position, version: int) -> None:
@@ -167,6 +228,7 @@ def _position_to(position: Position) -> dict[str, Any]:
         "hi": position.hi,
         "holes": [[hole.lo, hole.hi] for hole in position.holes],
         "retired": [[hole.lo, hole.hi, hole.since] for hole in position.retired],
+        "seen": position.seen,
     }
 
 
@@ -175,4 +237,5 @@ def _position_from(stored: Mapping[str, Any]) -> Position:
         stored["hi"],
         tuple(Hole(lo, hi) for lo, hi in stored["holes"]),
         tuple(Retired(lo, hi, since) for lo, hi, since in stored["retired"]),
+        stored.get("seen", 0.0),
     )

@@ -18,6 +18,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from ..domain.errors import DatabaseUnusableError
 from ..domain.holes import Hole, Position, Retired, after_locks, after_read, forget_retired
 from ..domain.model import Fetched, RawEvent
 from ..settings import ReaderSettings
@@ -32,6 +33,8 @@ SLEEP_LOCK = {"class": 0x636F7265, "object": 1}
 PROBE_INTERVAL = 60.0  # seconds between probes of retired holes
 RETIRED_FOR = 24 * 3600.0  # seconds
 MAX_RETIRED = 1000  # ranges
+BOUNDS_INTERVAL = 5.0  # seconds between looks whether the newest row is still there
+RESTORE_MARGIN = 3600.0  # seconds; more than any two clocks of writers and ours differ
 START_SPAN = 10_000  # ids below a first start's position that are searched for holes
 _FIRST_PAUSE = 0.002  # seconds
 
@@ -51,12 +54,31 @@ class EventosReader:
             "limit": settings.batch_size,
         }
         self._prepared_for = -1
+        self._listening_for = -1
         self._payload = "datos"
         self._has_trigger = False
         self._probed_at = float("-inf")
+        self._bounds_at = float("-inf")
         self._pause = _FIRST_PAUSE
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
+
+    async def check(self) -> None:
+        """Asks whether events can be read here; who only asks is not woken by writers.
+
+        Raises:
+            DatabaseUnavailableError: corec_db does not answer.
+            DatabaseUnusableError: no table, no right to read it, or a standby.
+        """
+
+        def work(connection: Connection) -> None:
+            self._prepare(connection)
+            if self._listening_for == self._session.generation:
+                # Notifications that nobody fetches would pile up, here and in the server.
+                connection.cursor().execute(f"UNLISTEN {WAKE_CHANNEL}")
+                self._listening_for = -1
+
+        await self._session.run(work)
 
     async def first_position(self) -> Position:
         """Returns where a first start begins, with the holes that are open just below it.
@@ -95,21 +117,35 @@ class EventosReader:
         os.close(self._wake_write)
 
     def _prepare(self, connection: Connection) -> None:
-        """Looks once per connection what type `datos` has, and whether writers can wake us."""
+        """Looks once per connection where we are, what type `datos` has, and who can wake us."""
         if self._prepared_for == self._session.generation:
             return
         with connection.cursor() as cursor:
+            self._check_server(cursor)
             kind = _scalar(cursor, "eventos_payload_type")
             self._payload = "datos" if kind == "bytea" else "datos::text"
             self._has_trigger = bool(_scalar(cursor, "eventos_has_trigger"))
-            if self._has_trigger:
-                cursor.execute(f"LISTEN {WAKE_CHANNEL}")
-            else:
+            if not self._has_trigger:
                 log.info(
                     "la tabla eventos no tiene un disparador que avise: se consulta cada %g s",
                     self._settings.poll_interval,
                 )
         self._prepared_for = self._session.generation
+
+    def _check_server(self, cursor: Cursor) -> None:
+        cursor.execute(query("eventos_server"))
+        standby, cached_ids = cursor.fetchone() or (False, None)
+        if standby:
+            raise DatabaseUnusableError(
+                "corec_db es una réplica (standby): no muestra qué transacciones del primario "
+                "siguen abiertas y se perderían eventos; apunta COREC_DB_DSN al primario"
+            )
+        if cached_ids is not None and cached_ids > 1:
+            log.warning(
+                "la secuencia de eventos.id reparte bloques de %d ids: cada hueco se vigila hasta "
+                "que termina su sesión; mejor ALTER SEQUENCE … CACHE 1",
+                cached_ids,
+            )
 
     def _first_position(self, connection: Connection) -> Position:
         now = time.time()
@@ -125,17 +161,20 @@ class EventosReader:
 
     def _fetch(self, connection: Connection, position: Position) -> Fetched:
         self._prepare(connection)
+        now = time.time()
         holes: list[Hole | Retired] = [*position.holes]
         if time.monotonic() - self._probed_at >= PROBE_INTERVAL:
             self._probed_at = time.monotonic()
-            position = forget_retired(position, time.time() - RETIRED_FOR, MAX_RETIRED)
+            position = forget_retired(position, now - RETIRED_FOR, MAX_RETIRED)
             holes += position.retired
         with connection.cursor() as cursor:
             filled = self._read_holes(cursor, holes)
-            complete = len(filled) < self._settings.batch_size
+            complete = not self._was_cut(filled)
             rows = self._read_new(cursor, position.hi) if complete else []
             ids = [row[0] for row in (*filled, *rows)]
-            moved = after_read(position, ids, time.time(), complete)
+            if not rows and complete and self._is_truncated(cursor, position):
+                return self._start_again(cursor, position)
+            moved = after_read(position, ids, now, complete)
             if moved.holes:
                 # Strictly after the rows were read: a writer that ends in between still counts as
                 # an owner of its hole, and is found gone one poll later.
@@ -144,13 +183,32 @@ class EventosReader:
         if ids:
             self._pause = _FIRST_PAUSE
         events = tuple(_raw_event(row) for row in (*filled, *rows))
-        return Fetched(events, moved, more=not complete or self._was_cut(events, len(rows)))
+        return Fetched(events, moved, more=not complete or self._was_cut(rows))
 
-    def _was_cut(self, events: Sequence[RawEvent], new_rows: int) -> bool:
+    def _is_truncated(self, cursor: Cursor, position: Position) -> bool:
+        """Says whether the newest row that was read is gone; asks now and then."""
+        if time.monotonic() - self._bounds_at < BOUNDS_INTERVAL:
+            return False
+        self._bounds_at = time.monotonic()
+        return int(_scalar(cursor, "eventos_bounds")) < position.hi
+
+    def _start_again(self, cursor: Cursor, position: Position) -> Fetched:
+        """Returns where to read on in a table that was emptied or restored.
+
+        Its ids may have begun anew, so that they prove nothing; rows that are older than our last
+        look by a margin were judged. What is read twice is counted as a repeat of itself.
+        """
+        since = max(0.0, position.seen - RESTORE_MARGIN)
+        first = _scalar(cursor, "eventos_first_since", {"since": since, "now": time.time()})
+        hi = int(_scalar(cursor, "eventos_bounds")) if first is None else int(first) - 1
+        moved = Position(hi, seen=time.time())
+        return Fetched((), moved, more=True, truncated_at=position.hi)
+
+    def _was_cut(self, rows: Sequence[tuple[Any, ...]]) -> bool:
         """Says whether a limit may have cut the page off; a page near the byte limit counts too."""
+        fetched = sum(row[4] for row in rows if row[5] is not None)
         settings = self._settings
-        fetched = sum(event.size for event in events if event.payload is not None)
-        return new_rows >= settings.batch_size or fetched > settings.batch_bytes // 2
+        return len(rows) >= settings.batch_size or fetched > settings.batch_bytes // 2
 
     def _read_holes(self, cursor: Cursor, holes: Sequence[Hole | Retired]) -> list[tuple[Any, ...]]:
         if not holes:
@@ -171,6 +229,9 @@ class EventosReader:
             self._wait(connection, min(seconds, self._settings.poll_interval))
             return
         with connection.cursor() as cursor:
+            if self._listening_for != self._session.generation:
+                cursor.execute(f"LISTEN {WAKE_CHANNEL}")
+                self._listening_for = self._session.generation
             if not _scalar(cursor, "eventos_try_sleep", SLEEP_LOCK):
                 # A writer is at work and will not notify: look again soon, then less and less.
                 self._wait(connection, min(seconds, self._pause))

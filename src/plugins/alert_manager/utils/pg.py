@@ -17,9 +17,14 @@ from typing import Any, TypeVar
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
-from psycopg2.extensions import parse_dsn
 
-from ..domain.errors import DatabaseUnavailableError, RefusedError
+from ..domain.errors import (
+    AlreadyStoredError,
+    DatabaseUnavailableError,
+    DatabaseUnusableError,
+    RefusedError,
+    TooSlowError,
+)
 
 T = TypeVar("T")
 log = logging.getLogger("corec.alert_manager.pg")
@@ -31,6 +36,7 @@ STATEMENT_TIMEOUT = 10_000  # milliseconds
 LOCK_TIMEOUT = 9_000  # milliseconds
 CALL_TIMEOUT = 13.0  # seconds
 PROBE_TIMEOUT = 4.0  # seconds
+_CLOSE_WAIT = 1.0  # seconds that a stop waits for a call that was cut
 _NETWORK = {
     "connect_timeout": CONNECT_TIMEOUT,
     "keepalives": 1,
@@ -39,6 +45,11 @@ _NETWORK = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
+# PostgreSQL's appendix A. What a server in trouble says, and a standby: it passes, or a failover
+# ends it, so that a later call is worth a try on a connection of its own.
+_PASSING = ("08", "53", "57P", "58", "25006", "40", "55P03")
+_NO_SUCH = ("42P01", "42703", "3F000", "42501")
+_QUERY_CANCELED = "57014"
 
 
 class PgSession:
@@ -49,8 +60,12 @@ class PgSession:
         self._parameters = _connect_parameters(name, parameters)
         self._autocommit = autocommit
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"pg-{name}")
+        self._turn = asyncio.Lock()
+        self._in_thread: asyncio.Future[Any] | None = None
         self._connection: Connection | None = None
         self._generation = 0
+        self._cut_off = -1  # the newest generation that was cut; its thread may not know yet
+        self._closed = False
 
     @property
     def generation(self) -> int:
@@ -60,28 +75,34 @@ class PgSession:
     @property
     def connected(self) -> bool:
         """True while the last call left a usable connection."""
-        return self._connection is not None and not self._connection.closed
+        connection = self._connection
+        whole = self._cut_off != self._generation
+        return connection is not None and not connection.closed and whole
 
     async def run(self, work: Callable[[Connection], T], limit: float = CALL_TIMEOUT) -> T:
         """Runs `work(connection)` in the session's thread and commits; rolls back when it raises.
 
-        `limit` is in seconds; after it the call is cut off.
+        Calls wait for their turn without end; `limit` (seconds) is for this one alone, once it has
+        its turn. After it the call is cut off.
 
         Raises:
             DatabaseUnavailableError: no connection, or it was lost; the next call opens a new one.
+            TooSlowError: the server gave a statement up after 10 s; nothing was stored.
             RefusedError: the server refused a value (bad data, a violated constraint).
+            DatabaseUnusableError: a table or column is missing, or the role may not use it.
             psycopg2.Error: the server refused a statement for another reason.
         """
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._executor, self._call, work)
-        done, _ = await asyncio.wait({future}, timeout=limit)
-        if not done:
-            # Cutting the socket makes the blocked thread return at once, with an error.
-            self._cut()
-            with contextlib.suppress(DatabaseUnavailableError, psycopg2.Error):
-                await future
-            raise DatabaseUnavailableError(f"{self.name}: sin respuesta en {limit:g} s")
-        return future.result()
+        async with self._turn:
+            # Whoever started a call may have been cancelled; the call itself is still there.
+            await self._leave_thread(limit)
+            if self._closed:
+                raise DatabaseUnavailableError(f"{self.name}: la sesión está cerrada")
+            loop = asyncio.get_running_loop()
+            future = loop.run_in_executor(self._executor, self._call, work)
+            future.add_done_callback(_retrieve)
+            self._in_thread = future
+            await self._leave_thread(limit)
+            return future.result()
 
     async def probe(self) -> None:
         """Asks the server for an answer, with a statement of its own.
@@ -97,11 +118,27 @@ class PgSession:
         await self.run(ask, limit=PROBE_TIMEOUT)
 
     async def close(self) -> None:
-        """Closes the connection and ends the thread; a blocked call is cut off."""
+        """Closes the connection and ends the thread; a blocked call is cut off, not waited for."""
+        if self._closed:
+            return
+        self._closed = True
         self._cut()
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._executor, self._drop)
+        dropped = loop.run_in_executor(self._executor, self._drop)
+        # A thread that is connecting cannot be cut: it ends by itself, within CONNECT_TIMEOUT.
+        await asyncio.wait({dropped}, timeout=_CLOSE_WAIT)
         self._executor.shutdown(wait=False)
+
+    async def _leave_thread(self, limit: float) -> None:
+        """Waits until the thread is free; cuts what it does after `limit` seconds."""
+        if self._in_thread is None:
+            return
+        done, _ = await asyncio.wait({self._in_thread}, timeout=limit)
+        if not done:
+            # Cutting the socket makes the blocked thread return soon, with an error.
+            self._cut()
+            raise DatabaseUnavailableError(f"{self.name}: sin respuesta en {limit:g} s")
+        self._in_thread = None
 
     def _call(self, work: Callable[[Connection], T]) -> T:
         connection = self._open()
@@ -112,11 +149,9 @@ class PgSession:
         except psycopg2.Error as error:
             if connection.closed or _is_lost(error):
                 self._drop()
-                raise DatabaseUnavailableError(f"{self.name}: {_first_line(error)}") from error
-            self._undo(connection)
-            if isinstance(error, psycopg2.DataError | psycopg2.IntegrityError):
-                raise RefusedError(f"{self.name}: {_first_line(error)}") from error
-            raise
+            else:
+                self._undo(connection)
+            raise _translated(self.name, error) from error
         except BaseException:
             self._undo(connection)
             raise
@@ -132,6 +167,9 @@ class PgSession:
             raise DatabaseUnavailableError(f"{self.name}: {_first_line(error)}") from error
         self._connection = connection
         self._generation += 1
+        if self._closed:  # meanwhile: connecting can take seconds
+            self._drop()
+            raise DatabaseUnavailableError(f"{self.name}: la sesión está cerrada")
         return connection
 
     def _undo(self, connection: Connection) -> None:
@@ -147,6 +185,7 @@ class PgSession:
                 connection.close()
 
     def _cut(self) -> None:
+        self._cut_off = self._generation
         connection = self._connection
         if connection is None or connection.closed:
             return
@@ -156,10 +195,8 @@ class PgSession:
                 duplicate.shutdown(socket.SHUT_RDWR)
 
 
-def _connect_parameters(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Adds our limits to what the user's DSN says; what it says itself stays."""
-    given = dict(parameters)
-    given = {**parse_dsn(given.pop("dsn", "")), **given}
+def _connect_parameters(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds our limits to what the user's configuration says; what it says itself stays."""
     limits = (
         f"-c statement_timeout={STATEMENT_TIMEOUT} -c lock_timeout={LOCK_TIMEOUT}"
         # The server's side too: a backend whose client vanished would hold our lead for hours.
@@ -175,9 +212,34 @@ def _connect_parameters(name: str, parameters: Mapping[str, Any]) -> dict[str, A
 
 
 def _is_lost(error: psycopg2.Error) -> bool:
-    """Says whether the connection is lost; after a crash that may come as the base class."""
-    lost = (psycopg2.OperationalError, psycopg2.InterfaceError)
-    return isinstance(error, lost) or type(error) is psycopg2.DatabaseError
+    """Says whether the connection is of no more use; without a code the server never spoke.
+
+    After a crash the fault may come as the base class, which says nothing of itself.
+    """
+    code = error.pgcode
+    if code is None:
+        lost = (psycopg2.OperationalError, psycopg2.InterfaceError)
+        return isinstance(error, lost) or type(error) is psycopg2.DatabaseError
+    return code.startswith(("08", "57P", "25006"))
+
+
+def _translated(name: str, error: psycopg2.Error) -> Exception:
+    code, text = error.pgcode, f"{name}: {_first_line(error)}"
+    if code == _QUERY_CANCELED:
+        return TooSlowError(text)
+    if _is_lost(error) or (code is not None and code.startswith(_PASSING)):
+        return DatabaseUnavailableError(text)
+    if isinstance(error, psycopg2.errors.UniqueViolation):
+        return AlreadyStoredError(text)
+    if isinstance(error, psycopg2.DataError | psycopg2.IntegrityError):
+        return RefusedError(text)
+    return DatabaseUnusableError(text) if code in _NO_SUCH else error
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    """Takes the fault of a call that nobody waits for any more, so that asyncio does not log it."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _first_line(error: BaseException) -> str:

@@ -9,10 +9,29 @@ SELECT to_regclass('alerts') IS NOT NULL AND to_regclass('notifications') IS NOT
 SELECT pg_advisory_xact_lock(%(key)s, 0);
 
 -- name: try_lead
-SELECT pg_try_advisory_lock(%(key)s, hashtext(%(source)s));
+-- With what recognises this very backend later, whatever becomes of our connection to it.
+SELECT pg_try_advisory_lock(%(key)s, hashtext(%(source)s)), pg_backend_pid(),
+       (SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid());
+
+-- name: release_lead
+SELECT pg_advisory_unlock(%(key)s, hashtext(%(source)s));
+
+-- name: end_backend
+-- Our own, from before the network was cut: until the server notices, it holds our lead.
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+ WHERE pid = %(pid)s AND backend_start::text = %(start)s;
 
 -- name: position_get
 SELECT position, version FROM reader_positions WHERE source = %(source)s;
+
+-- name: position_confirm
+-- The leader's sign of life; finds no row when another one moved the position meanwhile.
+UPDATE reader_positions SET updated_at = now(), updated_by = %(instance)s
+ WHERE source = %(source)s AND version = %(version)s;
+
+-- name: position_age
+SELECT coalesce(updated_by, '?'), extract(epoch FROM now() - updated_at)::float8
+  FROM reader_positions WHERE source = %(source)s;
 
 -- name: position_create
 INSERT INTO reader_positions (source, position, updated_by)
@@ -43,7 +62,7 @@ SELECT n.severity, n.message, n.channel, n.event_data::jsonb, n.timestamp, n.tit
        AS n (severity, message, channel, event_data, timestamp, title, rule, occurrences, last_seen,
              source, event_id, instance_id, fingerprint, ordinal)
  ORDER BY n.ordinal
-RETURNING id, source, event_id, rule, fingerprint, timestamp;
+RETURNING id;
 
 -- name: alerts_repeat
 UPDATE alerts AS a
@@ -62,13 +81,14 @@ INSERT INTO dead_letters (source, event_id, channel, reason, size, timestamp, in
 SELECT * FROM unnest(%(source)s::text[], %(event_id)s::bigint[], %(channel)s::text[],
                      %(reason)s::text[], %(size)s::int[], %(timestamp)s::float8[],
                      %(instance_id)s::text[])
-ON CONFLICT (source, event_id) WHERE event_id IS NOT NULL DO NOTHING;
+ON CONFLICT (source, event_id, timestamp) WHERE event_id IS NOT NULL DO NOTHING;
 
 -- name: notifications_claim
 -- Short transaction: the rows are ours until the lease ends, or until the token completes them.
 WITH due AS (
     SELECT id FROM notifications
      WHERE status = 'pending' AND channel = %(channel)s AND next_attempt_at <= now()
+       AND created_at >= now() - make_interval(secs => %(max_age)s)
      ORDER BY severity DESC, id
      LIMIT %(limit)s
        FOR UPDATE SKIP LOCKED
@@ -77,9 +97,9 @@ WITH due AS (
        SET attempts = n.attempts + 1, lease_token = %(token)s,
            next_attempt_at = now() + make_interval(secs => %(lease)s)
       FROM due WHERE n.id = due.id
-    RETURNING n.id, n.alert_id, n.attempts, n.severity, n.created_at
+    RETURNING n.id, n.alert_id, n.attempts, n.severity, n.progress
 )
-SELECT c.id, c.alert_id, c.attempts, extract(epoch FROM now() - c.created_at)::float8 AS age,
+SELECT c.id, c.alert_id, c.attempts, c.progress,
        a.severity, a.title, a.message, a.rule, a.channel, a.event_data, a.timestamp
   FROM claimed AS c JOIN alerts AS a ON a.id = c.alert_id
  ORDER BY c.severity DESC, c.id;
@@ -87,23 +107,45 @@ SELECT c.id, c.alert_id, c.attempts, extract(epoch FROM now() - c.created_at)::f
 -- name: notifications_next
 -- Seconds until the next message of a channel is due.
 SELECT extract(epoch FROM min(next_attempt_at) - now())::float8
-  FROM notifications WHERE status = 'pending' AND channel = %(channel)s;
+  FROM notifications
+ WHERE status = 'pending' AND channel = %(channel)s
+   AND created_at >= now() - make_interval(secs => %(max_age)s);
 
 -- name: notifications_sent
 UPDATE notifications
-   SET status = 'sent', finished_at = now(), external_id = %(external_id)s, last_error = NULL
+   SET status = 'sent', finished_at = now(), external_id = %(external_id)s, last_error = %(refused)s,
+       progress = NULL
  WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND status = 'pending';
 
 -- name: notifications_retry
 UPDATE notifications
    SET next_attempt_at = now() + make_interval(secs => %(delay)s), last_error = %(reason)s,
-       attempts = attempts - %(give_back)s, lease_token = NULL
+       attempts = attempts - %(give_back)s, lease_token = NULL,
+       progress = coalesce(%(progress)s::jsonb, progress)
  WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND status = 'pending';
 
 -- name: notifications_dead
 UPDATE notifications
    SET status = 'dead', finished_at = now(), last_error = %(reason)s
  WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND status = 'pending';
+
+-- name: notifications_expire
+-- What nobody delivered in time, also for channels that no worker serves (any more). A message that
+-- is being sent right now is left to its sender.
+WITH old AS (
+    SELECT id FROM notifications
+     WHERE status = 'pending' AND created_at < now() - make_interval(secs => %(max_age)s)
+       AND (lease_token IS NULL OR next_attempt_at <= now())
+     LIMIT %(limit)s
+       FOR UPDATE SKIP LOCKED
+)
+UPDATE notifications AS n
+   SET status = 'dead', finished_at = now(), lease_token = NULL,
+       last_error = coalesce((SELECT c.reason FROM unnest(%(channels)s::text[], %(reasons)s::text[])
+                                  AS c (name, reason) WHERE c.name = n.channel), %(no_channel)s)
+                    || coalesce('; último fallo: ' || n.last_error, '')
+  FROM old WHERE n.id = old.id
+RETURNING n.channel, n.alert_id;
 
 -- name: alerts_list
 SELECT id, severity, title, message, channel, rule, status, occurrences, timestamp, last_seen
@@ -134,17 +176,29 @@ SELECT id, canal, timestamp, instance_id, size,
  ORDER BY id;
 
 -- name: eventos_holes
-SELECT e.id, e.canal, e.timestamp, e.instance_id, coalesce(octet_length(e.{payload}), 0),
-       CASE WHEN e.canal = ANY(%(channels)s) AND octet_length(e.{payload}) <= %(max_bytes)s
-            THEN e.{payload} END
-  FROM unnest(%(lo)s::bigint[], %(hi)s::bigint[]) AS hole (lo, hi)
-  JOIN eventos AS e ON e.id BETWEEN hole.lo AND hole.hi
- ORDER BY e.id LIMIT %(limit)s;
+SELECT id, canal, timestamp, instance_id, size,
+       CASE WHEN canal = ANY(%(channels)s) AND size <= %(max_bytes)s THEN payload END
+  FROM (SELECT *, sum(CASE WHEN canal = ANY(%(channels)s) AND size <= %(max_bytes)s THEN size ELSE 0 END)
+                  OVER (ORDER BY id) AS total
+          FROM (SELECT e.id, e.canal, e.timestamp, e.instance_id, e.{payload} AS payload,
+                       coalesce(octet_length(e.{payload}), 0) AS size
+                  FROM unnest(%(lo)s::bigint[], %(hi)s::bigint[]) AS hole (lo, hi)
+                  JOIN eventos AS e ON e.id BETWEEN hole.lo AND hole.hi
+                 ORDER BY e.id LIMIT %(limit)s) AS page) AS counted
+ WHERE total - size <= %(batch_bytes)s
+ ORDER BY id;
 
 -- name: eventos_any
 SELECT EXISTS (SELECT FROM eventos WHERE id > %(after)s)
     OR EXISTS (SELECT FROM unnest(%(lo)s::bigint[], %(hi)s::bigint[]) AS hole (lo, hi)
                  JOIN eventos AS e ON e.id BETWEEN hole.lo AND hole.hi);
+
+-- name: eventos_server
+-- A standby shows no locks of the primary's writers. A sequence that hands out ids in blocks keeps
+-- holes open for as long as a session lives.
+SELECT pg_is_in_recovery(),
+       (SELECT seqcache FROM pg_sequence
+         WHERE seqrelid = to_regclass(pg_get_serial_sequence('eventos', 'id')));
 
 -- name: eventos_payload_type
 SELECT format_type(atttypid, NULL) FROM pg_attribute

@@ -1,0 +1,123 @@
+"""A batch that is too much at once, values that alert_db refuses, and a table that begins anew."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import zstandard
+
+from src.core.event import Event
+from tests.plugins.conftest import World, eventually
+
+
+def plugins(world: World) -> list[str]:
+    return [alert["event_data"]["plugin"] for alert in world.alerts()]
+
+
+def event(name: str, **more: object) -> bytes:
+    return json.dumps({"tipo": "t", "plugin": name, **more}).encode()
+
+
+async def test_rows_that_unpack_to_much_do_not_hold_up_the_first_alerts(world: World) -> None:
+    compress = zstandard.ZstdCompressor().compress
+    for i in range(60):
+        world.write("alertas", compress(event(f"p{i}", texto="x" * 900_000)))
+    async with world.running():
+        await eventually(lambda: world.alerts(), 10.0)
+        positions = set()
+        await eventually(
+            lambda: (
+                positions.add(world.alert("SELECT version FROM reader_positions")[0][0])
+                or len(world.alerts()) == 60
+            ),
+            60.0,
+        )
+    assert len(positions) > 5  # committed part by part, not all at the end
+    assert plugins(world) == [f"p{i}" for i in range(60)]
+
+
+async def test_a_slow_alert_db_gets_smaller_batches(world: World) -> None:
+    async with world.running():
+        pass
+    world.alert(
+        "CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END $$;"
+        " CREATE TRIGGER slowly BEFORE INSERT ON alerts FOR EACH ROW EXECUTE FUNCTION slowly()"
+    )
+    for i in range(150):
+        world.write("alertas", event(f"p{i}"))
+    dsn = f"{world.alert_dsn}&options=-c%20statement_timeout%3D400"
+    async with world.running(config={**world.config, "db_config": {"dsn": dsn}}):
+        await eventually(lambda: len(world.alerts()) == 150)
+    assert plugins(world) == [f"p{i}" for i in range(150)]
+    assert {alert["occurrences"] for alert in world.alerts()} == {1}
+
+
+async def test_what_alert_db_refuses_is_a_dead_letter_and_the_rest_is_stored(world: World) -> None:
+    async with world.running() as processor:
+        world.alert("ALTER TABLE alerts ADD CHECK (event_data ->> 'plugin' <> 'no')")
+        for name in ("a", "no", "b"):
+            world.write("alertas", event(name))
+        await eventually(lambda: plugins(world) == ["a", "b"])
+        await processor.manejar_evento(Event("alertas", {"tipo": "t", "plugin": "no"}))
+        dead = world.alert("SELECT source, reason FROM dead_letters ORDER BY id")
+    assert [source for source, _ in dead] == ["eventos", "push"]
+    assert all("alert_db no lo admite" in reason for _, reason in dead)
+
+
+async def test_an_event_that_is_stored_already_is_no_dead_letter(world: World) -> None:
+    world.config["alert_config"]["dedupe"]["window"] = 0
+    world.write("alertas", event("a"))
+    async with world.running():
+        await eventually(lambda: plugins(world) == ["a"])
+    world.alert(
+        "UPDATE reader_positions SET position = jsonb_set(position, '{hi}', '0'),"
+        " version = version + 1"
+    )
+    async with world.running():
+        world.write("alertas", event("b"))
+        await eventually(lambda: plugins(world) == ["a", "b"])
+    assert world.alert("SELECT count(*) FROM dead_letters") == [(0,)]
+
+
+@pytest.mark.parametrize("restart", ["RESTART IDENTITY", "CONTINUE IDENTITY"])
+async def test_a_table_that_was_emptied_is_read_anew_and_people_are_told(
+    world: World, restart: str
+) -> None:
+    for name in ("a", "b", "c"):
+        world.write("alertas", event(name))
+    async with world.running():
+        await eventually(lambda: plugins(world) == ["a", "b", "c"])
+        world.corec(f"TRUNCATE eventos {restart}")
+        world.write("alertas", event("d"))
+        world.write("alertas", event("e"))
+        await eventually(lambda: plugins(world)[-2:] == ["d", "e"])
+        world.write("alertas", event("f"))
+        await eventually(lambda: plugins(world)[-1] == "f")
+    names = plugins(world)
+    alarm = [alert for alert in world.alerts() if alert["rule"] == "eventos_truncada"]
+    if restart == "RESTART IDENTITY":  # ids that go on prove themselves
+        assert [a["severity"] for a in alarm] == ["alta"]
+        assert names == ["a", "b", "c", "alert_manager", "d", "e", "f"]
+        assert world.alert(
+            "SELECT count(*) FROM notifications WHERE alert_id = %s", (alarm[0]["id"],)
+        ) != [(0,)]
+    else:
+        assert names == ["a", "b", "c", "d", "e", "f"]
+
+
+async def test_a_table_that_was_restored_repeats_nothing_that_was_told(world: World) -> None:
+    old = time.time() - 100_000
+    world.config["config"]["reader"]["start_from"] = "beginning"
+    for i in range(4):
+        world.write("alertas", event(f"p{i}"), old + i)
+    async with world.running():
+        await eventually(lambda: len(world.alerts()) == 4)
+        world.corec("DELETE FROM eventos WHERE id > 2")
+        await eventually(lambda: len(world.alerts()) == 5)
+        world.write("alertas", event("new"))
+        await eventually(lambda: plugins(world)[-1] == "new")
+    assert plugins(world) == ["p0", "p1", "p2", "p3", "alert_manager", "new"]
+    assert {alert["occurrences"] for alert in world.alerts()} == {1}

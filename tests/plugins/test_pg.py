@@ -1,0 +1,140 @@
+"""One session: turns, limits, a server that falls silent, and what its faults come to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import parse_dsn
+
+from src.plugins.alert_manager.domain.errors import (
+    AlreadyStoredError,
+    DatabaseUnavailableError,
+    DatabaseUnusableError,
+    RefusedError,
+    TooSlowError,
+)
+from src.plugins.alert_manager.utils.pg import PgSession
+from tests.plugins.conftest import World
+from tests.support.proxy import Proxy, proxy
+from tests.support.servers import TestPostgres
+
+
+def sql(text: str) -> Any:
+    def work(connection: Connection) -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute(text)
+            return cursor.fetchall() if cursor.description else None
+
+    return work
+
+
+@pytest.fixture
+def silent(postgres_server: TestPostgres) -> Iterator[Proxy]:
+    """A proxy in front of the tests' PostgreSQL."""
+    parts = parse_dsn(postgres_server.dsn("postgres"))
+    with proxy(Path(parts["host"]) / f".s.PGSQL.{parts.get('port', 5432)}") as running:
+        yield running
+
+
+def through(running: Proxy, dsn: str) -> dict[str, Any]:
+    return {**parse_dsn(dsn), "host": "127.0.0.1", "port": running.port}
+
+
+@contextlib.asynccontextmanager
+async def session(parameters: dict[str, Any]) -> AsyncIterator[PgSession]:
+    opened = PgSession("prueba", parameters)
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+async def test_waiting_for_a_turn_is_no_silence(world: World) -> None:
+    async with session(parse_dsn(world.alert_dsn)) as pg:
+        await pg.run(sql("SELECT 1"))
+        calls = [pg.run(sql("SELECT pg_sleep(0.6)"), limit=1.0) for _ in range(3)]
+        await asyncio.gather(*calls)
+        assert pg.generation == 1
+
+
+async def test_a_silent_server_is_cut_off_and_a_new_connection_opened(
+    world: World, silent: Proxy
+) -> None:
+    async with session(through(silent, world.alert_dsn)) as pg:
+        await pg.run(sql("SELECT 1"))
+        silent.freeze()
+        with pytest.raises(DatabaseUnavailableError, match="sin respuesta"):
+            await pg.run(sql("SELECT 2"), limit=0.5)
+        silent.thaw()
+        assert await pg.run(sql("SELECT 3")) == [(3,)]
+        assert pg.generation == 2
+
+
+async def test_a_call_whose_caller_went_is_waited_for_and_does_not_count(world: World) -> None:
+    async with session(parse_dsn(world.alert_dsn)) as pg:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await pg.run(sql("SELECT pg_sleep(0.8)"))
+        assert await pg.run(sql("SELECT 4"), limit=1.5) == [(4,)]
+        assert pg.generation == 1
+
+
+async def test_closing_waits_for_no_server(world: World, silent: Proxy) -> None:
+    async with session(through(silent, world.alert_dsn)) as pg:
+        silent.freeze()
+        hanging = asyncio.create_task(pg.run(sql("SELECT 1")))
+        await asyncio.sleep(0.2)  # it is connecting, which nobody can cut short
+        begun = time.monotonic()
+        await pg.close()
+        assert time.monotonic() - begun < 1.5
+        with pytest.raises(DatabaseUnavailableError):
+            await hanging
+        with pytest.raises(DatabaseUnavailableError, match="cerrada"):
+            await pg.run(sql("SELECT 1"))
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("SELECT pg_sleep(5)", TooSlowError),
+        ("SELECT * FROM no_such_table", DatabaseUnusableError),
+        (
+            "CREATE TEMP TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1), (1)",
+            AlreadyStoredError,
+        ),
+        ("SELECT 'x'::jsonb", RefusedError),
+        ("SELECT 1 FROM", psycopg2.errors.SyntaxError),
+    ],
+)
+async def test_a_refused_statement_keeps_the_connection(
+    world: World, statement: str, expected: type[Exception]
+) -> None:
+    parameters = {**parse_dsn(world.alert_dsn), "options": "-c statement_timeout=200"}
+    async with session(parameters) as pg:
+        with pytest.raises(expected):
+            await pg.run(sql(statement))
+        assert await pg.run(sql("SELECT 5")) == [(5,)]
+        assert pg.generation == 1
+
+
+async def test_a_server_that_ends_the_connection_is_unavailable(
+    world: World, postgres_server: TestPostgres
+) -> None:
+    async with session(parse_dsn(world.alert_dsn)) as pg:
+        (pid,) = (await pg.run(sql("SELECT pg_backend_pid()")))[0]
+        name = urlsplit(world.alert_dsn).path.removeprefix("/")
+        connection = psycopg2.connect(postgres_server.dsn(name))
+        with contextlib.closing(connection), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+        with pytest.raises(DatabaseUnavailableError):
+            await pg.run(sql("SELECT 1"))
+        assert await pg.run(sql("SELECT 6")) == [(6,)]

@@ -1,0 +1,139 @@
+"""Who reads: the lead after a cut network, a leader that is silent, a table that cannot be read."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg2
+import pytest
+from psycopg2.extensions import parse_dsn
+
+from src.plugins.alert_manager.domain.errors import DatabaseUnavailableError
+from src.plugins.alert_manager.processors.alert_processor import AlertProcessor
+from src.plugins.alert_manager.utils import pg
+from src.plugins.alert_manager.utils.commit import LOCK_CLASS
+from src.plugins.alert_manager.utils.db import AlertStore
+from src.plugins.alert_manager.utils.pg import PgSession
+from tests.plugins.conftest import SCHEMA, World, eventually
+from tests.support.proxy import proxy
+from tests.support.servers import TestPostgres
+
+
+def loss(world: World, name: str) -> int:
+    return world.write("alertas", b'{"tipo": "t", "plugin": "%s"}' % name.encode())
+
+
+def told(world: World) -> list[str]:
+    return sorted(alert["event_data"]["plugin"] for alert in world.alerts())
+
+
+async def reader_part(processor: AlertProcessor) -> Any:
+    return (await processor.salud()).parts["lector"]
+
+
+async def test_the_lead_comes_back_after_the_network_was_cut(
+    world: World, postgres_server: TestPostgres
+) -> None:
+    parts = parse_dsn(world.alert_dsn)
+    server = Path(parts["host"]) / f".s.PGSQL.{parts.get('port', 5432)}"
+    with proxy(server) as cut:
+        session = PgSession("prueba", {**parts, "host": "127.0.0.1", "port": cut.port})
+        store = AlertStore(session, "corec1")
+        try:
+            await store.ensure_schema(SCHEMA)
+            assert await store.take_lead("eventos")
+            cut.freeze()
+            with pytest.raises(DatabaseUnavailableError):
+                await session.run(lambda c: c.cursor().execute("SELECT 1"), limit=0.5)
+            assert not store.leads("eventos")
+            cut.thaw()
+            # The server still has the old backend, and with it our lock: nobody told it anything.
+            until = time.monotonic() + 5
+            while not await store.take_lead("eventos"):
+                assert time.monotonic() < until
+                await asyncio.sleep(0.05)
+            assert store.leads("eventos")
+        finally:
+            await session.close()
+
+
+async def test_a_standby_says_when_the_leader_gives_no_sign_of_life(world: World) -> None:
+    async with world.running("corec1"):
+        pass
+    world.alert("UPDATE reader_positions SET updated_at = now() - interval '5 minutes'")
+    leader = psycopg2.connect(world.alert_dsn)
+    try:
+        with leader.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s, hashtext('eventos'))", (LOCK_CLASS,))
+        async with world.running("corec2") as processor:
+            part = await reader_part(processor)
+            assert not part.ok
+            assert "corec1 tiene el turno de lectura y no lee desde hace 30" in part.detail
+            with leader.cursor() as cursor:
+                cursor.execute("UPDATE reader_positions SET updated_at = now()")
+            leader.commit()
+            await processor.procesar({}, {})
+            assert (await reader_part(processor)).ok
+    finally:
+        leader.close()
+
+
+async def test_a_reader_without_news_gives_signs_of_life(world: World) -> None:
+    world.config["config"]["reader"]["tick"] = 0.2
+    sign = "SELECT extract(epoch FROM updated_at) FROM reader_positions"
+    async with world.running():
+        before = world.alert(sign)
+        await eventually(lambda: world.alert(sign) > before, 15.0)
+
+
+async def test_who_cannot_read_leaves_the_lead_to_who_can(world: World) -> None:
+    away = {**parse_dsn(world.corec_dsn), "dbname": "no_such_database"}
+    blind = AlertProcessor({**world.config, "db_config": {"dsn": world.alert_dsn}}, None, away)
+
+    starting = asyncio.create_task(blind.inicializar(SimpleNamespace(instance_id="corec1")))
+    try:
+        async with world.running("corec2"):
+            loss(world, "a")
+            await eventually(lambda: told(world) == ["a"])
+    finally:
+        await starting
+        await blind.detener()
+
+
+async def test_it_starts_without_the_table_and_reads_when_it_comes(world: World) -> None:
+    world.corec("ALTER TABLE eventos RENAME TO later")
+    async with world.running() as processor:
+        part = await reader_part(processor)
+        assert not part.ok
+        assert "eventos" in part.detail
+        world.corec("ALTER TABLE later RENAME TO eventos")
+        loss(world, "a")
+        await eventually(lambda: told(world) == ["a"])
+
+
+async def test_a_silent_alert_db_delays_neither_start_nor_health_nor_stop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = parse_dsn(world.alert_dsn)
+    with proxy(Path(parts["host"]) / f".s.PGSQL.{parts.get('port', 5432)}") as cut:
+        cut.freeze()
+        monkeypatch.setenv(
+            "ALERT_DB_DSN", f"postgresql://{parts['user']}@127.0.0.1:{cut.port}/{parts['dbname']}"
+        )
+        processor = AlertProcessor(world.config, None, parse_dsn(world.corec_dsn))
+
+        begun = time.monotonic()
+        await processor.inicializar(SimpleNamespace(instance_id="corec1"))
+        assert time.monotonic() - begun < 11.0
+        begun = time.monotonic()
+        reports = await asyncio.gather(*(processor.salud() for _ in range(5)))
+        assert time.monotonic() - begun < pg.PROBE_TIMEOUT + 1.0
+        assert not reports[0].parts["alert_db"].ok
+        assert reports[0].parts["corec_db"].ok
+        begun = time.monotonic()
+        await processor.detener()
+        assert time.monotonic() - begun < 8.0
