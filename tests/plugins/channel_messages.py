@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from src.plugins.alert_manager.domain.model import Message, Severity
+from src.plugins.alert_manager.domain.delivery import Message
+from src.plugins.alert_manager.domain.model import Severity
 
 MESSAGE = Message(
     alert_id=12,

@@ -19,6 +19,8 @@ import yaml
 from psycopg2.extensions import parse_dsn
 
 from src.plugins.alert_manager.processors.alert_processor import AlertProcessor
+from src.plugins.alert_manager.utils.channels.discord import DiscordChannel, DiscordSettings
+from tests.support.discord import DiscordServer
 
 PROJECT = Path(__file__).resolve().parents[2]
 SHIPPED_CONFIG = PROJECT / "configs" / "plugins" / "alert_manager" / "alert_manager.yaml"
@@ -127,3 +129,17 @@ def world(
     for name in ("ALERT_DB_DSN", "COREC_DB_DSN", "REDIS_URL", "ALERT_MANAGER_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     return World(corec_dsn, alert_dsn, redis_url)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[DiscordServer]:
+    """A local server that speaks Discord's webhook API."""
+    async with DiscordServer() as running:
+        yield running
+
+
+@pytest.fixture
+async def channel(server: DiscordServer) -> AsyncIterator[DiscordChannel]:
+    opened = DiscordChannel(DiscordSettings(webhook_url=server.webhook_url, timeout=10))
+    yield opened
+    await opened.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +104,10 @@ async def test_the_oldest_supported_redis_does_all_that_is_asked_of_it(
 
 async def test_a_repeat_after_the_window_is_a_new_alert(world: World) -> None:
     canal, datos, _ = SPEC_EVENTS[1]
+    first = time.time() - 8000
     async with world.running():
-        for timestamp in (1_760_000_000.0, 1_760_003_599.0, 1_760_003_600.0):
-            world.write(canal, datos, timestamp)
+        for seconds in (0, 3599, 3600):
+            world.write(canal, datos, first + seconds)
         alerts = await eventually(lambda: len(found := world.alerts()) == 2 and found)
     assert [a["occurrences"] for a in alerts] == [2, 1]
 

@@ -26,15 +26,9 @@ async def test_rows_that_unpack_to_much_do_not_hold_up_the_first_alerts(world: W
         world.write("alertas", compress(event(f"p{i}", texto="x" * 900_000)))
     async with world.running():
         await eventually(lambda: world.alerts(), 10.0)
-        positions = set()
-        await eventually(
-            lambda: (
-                positions.add(world.alert("SELECT version FROM reader_positions")[0][0])
-                or len(world.alerts()) == 60
-            ),
-            60.0,
-        )
-    assert len(positions) > 5  # committed part by part, not all at the end
+        await eventually(lambda: len(world.alerts()) == 60, 60.0)
+    # Committed part by part, not all at the end.
+    assert world.alert("SELECT version FROM reader_positions")[0][0] > 5
     assert plugins(world) == [f"p{i}" for i in range(60)]
 
 
@@ -73,8 +67,8 @@ async def test_an_event_that_is_stored_already_is_no_dead_letter(world: World) -
     async with world.running():
         await eventually(lambda: plugins(world) == ["a"])
     world.alert(
-        "UPDATE reader_positions SET position = jsonb_set(position, '{hi}', '0'),"
-        " version = version + 1"
+        "UPDATE reader_positions SET version = version + 1,"
+        """ position = position || '{"hi": 0, "mark": null}'"""
     )
     async with world.running():
         world.write("alertas", event("b"))
@@ -93,31 +87,76 @@ async def test_a_table_that_was_emptied_is_read_anew_and_people_are_told(
         world.corec(f"TRUNCATE eventos {restart}")
         world.write("alertas", event("d"))
         world.write("alertas", event("e"))
-        await eventually(lambda: plugins(world)[-2:] == ["d", "e"])
+        await eventually(lambda: {"d", "e", "alert_manager"} <= set(plugins(world)))
         world.write("alertas", event("f"))
-        await eventually(lambda: plugins(world)[-1] == "f")
-    names = plugins(world)
-    alarm = [alert for alert in world.alerts() if alert["rule"] == "eventos_truncada"]
-    if restart == "RESTART IDENTITY":  # ids that go on prove themselves
-        assert [a["severity"] for a in alarm] == ["alta"]
-        assert names == ["a", "b", "c", "alert_manager", "d", "e", "f"]
-        assert world.alert(
-            "SELECT count(*) FROM notifications WHERE alert_id = %s", (alarm[0]["id"],)
-        ) != [(0,)]
-    else:
-        assert names == ["a", "b", "c", "d", "e", "f"]
+        await eventually(lambda: "f" in plugins(world))
+    # How many rows are read twice depends on when the truncation is noticed: none is a new alert.
+    told = [alert for alert in world.alerts() if alert["rule"] != "eventos_truncada"]
+    assert [alert["event_data"]["plugin"] for alert in told] == ["a", "b", "c", "d", "e", "f"]
+    alarms = [alert for alert in world.alerts() if alert["rule"] == "eventos_truncada"]
+    assert [alarm["severity"] for alarm in alarms] == ["alta"]
+    sent = "SELECT count(*) FROM notifications WHERE alert_id = %s"
+    assert world.alert(sent, (alarms[0]["id"],)) != [(0,)]
+
+
+async def test_a_table_that_began_anew_unseen_and_passed_the_old_ids_loses_nothing(
+    world: World,
+) -> None:
+    for name in ("a", "b", "c"):
+        world.write("alertas", event(name))
+    async with world.running():
+        await eventually(lambda: plugins(world) == ["a", "b", "c"])
+    world.corec("TRUNCATE eventos RESTART IDENTITY")
+    names = [f"n{i}" for i in range(30)]
+    for name in names:
+        world.write("alertas", event(name))
+    async with world.running():
+        await eventually(lambda: set(names) <= set(plugins(world)))
+    assert sorted(plugins(world)) == sorted(["a", "b", "c", "alert_manager", *names])
 
 
 async def test_a_table_that_was_restored_repeats_nothing_that_was_told(world: World) -> None:
-    old = time.time() - 100_000
+    old = time.time() - 10_000
     world.config["config"]["reader"]["start_from"] = "beginning"
     for i in range(4):
         world.write("alertas", event(f"p{i}"), old + i)
     async with world.running():
-        await eventually(lambda: len(world.alerts()) == 4)
+        await eventually(lambda: len(plugins(world)) == 4)
         world.corec("DELETE FROM eventos WHERE id > 2")
-        await eventually(lambda: len(world.alerts()) == 5)
+        await eventually(lambda: "alert_manager" in plugins(world))
         world.write("alertas", event("new"))
-        await eventually(lambda: plugins(world)[-1] == "new")
-    assert plugins(world) == ["p0", "p1", "p2", "p3", "alert_manager", "new"]
+        await eventually(lambda: "new" in plugins(world))
+    assert sorted(plugins(world)) == ["alert_manager", "new", "p0", "p1", "p2", "p3"]
     assert {alert["occurrences"] for alert in world.alerts()} == {1}
+
+
+async def test_old_events_are_stored_and_told_in_one_digest(world: World) -> None:
+    old = time.time() - 3 * 24 * 3600
+    world.config["config"]["reader"].update(start_from="beginning", batch_size=10)
+    mail = {"enabled": True, "smtp_server": "127.0.0.1", "smtp_port": 1, "tls": "none"}
+    mail |= {"sender": "a@example.com", "recipient": "b@example.com"}
+    world.config["notification_config"]["email"] = mail  # nobody answers: its messages wait
+    for i in range(35):
+        world.write("alertas", event(f"p{i}"), old + i)
+    breaker = json.dumps({"tipo": "circuit_breaker_tripped", "plugin": "x"}).encode()
+    world.write("alertas", breaker, old)
+    world.write("alertas", event("fresh"))
+    async with world.running():
+        await eventually(lambda: len(world.alerts()) == 38)
+        digests = [a for a in world.alerts() if a["rule"] == "eventos_antiguos"]
+        assert [(d["severity"], d["event_data"]["total"]) for d in digests] == [("critica", 36)]
+        assert "1 de severidad crítica, 35 de severidad media" in digests[0]["message"]
+    async with world.running():
+        world.write("alertas", event("after a restart"))
+        await eventually(lambda: len(world.alerts()) == 39)
+    mailed = world.alert(
+        "SELECT title FROM alerts AS a JOIN notifications AS n ON n.alert_id = a.id"
+        " WHERE n.channel = 'email' ORDER BY a.id"
+    )
+    told = [title for (title,) in mailed]
+    assert sorted(told) == [
+        "36 eventos antiguos con alerta, sin aviso uno por uno",
+        "Aviso de after a restart: t",
+        "Aviso de fresh: t",
+    ]
+    assert world.alert("SELECT count(*) FROM notifications WHERE channel = 'log'") == [(39,)]

@@ -5,12 +5,12 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 import trustme
 
-from src.plugins.alert_manager.domain.model import (
+from src.plugins.alert_manager.domain.delivery import (
+    Disabled,
     Outcome,
     Rejected,
     Retry,
@@ -35,19 +35,6 @@ from tests.support.discord import (
 REAL_URL = f"https://discord.com/api/webhooks/1188000000000000001/{TOKEN}"
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[DiscordServer]:
-    async with DiscordServer() as running:
-        yield running
-
-
-@pytest.fixture
-async def channel(server: DiscordServer) -> AsyncIterator[DiscordChannel]:
-    opened = DiscordChannel(DiscordSettings(webhook_url=server.webhook_url, timeout=10))
-    yield opened
-    await opened.close()
-
-
 async def _send_once(url: str, timeout: float = 5.0) -> Outcome:  # noqa: ASYNC109
     channel = DiscordChannel(DiscordSettings(webhook_url=url, timeout=timeout))
     try:
@@ -67,28 +54,27 @@ OUTCOMES = [
     ),
     (
         UNAUTHORIZED,
-        Rejected(
+        Disabled(
             "Discord respondió 401: Invalid Webhook Token "
-            "(el webhook no existe o no se permite usarlo)",
-            disable=True,
+            "(el webhook no existe o no se permite usarlo)"
         ),
     ),
     (
         Answer(403, ""),
-        Rejected(
-            "Discord respondió 403 (el webhook no existe o no se permite usarlo)", disable=True
-        ),
+        Disabled("Discord respondió 403 (el webhook no existe o no se permite usarlo)"),
     ),
     (
         GONE,
-        Rejected(
-            "Discord respondió 404: Unknown Webhook (el webhook no existe o no se permite usarlo)",
-            disable=True,
+        Disabled(
+            "Discord respondió 404: Unknown Webhook (el webhook no existe o no se permite usarlo)"
         ),
     ),
     (Answer(405, "línea uno\nlínea dos"), Rejected("Discord respondió 405: línea uno")),
     (Answer(408), Retry("Discord respondió 408")),
-    (Answer(410), Rejected("Discord respondió 410")),
+    (
+        Answer(410),
+        Disabled("Discord respondió 410 (el webhook no existe o no se permite usarlo)"),
+    ),
     (Answer(413, "\x1b[31mgrande"), Rejected("Discord respondió 413: grande")),
     (Answer(422), Rejected("Discord respondió 422")),
     (Answer(500), Retry("Discord respondió 500")),
@@ -114,7 +100,7 @@ async def test_a_redirect_is_not_followed(
 ) -> None:
     server.script.append(Answer(status, "", {"Location": server.webhook_url}))
     outcome = await channel.send([MESSAGE])
-    assert isinstance(outcome, Rejected)
+    assert isinstance(outcome, Disabled)  # the address is wrong, not the message
     assert "redirección" in outcome.reason
     assert len(server.requests) == 1
 
@@ -176,6 +162,39 @@ async def test_the_last_request_of_a_window_is_remembered(server: DiscordServer)
     assert waits >= 2
     assert {request.status for request in server.requests} == {200}  # never a 429
     assert server.early == 0
+
+
+async def test_a_refused_request_counts_towards_the_limit_too(
+    server: DiscordServer, channel: DiscordChannel
+) -> None:
+    last = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset-After": "0.4"}
+    server.script.append(Answer(400, {"message": "Invalid Form Body"}, last))
+    assert isinstance(await channel.send([MESSAGE]), Rejected)
+    held = await channel.send([MESSAGE])
+    assert isinstance(held, Retry)
+    assert held.throttled
+    assert len(server.requests) == 1
+
+
+async def test_a_global_limit_holds_every_webhook(
+    server: DiscordServer, channel: DiscordChannel
+) -> None:
+    server.script.append(limited(0.5, is_global=True))
+    assert isinstance(await channel.send([MESSAGE]), Retry)
+    other = await _send_once(server.webhook_url)
+    assert isinstance(other, Retry)
+    assert other.throttled
+    assert len(server.requests) == 1
+    async with DiscordServer() as elsewhere:
+        assert isinstance(await _send_once(elsewhere.webhook_url), Sent)
+
+
+async def test_a_limit_of_one_webhook_holds_no_other(
+    server: DiscordServer, channel: DiscordChannel
+) -> None:
+    server.script.append(limited(0.5))
+    assert isinstance(await channel.send([MESSAGE]), Retry)
+    assert isinstance(await _send_once(server.webhook_url), Sent)
 
 
 async def test_slow_answer(server: DiscordServer) -> None:

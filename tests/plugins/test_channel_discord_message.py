@@ -1,32 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
 from dataclasses import replace
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from src.plugins.alert_manager.domain.delivery import Message, Sent
 from src.plugins.alert_manager.domain.escape import utf16_length
-from src.plugins.alert_manager.domain.model import Message, Sent, Severity
-from src.plugins.alert_manager.utils.channels.discord import DiscordChannel, DiscordSettings
+from src.plugins.alert_manager.domain.model import Severity
+from src.plugins.alert_manager.utils.channels.discord import DiscordChannel
 from tests.plugins.channel_messages import HOSTILE, LEAKY, MESSAGE, SECRET, any_message
 from tests.support.discord import DiscordServer
 from tests.support.discord_limits import size_of
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[DiscordServer]:
-    async with DiscordServer() as running:
-        yield running
-
-
-@pytest.fixture
-async def channel(server: DiscordServer) -> AsyncIterator[DiscordChannel]:
-    opened = DiscordChannel(DiscordSettings(webhook_url=server.webhook_url, timeout=10))
-    yield opened
-    await opened.close()
 
 
 async def test_message_shape(server: DiscordServer, channel: DiscordChannel) -> None:
@@ -105,6 +92,13 @@ async def test_mentions_and_markdown_are_inert(
 async def test_no_secret_of_an_event(server: DiscordServer, channel: DiscordChannel) -> None:
     assert isinstance(await channel.send([LEAKY]), Sent)
     assert SECRET not in str(server.messages)
+
+
+async def test_a_huge_event_holds_up_nobody(server: DiscordServer, channel: DiscordChannel) -> None:
+    huge = replace(MESSAGE, event_data={"plugin": "a_b " * 250_000})
+    started = time.perf_counter()
+    assert isinstance(await channel.send([huge] * 10), Sent)
+    assert time.perf_counter() - started < 1.0  # 4 s when all of it was cleaned
 
 
 @settings(

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from pydantic import ValidationError
 
-from src.plugins.alert_manager.domain.model import Message, Sent, Severity
+from src.plugins.alert_manager.domain.delivery import Message, Sent
+from src.plugins.alert_manager.domain.model import Severity
 from src.plugins.alert_manager.utils.channels.log import LOGGER, LogChannel, LogSettings
 from tests.plugins.channel_messages import HOSTILE, LEAKY, MESSAGE, SECRET, any_message
 

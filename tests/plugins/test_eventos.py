@@ -13,6 +13,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import parse_dsn
 
 from src.plugins.alert_manager.domain.holes import Position
+from src.plugins.alert_manager.metrics import Metrics
 from src.plugins.alert_manager.settings import ReaderSettings
 from src.plugins.alert_manager.utils.eventos import EventosReader
 from src.plugins.alert_manager.utils.pg import PgSession
@@ -120,7 +121,7 @@ async def test_batches_are_bounded_by_rows_and_by_bytes(world: World) -> None:
         world.write("alertas", b'{"tipo": "t", "plugin": "p%d", "x": "%s"}' % (i, b"x" * 100_000))
     session = PgSession("prueba", parse_dsn(world.corec_dsn), autocommit=True)
     settings = ReaderSettings(batch_size=30, batch_bytes=1 << 20)
-    reader = EventosReader(session, ["alertas"], 1 << 20, settings)
+    reader = EventosReader(session, ["alertas"], 1 << 20, settings, Metrics())
     sizes = []
     position = Position(0)
     try:
@@ -138,7 +139,7 @@ async def test_a_sleeping_reader_is_woken_and_writers_do_not_notify_one_that_is_
     world: World,
 ) -> None:
     session = PgSession("prueba", parse_dsn(world.corec_dsn), autocommit=True)
-    reader = EventosReader(session, ["alertas"], 1 << 20, ReaderSettings())
+    reader = EventosReader(session, ["alertas"], 1 << 20, ReaderSettings(), Metrics())
     try:
         position = (await reader.fetch(Position(0))).position
         sleeping = asyncio.create_task(reader.sleep(position, 30.0))

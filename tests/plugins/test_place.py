@@ -42,9 +42,9 @@ async def test_the_lead_comes_back_after_the_network_was_cut(
     server = Path(parts["host"]) / f".s.PGSQL.{parts.get('port', 5432)}"
     with proxy(server) as cut:
         session = PgSession("prueba", {**parts, "host": "127.0.0.1", "port": cut.port})
-        store = AlertStore(session, "corec1")
+        store = AlertStore(session, "corec1", SCHEMA)
         try:
-            await store.ensure_schema(SCHEMA)
+            await store.prepare()
             assert await store.take_lead("eventos")
             cut.freeze()
             with pytest.raises(DatabaseUnavailableError):

@@ -97,6 +97,7 @@ class DiscordServer:
     Attributes:
         script: answers for the next requests, one each.
         always: the answer for every request that the script leaves; None behaves like Discord.
+        refuses: a text; a message that holds it earns a 400.
         limit: requests in `window` seconds before a 429; None limits nothing.
         messages: the messages that it accepted, with `id`.
         requests: all requests.
@@ -104,6 +105,7 @@ class DiscordServer:
 
     script: deque[Answer] = field(default_factory=deque)
     always: Answer | None = None
+    refuses: str | None = None
     limit: int | None = None
     window: float = 2.0
     tls: ssl.SSLContext | None = None
@@ -189,6 +191,8 @@ class DiscordServer:
         if request.path.rstrip("/").split("/")[-2:] != [WEBHOOK_ID, TOKEN]:
             return GONE
         faults = faults_of(payload)
+        if self.refuses is not None and self.refuses in json.dumps(payload):
+            faults = {"message": "Invalid Form Body", "code": 50035}
         if faults:
             return Answer(400, faults, limits)
         message = {"id": str(next(self._ids)), "channel_id": "1", "type": 0, **payload}

@@ -50,6 +50,7 @@ class Health:
 
     Args:
         probes: the databases, by name.
+        readers: say how each source is read.
         cache_available: says whether Redis answers.
         channels: says how each notification channel is doing.
     """
@@ -57,13 +58,14 @@ class Health:
     def __init__(
         self,
         probes: Mapping[str, Probe],
+        readers: Mapping[str, Callable[[], Part]],
         cache_available: Callable[[], bool],
         channels: Callable[[], Mapping[str, ChannelState]],
     ) -> None:
         self._probes = probes
+        self._readers = readers
         self._cache_available = cache_available
         self._channels = channels
-        self.reader = Part(False, "arrancando")
         self._asking: asyncio.Task[Report] | None = None
 
     async def report(self) -> Report:
@@ -75,7 +77,7 @@ class Health:
     async def _ask_all(self) -> Report:
         asked = await asyncio.gather(*(_ask(probe) for probe in self._probes.values()))
         parts = dict(zip(self._probes, asked, strict=True))
-        parts["lector"] = self.reader
+        parts |= {name: state() for name, state in self._readers.items()}
         cached = self._cache_available()
         detail = "ok" if cached else "sin caché: más lento, no se pierde nada"
         parts["redis"] = Part(cached, detail, vital=False)

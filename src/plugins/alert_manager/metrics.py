@@ -22,7 +22,7 @@ class Metrics:
         )
         self.holes = gauge("reader_open_holes", "Ranges of ids that a writer may still fill.")
         self.position = gauge("reader_position", "Highest id of eventos that was judged.")
-        self.leading = gauge("reader_leading", "1 where this instance reads eventos.")
+        self.leading = gauge("reader_leading", "1 where this instance reads a source.", "source")
         self.breaker_open = gauge("breaker_open", "1 while a channel's breaker is open.", "channel")
         self.event_to_alert = Histogram(
             "alert_manager_event_to_alert_seconds",

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
+from .domain.backlog import Backlog
 from .domain.fingerprint import fingerprint
 from .domain.model import Candidate, Severity
+from .domain.redact import redact_text
 
 SOURCE = "alert_manager"
 CHANNEL = "alert_data"
@@ -18,22 +22,69 @@ Targets = Mapping[Severity, tuple[str, ...]]
 class OwnAlerts:
     """Words our own troubles as alerts, ready to be stored like any other."""
 
-    def __init__(self, targets: Targets, instance: str) -> None:
+    def __init__(self, targets: Targets, instance: str, zone: str) -> None:
         self._targets = targets
+        self._zone = ZoneInfo(zone)
         self._instance = instance
 
-    def truncated(self, last_id: int, reads_from: int, now: float) -> Candidate:
-        """`eventos` was emptied or restored: ids up to `last_id` were read, its rows are gone."""
+    def truncated(self, source: str, last_id: int, now: float) -> Candidate:
+        """A table was emptied or restored: ids up to `last_id` were read, and that row is gone."""
         return self._candidate(
             "eventos_truncada",
             Severity.ALTA,
-            "La tabla eventos se vació o se restauró",
-            f"Se había leído hasta el id {last_id} y esa fila ya no está. Se vuelve a leer desde "
-            f"el id {reads_from}: nada nuevo se pierde, y lo que se lea dos veces cuenta como "
-            "repetición. Si nadie la vació a propósito, revisa corec_db y su última copia.",
-            {"ultimo_id": last_id, "desde_id": reads_from},
+            f"La tabla {source} se vació o se restauró",
+            f"Se había leído hasta el id {last_id} y esa fila ya no está. Se sigue con lo que hay: "
+            "nada nuevo se pierde, y lo que se lea dos veces cuenta como repetición. Si nadie la "
+            "vació a propósito, revisa corec_db y su última copia.",
+            {"origen": source, "ultimo_id": last_id},
             now,
         )
+
+    def backlog(self, backlog: Backlog, now: float) -> Candidate:
+        """Old events were stored without telling each."""
+        total = sum(backlog.counts.values())
+        parts = [
+            f"{n} de severidad {severity.label}"
+            for severity, n in sorted(backlog.counts.items(), reverse=True)
+        ]
+        return self._candidate(
+            "eventos_antiguos",
+            max(backlog.counts),
+            f"{total} eventos antiguos con alerta, sin aviso uno por uno",
+            f"Del {self._time(backlog.first)} al {self._time(backlog.last)}: {', '.join(parts)}. "
+            "Eran demasiado antiguos para avisar de cada uno. Están guardados: "
+            "./scripts/alerts.sh list",
+            {"total": total, "desde": backlog.first, "hasta": backlog.last},
+            now,
+        )
+
+    def not_reading(
+        self, source: str, severity: Severity, since: float, reason: str, now: float
+    ) -> Candidate:
+        """A source has not been read for a while."""
+        return self._candidate(
+            "lectura_detenida",
+            severity,
+            f"No se pueden leer eventos de {source}",
+            f"Desde el {self._time(since)} no llega ninguno: {redact_text(reason)}. Nada se pierde "
+            "si vuelve, pero hasta entonces nadie se entera de lo que pase. Se sigue intentando.",
+            {"origen": source},
+            now,
+        )
+
+    def reading_again(self, source: str, since: float, now: float) -> Candidate:
+        """A source is read again after `not_reading` was told."""
+        return self._candidate(
+            "lectura_recuperada",
+            Severity.MEDIA,
+            f"Se leen de nuevo eventos de {source}",
+            f"Estuvo sin leerse desde el {self._time(since)}. Se pone al día con lo que esperaba.",
+            {"origen": source},
+            now,
+        )
+
+    def _time(self, timestamp: float) -> str:
+        return datetime.fromtimestamp(timestamp, self._zone).strftime("%Y-%m-%d %H:%M:%S %Z")
 
     def _candidate(
         self,

@@ -1,35 +1,66 @@
-"""What the pipeline needs of the world; `utils` has what talks to it for real."""
+"""What reading and recording need of the world; `utils` has what talks to it for real."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from .domain.errors import RefusedError
-from .domain.holes import Position
-from .domain.model import Candidate, Committed, Fetched, Judged
+from .domain.model import Candidate, Committed, Fetched, Judged, P
 
 Known = Mapping[bytes, tuple[int, float]]
 """Alerts by fingerprint: (alert id, event time of the first alert)."""
 
+StoredPosition = Mapping[str, Any]
+"""A position as JSON."""
 
-class Reader(Protocol):
-    """A source of events. Every call may raise `NotNowError`."""
 
-    async def check(self) -> None:
-        """Asks whether events can be read here; raises `DatabaseUnusableError` where not."""
+class Moved(NamedTuple):
+    """A source's new position, and the version of the one that it replaces."""
+
+    source: str
+    position: StoredPosition
+    version: int
+
+
+class Reader(Protocol[P]):
+    """A source of events. Every asynchronous call may raise `NotNowError`."""
+
+    @property
+    def source(self) -> str:
+        """The source's name, as its position is stored under."""
         ...
 
-    async def first_position(self) -> Position:
+    def encode(self, position: P) -> StoredPosition:
+        """Returns a position as JSON."""
+        ...
+
+    def decode(self, stored: StoredPosition) -> P:
+        """Returns the position that `encode` made JSON of."""
+        ...
+
+    async def check(self) -> None:
+        """Asks whether events can be read here."""
+        ...
+
+    async def first_position(self) -> P:
         """Returns where a first start begins."""
         ...
 
-    async def fetch(self, position: Position) -> Fetched:
-        """Reads the next rows; none means that nothing new is visible."""
+    async def fetch(self, position: P) -> Fetched[P]:
+        """Reads the next events; none means that nothing new is visible."""
         ...
 
-    async def sleep(self, position: Position, seconds: float) -> None:
-        """Sleeps until there may be news, or for `seconds`."""
+    def part(self, before: P, fetched: Fetched[P], count: int) -> P:
+        """Returns the position after the first `count` events of a fetch that began at `before`."""
+        ...
+
+    async def committed(self, position: P) -> None:
+        """Hears that everything up to a position is in alert_db; raises nothing."""
+        ...
+
+    async def sleep(self, position: P, seconds: float) -> None:
+        """Sleeps until there may be news, `wake` is called, or for `seconds`."""
         ...
 
     def wake(self) -> None:
@@ -39,6 +70,10 @@ class Reader(Protocol):
 
 class Store(Protocol):
     """alert_db. Every call may raise `NotNowError`."""
+
+    async def prepare(self) -> None:
+        """Makes the tables where they are missing; a database may come back restored or empty."""
+        ...
 
     def leads(self, source: str) -> bool:
         """Says whether the lead that was taken is still ours, as far as is known without asking."""
@@ -60,19 +95,16 @@ class Store(Protocol):
         """Returns which instance last gave a sign of life as reader, and seconds since then."""
         ...
 
-    async def load_position(self, source: str) -> tuple[Position, int] | None:
+    async def load_position(self, source: str) -> tuple[StoredPosition, int] | None:
         """Returns the position of a source and its version, or None before its first start."""
         ...
 
-    async def create_position(self, source: str, position: Position) -> None:
+    async def create_position(self, source: str, position: StoredPosition) -> None:
         """Stores the first position of a source, unless somebody else already did."""
         ...
 
     async def commit(
-        self,
-        judged: Judged,
-        moved: tuple[str, Position, int] | None = None,
-        cached: Known | None = None,
+        self, judged: Judged, moved: Moved | None = None, cached: Known | None = None
     ) -> Committed:
         """Stores what a batch came to, all or nothing.
 

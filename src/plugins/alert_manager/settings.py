@@ -26,6 +26,7 @@ from .durations import Seconds
 from .rule_settings import RuleSettings
 from .start_from import StartFrom, parse_start_from
 from .utils.channels.base import ChannelSettings
+from .utils.channels.log import LogSettings
 from .utils.channels.registry import REPORT_CHANNELS, settings_model
 
 CONFIG_ENV = "ALERT_MANAGER_CONFIG"
@@ -69,6 +70,7 @@ class LimitSettings(_Model):
 class ReaderSettings(_Model):
     """`config.reader`: how `eventos` is read.
 
+    `max_event_age`: older events are stored, and told in one digest instead of one by one.
     `poll_interval` is the wait between polls while the reader may not sleep (an old installation
     without the host's trigger, or a writer's transaction that stays open); `tick` is the longest
     sleep in any case.
@@ -77,6 +79,7 @@ class ReaderSettings(_Model):
     batch_size: int = Field(default=2000, ge=1, le=20_000)
     batch_bytes: int = Field(default=16 << 20, ge=1 << 20, le=512 << 20)
     start_from: Annotated[str, AfterValidator(lambda text: parse_start_from(text) and text)] = "1h"
+    max_event_age: Seconds = 24 * HOUR
     poll_interval: Seconds = 0.25
     tick: Seconds = 5.0
 
@@ -90,7 +93,7 @@ class DeliverySettings(_Model):
 
     retry_base: Seconds = 2.0
     retry_cap: Seconds = 900.0
-    max_age: Seconds = 24 * HOUR
+    max_age: Annotated[Seconds, Field(gt=0)] = 24 * HOUR
 
 
 class EngineSettings(_Model):
@@ -154,6 +157,11 @@ class Loaded:
             severity: tuple(n for n, c in self.channels.items() if c.min_severity <= severity)
             for severity in Severity
         }
+
+    def machines(self) -> frozenset[str]:
+        """Returns the names of the channels that wake nobody: the log and our own reports."""
+        logs = (name for name, c in self.channels.items() if isinstance(c, LogSettings))
+        return frozenset((*logs, *REPORT_CHANNELS))
 
 
 def load(config: Mapping[str, Any], root: Path | None = None) -> Loaded:

@@ -8,9 +8,9 @@ jumps by millions costs one entry.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Owners = frozenset[str]
 """Virtual transactions (`pg_locks.virtualtransaction`) that hold a writer's lock on `eventos`."""
@@ -47,13 +47,38 @@ _Range = TypeVar("_Range", Hole, Retired)
 class Position:
     """Everything up to `hi` was read, apart from the holes.
 
-    `seen`: seconds since the epoch of the last look at the table; 0 where nobody knows.
+    Attributes:
+        seen: seconds since the epoch of the last look at the table; 0 where nobody knows.
+        mark: the writer's time of the row `hi`, by which that very row is recognised; None where
+            no row was read yet, or its time is no number.
     """
 
     hi: int
     holes: tuple[Hole, ...] = ()
     retired: tuple[Retired, ...] = ()
     seen: float = 0.0
+    mark: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it as JSON, without owners: after a restart nobody knows which have ended."""
+        return {
+            "hi": self.hi,
+            "holes": [[hole.lo, hole.hi] for hole in self.holes],
+            "retired": [[hole.lo, hole.hi, hole.since] for hole in self.retired],
+            "seen": self.seen,
+            "mark": self.mark,
+        }
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Position:
+        """Returns the position that `to_json` made JSON of."""
+        return cls(
+            stored["hi"],
+            tuple(Hole(lo, hi) for lo, hi in stored["holes"]),
+            tuple(Retired(lo, hi, since) for lo, hi, since in stored["retired"]),
+            stored.get("seen", 0.0),
+            stored.get("mark"),
+        )
 
 
 def after_read(
@@ -80,7 +105,8 @@ def after_read(
         else:
             holes.append(hole)
     holes += [Hole(lo, hi) for lo, hi in _gaps(position.hi, new)]
-    return Position(new[-1] if new else position.hi, tuple(holes), tuple(retired), now)
+    hi, mark = (new[-1], None) if new else (position.hi, position.mark)
+    return Position(hi, tuple(holes), tuple(retired), now, mark)
 
 
 def after_locks(position: Position, writers: Owners) -> Position:

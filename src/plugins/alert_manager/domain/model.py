@@ -5,9 +5,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from .holes import Position
+P = TypeVar("P")
+"""A source's position: how far it is read. Only its reader knows what is in it."""
 
 Payload = Mapping[str, Any]
 
@@ -69,17 +70,17 @@ class RawEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """Rows of one poll, in id order, and the position after them.
+class Fetched(Generic[P]):
+    """Events of one poll, in their source's order, and the position after them.
 
     Attributes:
-        more: True when more rows are waiting.
+        more: True when more events are waiting.
         truncated_at: the newest id that was read, where that row is gone: the table was emptied or
             restored, and `position` is where reading begins anew.
     """
 
     events: tuple[RawEvent, ...]
-    position: Position
+    position: P
     more: bool = False
     truncated_at: int | None = None
 
@@ -177,70 +178,6 @@ class Committed:
     repeats: int = 0
     dead_letters: int = 0
     known: Mapping[bytes, tuple[int, float]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A notification in hand: what one channel is to tell about one alert.
-
-    Attributes:
-        alert_id: the alert's id; a repeat of the same message is recognised by it.
-        attempt: 1 for the first try.
-        title: one short line.
-        text: one paragraph of plain text.
-        rule: the rule that made the alert.
-        channel: the CoreC channel of the event.
-        event_data: the redacted payload.
-        timestamp: event time, seconds since the epoch.
-    """
-
-    alert_id: int
-    attempt: int
-    severity: Severity
-    title: str
-    text: str
-    rule: str
-    channel: str
-    event_data: Payload
-    timestamp: float
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """The channel accepted the message; `external_id` is its own id for it, if it gave one."""
-
-    external_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """The message was not accepted and may be later.
-
-    Attributes:
-        reason: a sentence without secrets.
-        after: seconds that the server asked to wait; None leaves the wait to our backoff.
-        throttled: True for a rate limit (429): it costs no attempt and counts as no failure.
-    """
-
-    reason: str
-    after: float | None = None
-    throttled: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """The message can never be accepted.
-
-    Attributes:
-        reason: a sentence without secrets.
-        disable: True when the target itself is gone (401, 404): no further message may try.
-    """
-
-    reason: str
-    disable: bool = False
-
-
-Outcome = Sent | Retry | Rejected
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ every value is cleaned as it is put in: no control characters, no line breaks, b
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -16,6 +15,7 @@ from zoneinfo import ZoneInfo
 from jinja2 import ChainableUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from .escape import ELLIPSIS, single_line
 from .model import Match, Payload
 from .redact import redact_text
 from .rules import RuleSpec, as_number
@@ -24,7 +24,7 @@ MISSING = "sin dato"
 _MAX_VALUE = 300  # characters of one value inside a message
 _MAX_TITLE = 200
 _MAX_MESSAGE = 2000
-_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]+")
+_MAX_READ = 4000  # characters of one value that are looked at; a payload may hold a megabyte
 
 
 class _Missing(ChainableUndefined):
@@ -36,9 +36,11 @@ class _Missing(ChainableUndefined):
 
 def clean(value: Any) -> str:
     """Returns a value as one bounded line of text."""
-    text = MISSING if value is None else str(value)
-    text = " ".join(_CONTROL.sub(" ", text).split())
-    return text if len(text) <= _MAX_VALUE else text[: _MAX_VALUE - 1] + "…"
+    return _cut(_line(value), _MAX_VALUE)
+
+
+def _line(value: Any) -> str:
+    return single_line(MISSING if value is None else str(value)[:_MAX_READ])
 
 
 def _with_number(form: Callable[[float], str]) -> Callable[[Any], str]:
@@ -120,15 +122,17 @@ def words(
     except Exception as error:  # noqa: BLE001  (a template may fail in any way on any event)
         title = f"Regla {match.rule}"
         message = f"La plantilla de {match.rule} falló ({clean(error)}); evento: {clean(data)}"
-    return _cut(title, _MAX_TITLE), _cut(message, _MAX_MESSAGE)
+    # Once more: what was no secret field by field can be one in the sentence.
+    return _cut(redact_text(title), _MAX_TITLE), _cut(redact_text(message), _MAX_MESSAGE)
 
 
 def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
+    return text if len(text) <= length else text[: length - 1] + ELLIPSIS
 
 
 def _invalid(match: Match, channel: str) -> tuple[str, str]:
-    found = redact_text(clean(match.value))
+    # Redacted before it is cut: half a secret has no form by which it would be recognised.
+    found = _cut(redact_text(_line(match.value)), _MAX_VALUE)
     return (
         f"Valor inválido en {channel}",
         f"La regla {match.rule} esperaba un número y encontró «{found}»: no se puede juzgar el "

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..domain.holes import Position
 from ..health import Health
 from ..judge import BatchJudge
 from ..metrics import Metrics
+from ..old_events import OldEvents
 from ..own_alerts import OwnAlerts
 from ..pipeline import Pipeline
+from ..read_loop import ReadLoop
+from ..recorder import Recorder
 from ..settings import Loaded
 from ..utils.channels.base import Channel
 from ..utils.channels.registry import build
@@ -33,7 +37,10 @@ class Assembly:
     sessions: tuple[PgSession, ...]
     reader: EventosReader
     store: AlertStore
-    pipeline: Pipeline
+    recorder: Recorder
+    pipeline: Pipeline[Position]
+    eventos: ReadLoop
+    loops: tuple[ReadLoop, ...]
     delivery: Delivery
     health: Health
     web: WebServer
@@ -46,6 +53,7 @@ def assemble(
     instance: str,
     address: Address,
     home: Path,
+    schema: Path,
 ) -> Assembly:
     """Builds the parts; connects to nothing yet.
 
@@ -56,6 +64,7 @@ def assemble(
         instance: the CoreC instance's id.
         address: where health and metrics listen.
         home: the folder of the project's state, for `http.port`.
+        schema: the SQL that makes alert_db's tables.
     """
     settings = loaded.settings
     alert_db = settings.database()
@@ -68,9 +77,13 @@ def assemble(
     asking_alert = PgSession("salud", alert_db)
     metrics = Metrics()
     reader = EventosReader(
-        reading, settings.channels, settings.config.limits.max_bytes, settings.config.reader
+        reading,
+        settings.channels,
+        settings.config.limits.max_bytes,
+        settings.config.reader,
+        metrics,
     )
-    store = AlertStore(storing, instance)
+    store = AlertStore(storing, instance, schema)
     cache = DedupeCache(redis, settings.alert_config.dedupe.redis_timeout)
     channels: dict[str, Channel] = {
         "alert_data": EventosReport(reporting, instance),
@@ -84,12 +97,14 @@ def assemble(
         settings.config.delivery,
         metrics,
     )
-    own_alerts = OwnAlerts(loaded.targets(), instance)
-    pipeline = Pipeline(
-        reader, store, cache, BatchJudge(loaded), own_alerts, metrics, delivery.wake
-    )
+    own_alerts = OwnAlerts(loaded.targets(), instance, settings.alert_config.timezone)
+    old_events = OldEvents(settings.config.reader.max_event_age, loaded.machines())
+    recorder = Recorder(BatchJudge(loaded), store, cache, metrics, delivery.wake)
+    pipeline = Pipeline(reader, store, recorder, own_alerts, old_events, metrics)
+    eventos = ReadLoop(pipeline, recorder, own_alerts, settings.config.reader.tick)
     health = Health(
         {"corec_db": asking_corec.probe, "alert_db": asking_alert.probe},
+        {"lector": eventos.part},
         lambda: cache.available,
         delivery.states,
     )
@@ -98,7 +113,10 @@ def assemble(
         sessions=(reading, storing, telling, reporting, asking_corec, asking_alert),
         reader=reader,
         store=store,
+        recorder=recorder,
         pipeline=pipeline,
+        eventos=eventos,
+        loops=(eventos,),
         delivery=delivery,
         health=health,
         web=WebServer(address, health, metrics, home),

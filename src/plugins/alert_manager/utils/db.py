@@ -13,8 +13,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ..domain.errors import DatabaseUnusableError, RefusedError, StaleReaderError
-from ..domain.holes import Hole, Position, Retired
 from ..domain.model import Committed, Judged
+from ..ports import Moved, StoredPosition
 from .commit import LOCK_CLASS, insert_dead_letters, store
 from .pg import PgSession
 from .queries import query
@@ -34,35 +34,36 @@ class _Backend:
 class AlertStore:
     """Reads and writes alert_db; its session holds the lead too: they are lost together."""
 
-    def __init__(self, session: PgSession, instance: str) -> None:
+    def __init__(self, session: PgSession, instance: str, schema: Path) -> None:
         self._session = session
+        self._schema = schema
         self._instance = instance
         self._leading: dict[str, _Backend] = {}
 
-    async def ensure_schema(self, schema: Path) -> bool:
-        """Makes the tables where they are missing; returns True when it did.
+    async def prepare(self) -> None:
+        """Makes the tables where they are missing.
 
         Raises:
             DatabaseUnusableError: the role may not; says what to run.
             DatabaseUnavailableError: alert_db does not answer.
         """
         if await self._session.run(lambda c: bool(_fetch_one(c, "schema_exists")[0])):
-            return False
+            return
 
         def install(connection: Connection) -> None:
             with connection.cursor() as cursor:
                 # Two instances that start at once would trip over each other's CREATE TABLE.
                 cursor.execute(query("serialise_commits"), {"key": LOCK_CLASS})
-                cursor.execute(schema.read_text(encoding="utf-8"))
+                cursor.execute(self._schema.read_text(encoding="utf-8"))
 
         try:
             await self._session.run(install)
         except DatabaseUnusableError:
             raise DatabaseUnusableError(
                 "alert_db no tiene sus tablas y este rol no puede crearlas; su dueño ejecuta: "
-                f"psql -d alert_db -f {schema}"
+                f"psql -d alert_db -f {self._schema}"
             ) from None
-        return True
+        log.info("alert_db no tenía tablas: creadas")
 
     def leads(self, source: str) -> bool:
         """Says whether the connection on which the lead was taken still seems to live."""
@@ -132,16 +133,14 @@ class AlertStore:
         )
         return None if row is None else (str(row[0]), float(row[1]))
 
-    async def load_position(self, source: str) -> tuple[Position, int] | None:
+    async def load_position(self, source: str) -> tuple[StoredPosition, int] | None:
         """Returns the position of a source and its version, or None before its first start."""
+        row = await self._session.run(
+            lambda c: _fetch_optional(c, "position_get", {"source": source})
+        )
+        return None if row is None else (row[0], int(row[1]))
 
-        def work(connection: Connection) -> tuple[Position, int] | None:
-            row = _fetch_optional(connection, "position_get", {"source": source})
-            return None if row is None else (_position_from(row[0]), int(row[1]))
-
-        return await self._session.run(work)
-
-    async def create_position(self, source: str, position: Position) -> None:
+    async def create_position(self, source: str, position: StoredPosition) -> None:
         """Stores the first position of a source, unless somebody else already did."""
         arguments = self._position_arguments(source, position)
         await self._session.run(lambda c: c.cursor().execute(query("position_create"), arguments))
@@ -149,14 +148,14 @@ class AlertStore:
     async def commit(
         self,
         judged: Judged,
-        moved: tuple[str, Position, int] | None = None,
+        moved: Moved | None = None,
         cached: Mapping[bytes, tuple[int, float]] | None = None,
     ) -> Committed:
         """Stores alerts, repeats, notifications, dead letters and the position, all or nothing.
 
         Args:
             judged: what the batch came to.
-            moved: source, new position and the version that it replaces; None moves none.
+            moved: the source's position after the batch; None moves none.
             cached: alerts by fingerprint as the cache knows them; only a hint, never trusted.
 
         Raises:
@@ -167,7 +166,7 @@ class AlertStore:
         def work(connection: Connection) -> Committed:
             with connection.cursor() as cursor:
                 if moved is not None:
-                    self._move(cursor, *moved)
+                    self._move(cursor, moved)
                 insert_dead_letters(cursor, judged.dead_letters)
                 if not judged.candidates:
                     return Committed(dead_letters=len(judged.dead_letters))
@@ -193,16 +192,17 @@ class AlertStore:
             return error
         return None
 
-    def _move(self, cursor: Cursor, source: str, position: Position, version: int) -> None:
-        arguments = {**self._position_arguments(source, position), "version": version}
+    def _move(self, cursor: Cursor, moved: Moved) -> None:
+        arguments = self._position_arguments(moved.source, moved.position)
+        arguments["version"] = moved.version
         cursor.execute(query("position_move"), arguments)
         if cursor.rowcount != 1:
-            raise StaleReaderError(f"otra instancia lee ya {source}")
+            raise StaleReaderError(f"otra instancia lee ya {moved.source}")
 
-    def _position_arguments(self, source: str, position: Position) -> dict[str, Any]:
+    def _position_arguments(self, source: str, position: StoredPosition) -> dict[str, Any]:
         return {
             "source": source,
-            "position": json.dumps(_position_to(position)),
+            "position": json.dumps(position),
             "instance": self._instance,
         }
 
@@ -220,22 +220,3 @@ def _fetch_optional(
     with connection.cursor() as cursor:
         cursor.execute(query(name), arguments)
         return cursor.fetchone()
-
-
-def _position_to(position: Position) -> dict[str, Any]:
-    # Owners are not stored: after a restart nobody knows which transactions have ended meanwhile.
-    return {
-        "hi": position.hi,
-        "holes": [[hole.lo, hole.hi] for hole in position.holes],
-        "retired": [[hole.lo, hole.hi, hole.since] for hole in position.retired],
-        "seen": position.seen,
-    }
-
-
-def _position_from(stored: Mapping[str, Any]) -> Position:
-    return Position(
-        stored["hi"],
-        tuple(Hole(lo, hi) for lo, hi in stored["holes"]),
-        tuple(Retired(lo, hi, since) for lo, hi, since in stored["retired"]),
-        stored.get("seen", 0.0),
-    )

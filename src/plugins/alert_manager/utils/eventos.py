@@ -6,46 +6,49 @@ writes, locks or alters the table: a role with SELECT on it is enough.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import select
+import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ..domain.errors import DatabaseUnusableError
 from ..domain.holes import Hole, Position, Retired, after_locks, after_read, forget_retired
 from ..domain.model import Fetched, RawEvent
+from ..metrics import Metrics
+from ..ports import StoredPosition
 from ..settings import ReaderSettings
 from .pg import CALL_TIMEOUT, PgSession
-from .queries import query
+from .queries import fetch_value, query
+from .sleep import Sleeper
 
 log = logging.getLogger("corec.alert_manager.eventos")
 
-WAKE_CHANNEL = "corec_eventos"
-# configs/core/schema.sql: its trigger notifies only while somebody holds this lock exclusively.
-SLEEP_LOCK = {"class": 0x636F7265, "object": 1}
 PROBE_INTERVAL = 60.0  # seconds between probes of retired holes
 RETIRED_FOR = 24 * 3600.0  # seconds
 MAX_RETIRED = 1000  # ranges
 BOUNDS_INTERVAL = 5.0  # seconds between looks whether the newest row is still there
 RESTORE_MARGIN = 3600.0  # seconds; more than any two clocks of writers and ours differ
 START_SPAN = 10_000  # ids below a first start's position that are searched for holes
-_FIRST_PAUSE = 0.002  # seconds
 
 
 class EventosReader:
     """Polls `eventos`, and sleeps until a writer wakes it. Its session must be in autocommit."""
 
     def __init__(
-        self, session: PgSession, channels: Sequence[str], max_bytes: int, settings: ReaderSettings
+        self,
+        session: PgSession,
+        channels: Sequence[str],
+        max_bytes: int,
+        settings: ReaderSettings,
+        metrics: Metrics,
     ) -> None:
         self._session = session
+        self._metrics = metrics
         self._settings = settings
         self._arguments = {
             "channels": list(channels),
@@ -54,14 +57,20 @@ class EventosReader:
             "limit": settings.batch_size,
         }
         self._prepared_for = -1
-        self._listening_for = -1
         self._payload = "datos"
-        self._has_trigger = False
         self._probed_at = float("-inf")
         self._bounds_at = float("-inf")
-        self._pause = _FIRST_PAUSE
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_write, False)
+        self._sleeper = Sleeper(settings.poll_interval)
+
+    source = "eventos"
+
+    def encode(self, position: Position) -> StoredPosition:
+        """Returns a position as JSON."""
+        return position.to_json()
+
+    def decode(self, stored: StoredPosition) -> Position:
+        """Returns the position that `encode` made JSON of."""
+        return Position.from_json(stored)
 
     async def check(self) -> None:
         """Asks whether events can be read here; who only asks is not woken by writers.
@@ -73,10 +82,7 @@ class EventosReader:
 
         def work(connection: Connection) -> None:
             self._prepare(connection)
-            if self._listening_for == self._session.generation:
-                # Notifications that nobody fetches would pile up, here and in the server.
-                connection.cursor().execute(f"UNLISTEN {WAKE_CHANNEL}")
-                self._listening_for = -1
+            self._sleeper.stop_listening(connection)
 
         await self._session.run(work)
 
@@ -88,7 +94,7 @@ class EventosReader:
         """
         return await self._session.run(self._first_position)
 
-    async def fetch(self, position: Position) -> Fetched:
+    async def fetch(self, position: Position) -> Fetched[Position]:
         """Reads the next rows; none means that nothing new is visible.
 
         Raises:
@@ -96,25 +102,42 @@ class EventosReader:
         """
         return await self._session.run(lambda c: self._fetch(c, position))
 
+    def part(self, before: Position, fetched: Fetched[Position], count: int) -> Position:
+        """Returns the position after the first `count` rows of a fetch that began at `before`."""
+        events = fetched.events[:count]
+        ids = [event.event_id for event in events if event.event_id is not None]
+        return _marked(
+            after_read(before, ids, fetched.position.seen, complete=False),
+            events[-1].event_id,
+            events[-1].timestamp,
+        )
+
+    async def committed(self, position: Position) -> None:
+        """Shows in the metrics how far everything is judged; `eventos` is not ours to write to."""
+        self._metrics.position.set(position.hi)
+        self._metrics.holes.set(len(position.holes))
+
     async def sleep(self, position: Position, seconds: float) -> None:
         """Sleeps until a writer wakes us, `wake` is called, or `seconds` have passed.
 
         Raises:
             DatabaseUnavailableError: corec_db does not answer.
         """
-        await self._session.run(
-            lambda c: self._sleep(c, position, seconds), limit=seconds + CALL_TIMEOUT
-        )
+
+        def work(connection: Connection) -> None:
+            self._prepare(connection)
+            news = {"after": position.hi, **_ranges(position.holes)}
+            self._sleeper.sleep(connection, seconds, news)
+
+        await self._session.run(work, limit=seconds + CALL_TIMEOUT)
 
     def wake(self) -> None:
         """Ends a sleep at once; safe from any thread."""
-        with contextlib.suppress(BlockingIOError, OSError):  # full of calls already, or closed
-            os.write(self._wake_write, b"x")
+        self._sleeper.wake()
 
     def close(self) -> None:
-        """Closes the pipe; call it when nothing sleeps any more."""
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+        """Call it when nothing sleeps any more."""
+        self._sleeper.close()
 
     def _prepare(self, connection: Connection) -> None:
         """Looks once per connection where we are, what type `datos` has, and who can wake us."""
@@ -122,14 +145,9 @@ class EventosReader:
             return
         with connection.cursor() as cursor:
             self._check_server(cursor)
-            kind = _scalar(cursor, "eventos_payload_type")
+            kind = fetch_value(cursor, "eventos_payload_type")
             self._payload = "datos" if kind == "bytea" else "datos::text"
-            self._has_trigger = bool(_scalar(cursor, "eventos_has_trigger"))
-            if not self._has_trigger:
-                log.info(
-                    "la tabla eventos no tiene un disparador que avise: se consulta cada %g s",
-                    self._settings.poll_interval,
-                )
+        self._sleeper.prepare(connection)
         self._prepared_for = self._session.generation
 
     def _check_server(self, cursor: Cursor) -> None:
@@ -153,13 +171,13 @@ class EventosReader:
         if since is None:
             return Position(0)
         with connection.cursor() as cursor:
-            hi = int(_scalar(cursor, "eventos_bounds"))
-            first = _scalar(cursor, "eventos_first_since", {"since": since, "now": now})
+            hi = int(fetch_value(cursor, "eventos_bounds"))
+            first = fetch_value(cursor, "eventos_first_since", {"since": since, "now": now})
             hi = hi if first is None else int(first) - 1
             cursor.execute(query("eventos_gaps"), {"hi": hi, "span": START_SPAN})
             return Position(hi, tuple(Hole(lo, last) for lo, last in cursor))
 
-    def _fetch(self, connection: Connection, position: Position) -> Fetched:
+    def _fetch(self, connection: Connection, position: Position) -> Fetched[Position]:
         self._prepare(connection)
         now = time.time()
         holes: list[Hole | Retired] = [*position.holes]
@@ -172,35 +190,40 @@ class EventosReader:
             complete = not self._was_cut(filled)
             rows = self._read_new(cursor, position.hi) if complete else []
             ids = [row[0] for row in (*filled, *rows)]
-            if not rows and complete and self._is_truncated(cursor, position):
+            if complete and self._is_truncated(cursor, position, bool(rows)):
                 return self._start_again(cursor, position)
             moved = after_read(position, ids, now, complete)
+            if rows:
+                moved = _marked(moved, rows[-1][0], rows[-1][2])
             if moved.holes:
                 # Strictly after the rows were read: a writer that ends in between still counts as
                 # an owner of its hole, and is found gone one poll later.
                 cursor.execute(query("eventos_writers"))
                 moved = after_locks(moved, frozenset(row[0] for row in cursor))
         if ids:
-            self._pause = _FIRST_PAUSE
+            self._sleeper.busy()
         events = tuple(_raw_event(row) for row in (*filled, *rows))
         return Fetched(events, moved, more=not complete or self._was_cut(rows))
 
-    def _is_truncated(self, cursor: Cursor, position: Position) -> bool:
-        """Says whether the newest row that was read is gone; asks now and then."""
-        if time.monotonic() - self._bounds_at < BOUNDS_INTERVAL:
+    def _is_truncated(self, cursor: Cursor, position: Position, news: bool) -> bool:
+        """Says whether the newest row that was read is gone; without news, asks now and then."""
+        if not news and time.monotonic() - self._bounds_at < BOUNDS_INTERVAL:
             return False
         self._bounds_at = time.monotonic()
-        return int(_scalar(cursor, "eventos_bounds")) < position.hi
+        if position.mark is None:
+            return int(fetch_value(cursor, "eventos_bounds")) < position.hi
+        # An emptied table may have handed our id out again, and more: only its time tells.
+        return bool(fetch_value(cursor, "eventos_mark", {"hi": position.hi}) != position.mark)
 
-    def _start_again(self, cursor: Cursor, position: Position) -> Fetched:
+    def _start_again(self, cursor: Cursor, position: Position) -> Fetched[Position]:
         """Returns where to read on in a table that was emptied or restored.
 
         Its ids may have begun anew, so that they prove nothing; rows that are older than our last
         look by a margin were judged. What is read twice is counted as a repeat of itself.
         """
         since = max(0.0, position.seen - RESTORE_MARGIN)
-        first = _scalar(cursor, "eventos_first_since", {"since": since, "now": time.time()})
-        hi = int(_scalar(cursor, "eventos_bounds")) if first is None else int(first) - 1
+        first = fetch_value(cursor, "eventos_first_since", {"since": since, "now": time.time()})
+        hi = int(fetch_value(cursor, "eventos_bounds")) if first is None else int(first) - 1
         moved = Position(hi, seen=time.time())
         return Fetched((), moved, more=True, truncated_at=position.hi)
 
@@ -223,56 +246,21 @@ class EventosReader:
     def _sql(self, name: str) -> str:
         return query(name).replace("{payload}", self._payload)
 
-    def _sleep(self, connection: Connection, position: Position, seconds: float) -> None:
-        self._prepare(connection)
-        if not self._has_trigger:
-            self._wait(connection, min(seconds, self._settings.poll_interval))
-            return
-        with connection.cursor() as cursor:
-            if self._listening_for != self._session.generation:
-                cursor.execute(f"LISTEN {WAKE_CHANNEL}")
-                self._listening_for = self._session.generation
-            if not _scalar(cursor, "eventos_try_sleep", SLEEP_LOCK):
-                # A writer is at work and will not notify: look again soon, then less and less.
-                self._wait(connection, min(seconds, self._pause))
-                self._pause = min(self._pause * 2, self._settings.poll_interval)
-                return
-            try:
-                # A writer that ended before the lock was ours did not notify: one look more.
-                arguments = {"after": position.hi, **_ranges(position.holes)}
-                if not _scalar(cursor, "eventos_any", arguments):
-                    self._wait(connection, seconds)
-            finally:
-                with contextlib.suppress(psycopg2.Error):  # then the lock went with the connection
-                    cursor.execute(query("eventos_wake"), SLEEP_LOCK)
 
-    def _wait(self, connection: Connection, seconds: float) -> None:
-        """Waits for `wake`, a notification, or the end of `seconds`."""
-        # A notification may have come in with the answer to the last statement: it is in memory
-        # then, and the socket would stay silent.
-        if not connection.notifies:
-            watched = [self._wake_read, connection.fileno()]
-            ready, _, _ = select.select(watched, [], [], seconds)
-            if self._wake_read in ready:
-                os.read(self._wake_read, 4096)
-            connection.poll()
-        connection.notifies.clear()
+def _marked(position: Position, event_id: int | None, timestamp: float | None) -> Position:
+    """Returns the position with its mark, if it ends at this row and the row's time is a number."""
+    known = timestamp is not None and math.isfinite(timestamp)
+    return replace(position, mark=timestamp) if known and event_id == position.hi else position
 
 
-def _scalar(cursor: Cursor, name: str, arguments: dict[str, Any] | None = None) -> Any:
-    cursor.execute(query(name), arguments)
-    row = cursor.fetchone()
-    return None if row is None else row[0]
-
-
-def _ranges(holes: Sequence[Hole | Retired]) -> dict[str, list[int]]:
+def _ranges(holes: Sequence[Hole | Retired]) -> dict[str, int | list[int]]:
     return {"lo": [hole.lo for hole in holes], "hi": [hole.hi for hole in holes]}
 
 
 def _raw_event(row: tuple[Any, ...]) -> RawEvent:
     event_id, channel, timestamp, instance_id, size, payload = row
     return RawEvent(
-        source="eventos",
+        source=EventosReader.source,
         event_id=event_id,
         channel=channel or "",
         payload=bytes(payload) if isinstance(payload, memoryview) else payload,

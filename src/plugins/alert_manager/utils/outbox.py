@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ..domain.model import Message, Severity
+from ..domain.delivery import Message, Progress
+from ..domain.model import Severity
 from .pg import PgSession
 from .queries import query
+
+log = logging.getLogger("corec.alert_manager.outbox")
 
 LEASE = 60.0  # seconds in which a claimed message belongs to its claimer
 
@@ -21,32 +26,39 @@ class Claim:
     """Messages that are ours to send until the lease ends.
 
     Attributes:
-        token: completes them; a claim whose lease ended has lost it to somebody else.
+        token: completes them; a claim whose lease ended may have lost it to somebody else.
         ids: rows of `notifications`, in the order of `messages`.
-        ages: seconds since each message was made.
     """
 
     channel: str
     token: str
     ids: tuple[int, ...]
     messages: tuple[Message, ...]
-    ages: tuple[float, ...]
 
 
 class Outbox:
-    """Hands out messages and takes back what became of them."""
+    """Hands out messages and takes back what became of them.
+
+    Every call may raise what `PgSession.run` raises.
+    """
 
     def __init__(self, session: PgSession) -> None:
         self._session = session
 
-    async def claim(self, channel: str, limit: int) -> Claim | None:
+    async def claim(self, channel: str, limit: int, max_age: float) -> Claim | None:
         """Claims up to `limit` due messages, the urgent ones first; None when none is due.
 
-        Raises:
-            DatabaseUnavailableError: alert_db does not answer.
+        Messages older than `max_age` seconds are left to `expire`: news of yesterday, told as if
+        they were of now, would mislead.
         """
         token = str(uuid.uuid4())
-        arguments = {"channel": channel, "limit": limit, "token": token, "lease": LEASE}
+        arguments = {
+            "channel": channel,
+            "limit": limit,
+            "token": token,
+            "lease": LEASE,
+            "max_age": max_age,
+        }
 
         def work(connection: Connection) -> Claim | None:
             with connection.cursor() as cursor:
@@ -59,54 +71,106 @@ class Outbox:
                 token=token,
                 ids=tuple(row[0] for row in rows),
                 messages=tuple(_message(row) for row in rows),
-                ages=tuple(row[3] for row in rows),
             )
 
         return await self._session.run(work)
 
-    async def next_due(self, channel: str) -> float | None:
+    async def next_due(self, channel: str, max_age: float) -> float | None:
         """Returns the seconds until a channel's next message is due (negative: overdue)."""
+        arguments = {"channel": channel, "max_age": max_age}
 
         def work(connection: Connection) -> float | None:
             with connection.cursor() as cursor:
-                cursor.execute(query("notifications_next"), {"channel": channel})
+                cursor.execute(query("notifications_next"), arguments)
                 row = cursor.fetchone()
                 return None if row is None else row[0]
 
         return await self._session.run(work)
 
-    async def sent(self, claim: Claim, external_id: str | None) -> None:
-        """Records that the channel accepted the messages."""
-        await self._complete("notifications_sent", claim, claim.ids, external_id=external_id)
+    async def sent(self, claim: Claim, external_id: str | None, refused: str | None = None) -> None:
+        """Records that the channel accepted the messages; `refused` says who does not get them."""
+        await self._complete("notifications_sent", claim, external_id=external_id, refused=refused)
 
     async def retry(
-        self, claim: Claim, ids: Sequence[int], delay: float, reason: str, give_back: bool
+        self,
+        claim: Claim,
+        delay: float,
+        reason: str,
+        give_back: bool = False,
+        progress: Progress | None = None,
     ) -> None:
-        """Lets messages wait `delay` seconds; `give_back` takes the attempt off their count."""
+        """Lets messages wait `delay` seconds.
+
+        Args:
+            claim: all of its messages wait.
+            delay: in seconds.
+            reason: why, for a person.
+            give_back: takes the attempt off their count.
+            progress: where the next attempt goes on; None leaves it where it was.
+        """
         await self._complete(
-            "notifications_retry", claim, ids, delay=delay, reason=reason, give_back=int(give_back)
+            "notifications_retry",
+            claim,
+            delay=delay,
+            reason=reason,
+            give_back=int(give_back),
+            progress=None if progress is None else json.dumps(asdict(progress)),
         )
 
-    async def dead(self, claim: Claim, ids: Sequence[int], reason: str) -> None:
+    async def dead(self, claim: Claim, reason: str) -> None:
         """Gives messages up, for a reason that a person can see."""
-        await self._complete("notifications_dead", claim, ids, reason=reason)
+        await self._complete("notifications_dead", claim, reason=reason)
 
-    async def _complete(
-        self, name: str, claim: Claim, ids: Sequence[int], **arguments: object
-    ) -> None:
-        if not ids:
-            return
-        values = {**arguments, "ids": list(ids), "token": claim.token}
+    async def expire(
+        self, max_age: float, reasons: Mapping[str, str], no_channel: str, limit: int
+    ) -> list[tuple[str, int]]:
+        """Gives up to `limit` messages up that are older than `max_age` seconds.
 
-        def work(connection: Connection) -> None:
+        Args:
+            max_age: in seconds.
+            reasons: why, for a person, by channel in use.
+            no_channel: why, for the messages of all other channels.
+            limit: how many at the most; as many as this in return mean that there may be more.
+
+        Returns:
+            Channel and alert id of each.
+        """
+        arguments = {
+            "max_age": max_age,
+            "channels": list(reasons),
+            "reasons": list(reasons.values()),
+            "no_channel": no_channel,
+            "limit": limit,
+        }
+
+        def work(connection: Connection) -> list[tuple[str, int]]:
+            with connection.cursor() as cursor:
+                cursor.execute(query("notifications_expire"), arguments)
+                return [(str(channel), int(alert_id)) for channel, alert_id in cursor]
+
+        return await self._session.run(work)
+
+    async def _complete(self, name: str, claim: Claim, **arguments: object) -> None:
+        values = {**arguments, "ids": list(claim.ids), "token": claim.token}
+
+        def work(connection: Connection) -> int:
             with connection.cursor() as cursor:
                 cursor.execute(query(name), values)
+                return int(cursor.rowcount)
 
-        await self._session.run(work)
+        ours = await self._session.run(work)
+        if ours < len(claim.ids):
+            log.warning(
+                "%s: %d de %d avisos habían pasado a otra instancia; pueden llegar dos veces",
+                claim.channel,
+                len(claim.ids) - ours,
+                len(claim.ids),
+            )
 
 
 def _message(row: tuple[Any, ...]) -> Message:
-    (_, alert_id, attempts, _, severity, title, text, rule, channel, event_data, timestamp) = row
+    (_, alert_id, attempts, progress) = row[:4]
+    (severity, title, text, rule, channel, event_data, timestamp) = row[4:]
     return Message(
         alert_id=alert_id,
         attempt=attempts,
@@ -117,4 +181,9 @@ def _message(row: tuple[Any, ...]) -> Message:
         channel=str(channel),
         event_data=event_data or {},
         timestamp=float(timestamp),
+        progress=None if progress is None else _progress(progress),
     )
+
+
+def _progress(stored: Mapping[str, Any]) -> Progress:
+    return Progress(tuple(stored["remaining"]), str(stored["refused"]), bool(stored["told"]))

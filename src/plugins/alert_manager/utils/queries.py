@@ -6,6 +6,9 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
@@ -19,6 +22,13 @@ def _queries() -> Mapping[str, str]:
         name: _COMMENT.sub("", sql).strip()
         for name, sql in zip(parts[::2], parts[1::2], strict=True)
     }
+
+
+def fetch_value(cursor: Cursor, name: str, arguments: Mapping[str, Any] | None = None) -> Any:
+    """Returns the first column of a statement's first row; None where there is no row."""
+    cursor.execute(query(name), arguments)
+    row = cursor.fetchone()
+    return None if row is None else row[0]
 
 
 def query(name: str) -> str:

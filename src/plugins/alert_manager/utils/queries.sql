@@ -2,7 +2,9 @@
 
 -- name: schema_exists
 SELECT to_regclass('alerts') IS NOT NULL AND to_regclass('notifications') IS NOT NULL
-   AND to_regclass('reader_positions') IS NOT NULL AND to_regclass('dead_letters') IS NOT NULL;
+   AND to_regclass('reader_positions') IS NOT NULL AND to_regclass('dead_letters') IS NOT NULL
+   AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('notifications')
+                  AND attname = 'progress' AND NOT attisdropped);
 
 -- name: serialise_commits
 -- Dedupe reads, decides and writes: two commits at once could both find nothing and both write.
@@ -216,6 +218,9 @@ SELECT DISTINCT virtualtransaction FROM pg_locks
 
 -- name: eventos_bounds
 SELECT coalesce(max(id), 0) FROM eventos;
+
+-- name: eventos_mark
+SELECT timestamp FROM eventos WHERE id = %(hi)s;
 
 -- name: eventos_first_since
 -- A broken clock (NaN sorts above everything) must not stand for the whole table.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import logging
 import os
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from ..health import Health
+from ..hosts import is_loopback
 from ..metrics import Metrics
 
 log = logging.getLogger("corec.alert_manager.web")
@@ -49,16 +49,6 @@ class Address:
                 "COREC_HTTP_TOKEN o usa 127.0.0.1"
             )
         return cls(host, int(text), token)
-
-
-def is_loopback(host: str) -> bool:
-    """Says whether a host is this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class WebServer:

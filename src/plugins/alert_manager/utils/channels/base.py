@@ -11,7 +11,8 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from ...domain.model import Message, Outcome, Severity
+from ...domain.delivery import Message, Outcome
+from ...domain.model import Severity
 
 
 def _severity(value: Any) -> Any:
@@ -24,8 +25,9 @@ SeverityField = Annotated[Severity, BeforeValidator(_severity)]
 class ChannelSettings(BaseModel):
     """What `notification_config.<name>` may say for any channel.
 
-    `timeout` bounds one send, in seconds. It stays under the lease of a claim (60 s), or somebody
-    else would take the message while a slow server is still being told.
+    `timeout` bounds one send, in seconds. It stays under what a worker gives to a send (50 s), and
+    that under the lease of a claim (60 s), or somebody else would take the message while a slow
+    server is still being told.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
@@ -40,7 +42,9 @@ class Channel(Protocol):
 
     `max_batch` is the number of messages that one call of `send` takes at the most. `send` returns
     one outcome for the whole batch and raises nothing that a server or the network caused; its
-    reasons are sentences for a person, in Spanish, without secrets.
+    reasons are sentences for a person, in Spanish, without secrets. A batch that is `Rejected` is
+    sent again one by one, so that only what is at fault is given up. It may be cancelled at any
+    await, when CoreC stops; then the message goes out again later.
     """
 
     max_batch: int

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
 
+from ...domain.delivery import Message
 from ...domain.escape import clip, single_line
-from ...domain.model import Message
 from ...domain.redact import MASK, redact_text
 
 DEFAULT_ZONE = "America/Mexico_City"
 MAX_ANSWER = 200  # characters of a server's answer that a reason repeats
 _MAX_VALUE = 200  # characters of one field of an event
+# Characters that are looked at, more than are ever shown: cleaning a megabyte would stop the event
+# loop for most of a second.
+_MAX_READ = 8_000
 _LAST_TIME = 253_402_214_400.0  # 9999-12-31, the last day that a datetime holds in every zone
 _EVENT_FIELDS = (
     ("Plugin", "plugin"),
@@ -25,8 +27,8 @@ _EVENT_FIELDS = (
 
 
 def shown(text: str) -> str:
-    """Returns text of an event as one line without secrets or control characters."""
-    return redact_text(single_line(text))
+    """Returns text of an event as one bounded line without secrets or control characters."""
+    return redact_text(single_line(text[:_MAX_READ]))
 
 
 def headline(message: Message) -> str:
@@ -48,16 +50,6 @@ def facts(message: Message) -> list[tuple[str, str]]:
 def event_time(message: Message, zone: tzinfo = UTC) -> datetime:
     """Returns the event's time in a zone; a time beyond the calendar is moved to its edge."""
     return datetime.fromtimestamp(min(max(message.timestamp, 0.0), _LAST_TIME), zone)
-
-
-def is_loopback(host: str) -> bool:
-    """Says whether `host` names this machine: 127.0.0.0/8, ::1 or localhost."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def answer_line(answer: str, secrets: Iterable[str] = ()) -> str:

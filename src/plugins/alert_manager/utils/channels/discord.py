@@ -6,13 +6,13 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import aiohttp
 from yarl import URL
 
-from ...domain.model import Message, Outcome, Rejected, Retry, Sent
+from ...domain.delivery import Disabled, Message, Outcome, Rejected, Retry, Sent
 from .common import DEFAULT_ZONE, answer_line, network_reason
 from .discord_message import MAX_EMBEDS, payload
 from .discord_settings import DiscordSettings, secret_parts
@@ -23,7 +23,7 @@ _NAME = "Discord"
 _MAX_BODY = 64 * 1024  # bytes of an answer that are read
 _UNSAID_WAIT = 5.0  # seconds after a 429 that names no time
 _MAX_WAIT = 86_400.0  # seconds; beyond it a message is too old anyway
-_GONE = frozenset({401, 403, 404})
+_GONE = frozenset({401, 403, 404, 410})
 _AGAIN = frozenset({408, 425})  # 4xx that are about the moment, not about the message
 # discord.com/developers/docs/reference: a client without such a header may be blocked.
 _HEADERS = {
@@ -33,7 +33,7 @@ _HEADERS = {
 
 
 class DiscordChannel:
-    """Posts alerts to one webhook and obeys its rate limits.
+    """Posts alerts to one webhook and obeys its rate limits, and those of all webhooks together.
 
     Raises:
         ValueError: the settings are of a disabled channel, without a webhook_url.
@@ -41,6 +41,9 @@ class DiscordChannel:
     """
 
     max_batch = MAX_EMBEDS
+    # Until when (monotonic seconds) a server wants nothing from this machine: a 429 that says
+    # `global` to one webhook is meant for all of them.
+    _closed_hosts: ClassVar[dict[str, float]] = {}
 
     def __init__(self, settings: DiscordSettings, timezone: str = DEFAULT_ZONE) -> None:
         if settings.webhook_url is None:
@@ -56,7 +59,8 @@ class DiscordChannel:
 
     async def send(self, batch: Sequence[Message]) -> Outcome:
         """Posts one message with an embed for each alert; not before Discord allows it again."""
-        wait = self._not_before - time.monotonic()
+        closed_until = self._closed_hosts.get(self._url.authority, 0.0)
+        wait = max(self._not_before, closed_until) - time.monotonic()
         if wait > 0:
             return _throttled(wait)
         try:
@@ -93,11 +97,11 @@ class DiscordChannel:
 
     async def _judge(self, response: aiohttp.ClientResponse) -> Outcome:
         status = response.status
+        self._remember_limit(response.headers)
         if 200 <= status < 300:
-            self._remember_limit(response.headers)
             return Sent(_message_id(await self._body_of_accepted(response)))
         if 300 <= status < 400:
-            return Rejected(
+            return Disabled(
                 f"{_NAME} respondió {status}, una redirección; no se sigue, porque un webhook no "
                 "redirige y se entregaría la clave a otro: revisa webhook_url"
             )
@@ -105,13 +109,15 @@ class DiscordChannel:
         if status == 429:
             wait = _wait_of(body, response.headers)
             self._not_before = time.monotonic() + wait
+            if _is_global(body, response.headers):
+                self._closed_hosts[self._url.authority] = self._not_before
             return _throttled(wait)
         return self._refused(status, body, _seconds(response.headers.get("Retry-After")))
 
     def _refused(self, status: int, body: bytes, after: float | None) -> Outcome:
         said = f"{_NAME} respondió {status}: {self._sentence(body)}".removesuffix(": ")
         if status in _GONE:
-            return Rejected(f"{said} (el webhook no existe o no se permite usarlo)", disable=True)
+            return Disabled(f"{said} (el webhook no existe o no se permite usarlo)")
         if status >= 500 or status in _AGAIN:
             return Retry(said, after=after)
         return Rejected(said)
@@ -125,7 +131,10 @@ class DiscordChannel:
         return answer_line(text, self._secrets)
 
     def _remember_limit(self, headers: Mapping[str, str]) -> None:
-        """Remembers that the request just accepted was the last one of its window."""
+        """Remembers that the request just answered was the last one of its window.
+
+        A refused one counts too.
+        """
         wait = _seconds(headers.get("X-RateLimit-Reset-After"))
         if headers.get("X-RateLimit-Remaining") == "0" and wait is not None:
             self._not_before = time.monotonic() + wait
@@ -177,6 +186,12 @@ def _wait_of(body: bytes, headers: Mapping[str, str]) -> float:
         if wait is not None:
             return wait
     return _UNSAID_WAIT
+
+
+def _is_global(body: bytes, headers: Mapping[str, str]) -> bool:
+    content = _json(body)
+    said = content.get("global") if isinstance(content, Mapping) else None
+    return said is True or headers.get("X-RateLimit-Global", "").lower() == "true"
 
 
 def _seconds(value: Any) -> float | None:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from ...domain.delivery import Message
 from ...domain.escape import clip, discord_text, utf16_length
-from ...domain.model import Message, Severity
+from ...domain.model import Severity
 from .common import event_time, facts, headline, shown
 
 # discord.com/developers/docs/resources/message, "Embed Limits": characters.

@@ -8,8 +8,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
 from ...domain.escape import single_line
+from ...hosts import is_loopback
 from .base import ChannelSettings
-from .common import is_loopback
 
 _HOSTS = frozenset({"discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com"})
 _PATH = re.compile(r"/api(?:/v\d{1,3})?/webhooks/\d{1,25}/[A-Za-z0-9_-]{1,200}/?")

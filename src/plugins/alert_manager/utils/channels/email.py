@@ -8,15 +8,17 @@ import logging
 import re
 import socket
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from email.message import EmailMessage
 from typing import Any
 
 import aiosmtplib
 
+from ...domain.delivery import Disabled, Message, Outcome, Progress, Retry
 from ...domain.escape import masked_address
-from ...domain.model import Message, Outcome, Rejected, Retry, Sent
 from .common import DEFAULT_ZONE, answer_line, network_reason
 from .email_message import MailWriter
+from .email_recipients import Refusal, finished, removed, settled, still_to_tell
 from .email_settings import EmailSettings
 
 __all__ = ["EmailChannel", "EmailSettings"]
@@ -31,6 +33,8 @@ _NO_NAME = "[127.0.0.1]"
 
 class EmailChannel:
     """Sends each alert to all recipients in one mail, over one connection of its own.
+
+    A recipient that the server puts off (4xx) gets the same mail later, without the others.
 
     Raises:
         ValueError: the settings are of a disabled channel, without a server or addresses.
@@ -54,8 +58,12 @@ class EmailChannel:
         )
 
     async def send(self, batch: Sequence[Message]) -> Outcome:
-        """Sends the mail of the batch's one alert."""
+        """Sends the mail of the batch's one alert to those who do not have it yet."""
         (message,) = batch
+        recipients = still_to_tell(self._settings.recipient, message.progress)
+        if not recipients:
+            return removed(message.progress)
+        mail = self._writer.write(message)
         smtp = _Connection(
             hostname=self._host,
             port=self._settings.smtp_port,
@@ -67,7 +75,7 @@ class EmailChannel:
         )
         try:
             async with asyncio.timeout(self._settings.timeout):
-                outcome = await self._talk(smtp, message)
+                outcome = await self._talk(smtp, mail, recipients, message.progress)
             await _say_goodbye(smtp)  # outside of the timeout: a delivered mail stays delivered
         except (aiosmtplib.SMTPException, OSError) as error:
             outcome = self._broken(error)
@@ -78,7 +86,13 @@ class EmailChannel:
     async def close(self) -> None:
         """Has nothing to give back: each send closes its connection."""
 
-    async def _talk(self, smtp: aiosmtplib.SMTP, message: Message) -> Outcome:
+    async def _talk(
+        self,
+        smtp: aiosmtplib.SMTP,
+        mail: EmailMessage,
+        recipients: Sequence[str],
+        before: Progress | None,
+    ) -> Outcome:
         """Says everything from the greeting to the mail's last line."""
         try:
             fault = await self._open(smtp)
@@ -87,7 +101,7 @@ class EmailChannel:
             return Retry(self._said(error, "no atiende"))
         if fault is None and self._password is not None:
             fault = await self._authenticate(smtp, self._password)
-        return fault or await self._deliver(smtp, message)
+        return fault or await self._deliver(smtp, mail, recipients, before)
 
     async def _open(self, smtp: aiosmtplib.SMTP) -> Outcome | None:
         """Connects, encrypted as the settings say; returns what hinders it."""
@@ -112,49 +126,48 @@ class EmailChannel:
         except aiosmtplib.SMTPResponseException as error:
             if error.code < 500:
                 return Retry(self._said(error, "no atiende la autenticación"))
-            return Rejected(
+            return Disabled(
                 self._said(
                     error, "no acepta el usuario o la contraseña (revisa notification_config)"
-                ),
-                disable=True,
+                )
             )
         return None
 
-    async def _deliver(self, smtp: aiosmtplib.SMTP, message: Message) -> Outcome:
+    async def _deliver(
+        self,
+        smtp: aiosmtplib.SMTP,
+        mail: EmailMessage,
+        recipients: Sequence[str],
+        before: Progress | None,
+    ) -> Outcome:
         try:
             refused, answer = await smtp.send_message(
-                self._writer.write(message),
-                sender=self._sender,
-                recipients=self._settings.recipient,
+                mail, sender=self._sender, recipients=recipients
             )
         except aiosmtplib.SMTPRecipientsRefused as error:
-            mildest = min(error.recipients, key=lambda one: one.code)  # a 4xx may pass later
-            return self._verdict(mildest, "no acepta a ningún destinatario")
+            if all(one.code in _LOGIN_FAULTS for one in error.recipients):
+                return self._verdict(error.recipients[0], "no acepta a ningún destinatario", before)
+            refusals = [self._refusal(e.recipient, e.code, e.message) for e in error.recipients]
+            return settled(self._server, before, refusals, told=False)
         except aiosmtplib.SMTPSenderRefused as error:
-            return self._verdict(error, "no acepta el remitente")
+            return self._verdict(error, "no acepta el remitente", before)
         except aiosmtplib.SMTPResponseException as error:
-            return self._verdict(error, "no acepta el correo")
-        self._report_refused(message.alert_id, refused)
-        return Sent(self._clean(answer) or None)
+            return self._verdict(error, "no acepta el correo", before)
+        refusals = [self._refusal(to, said.code, said.message) for to, said in refused.items()]
+        return settled(self._server, before, refusals, told=True, external_id=self._clean(answer))
 
-    def _report_refused(
-        self, alert_id: int, refused: Mapping[str, aiosmtplib.SMTPResponse]
-    ) -> None:
-        for address, answer in refused.items():
-            _log.warning(
-                "alerta %d: %s no acepta al destinatario %s (%d %s); los demás la reciben",
-                alert_id,
-                self._server,
-                masked_address(address),
-                answer.code,
-                self._clean(answer.message),
-            )
+    def _refusal(self, address: str, code: int, answer: str) -> Refusal:
+        return Refusal(address, code, self._clean(answer))
 
-    def _verdict(self, error: aiosmtplib.SMTPResponseException, what: str) -> Outcome:
+    def _verdict(
+        self, error: aiosmtplib.SMTPResponseException, what: str, before: Progress | None
+    ) -> Outcome:
         reason = self._said(error, what)
         if error.code < 500:  # also -1, an answer that is no SMTP
             return Retry(reason)
-        return Rejected(reason, disable=error.code in _LOGIN_FAULTS)
+        if error.code in _LOGIN_FAULTS:
+            return Disabled(reason)
+        return finished(before, reason)
 
     def _broken(self, error: Exception) -> Retry:
         if isinstance(error, TimeoutError):

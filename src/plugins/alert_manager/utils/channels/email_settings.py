@@ -18,8 +18,8 @@ from pydantic import (
 )
 
 from ...domain.escape import single_line
+from ...hosts import is_loopback
 from .base import ChannelSettings
-from .common import is_loopback
 
 IMPLICIT_TLS_PORT = 465
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"

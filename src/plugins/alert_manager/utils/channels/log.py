@@ -7,7 +7,8 @@ import logging
 from collections.abc import Sequence
 from typing import Literal
 
-from ...domain.model import Message, Outcome, Sent, Severity
+from ...domain.delivery import Message, Outcome, Sent
+from ...domain.model import Severity
 from .base import ChannelSettings
 from .common import event_time, shown
 

@@ -16,8 +16,8 @@ import zstandard
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from redis.exceptions import RedisError
 
-from ...domain.errors import DatabaseUnavailableError, RefusedError
-from ...domain.model import Message, Outcome, Rejected, Retry, Sent
+from ...domain.delivery import Message, Outcome, Rejected, Retry, Sent
+from ...domain.errors import NotNowError, RefusedError
 from ..pg import PgSession
 from ..queries import query
 
@@ -56,10 +56,9 @@ class EventosReport:
 
     async def send(self, batch: Sequence[Message]) -> Outcome:
         """Inserts the reports of a batch in one statement."""
-        reports = [report(message, self._instance) for message in batch]
         try:
-            await self._session.run(lambda c: self._insert(c, reports))
-        except DatabaseUnavailableError as error:
+            await self._session.run(lambda c: self._insert(c, batch))
+        except NotNowError as error:
             return Retry(str(error))
         except RefusedError as error:
             return Rejected(f"eventos rechazó el reporte: {error}")
@@ -68,7 +67,8 @@ class EventosReport:
     async def close(self) -> None:
         """Does nothing: the session belongs to its maker."""
 
-    def _insert(self, connection: Connection, reports: Sequence[bytes]) -> None:
+    def _insert(self, connection: Connection, batch: Sequence[Message]) -> None:
+        reports = [report(message, self._instance) for message in batch]
         with connection.cursor() as cursor:
             cursor.execute(query("eventos_payload_type"))
             row = cursor.fetchone()
@@ -99,11 +99,11 @@ class StreamReport:
         """Adds the reports of a batch in one round trip."""
         if self._redis is None:
             return Retry("no hay conexión con Redis")
-        compress = zstandard.ZstdCompressor().compress
         try:
+            # In a thread: a full batch of the largest events takes a second to compress.
+            entries = await asyncio.to_thread(self._entries, batch)
             async with asyncio.timeout(_TIMEOUT), self._redis.pipeline(transaction=False) as pipe:
-                for message in batch:
-                    entry = {"data": compress(report(message, self._instance))}
+                for entry in entries:
                     pipe.xadd(CHANNEL, entry, maxlen=_STREAM_LENGTH, approximate=True)
                 await pipe.execute()
         except (RedisError, OSError, TimeoutError) as error:
@@ -112,3 +112,7 @@ class StreamReport:
 
     async def close(self) -> None:
         """Does nothing: the client belongs to the host."""
+
+    def _entries(self, batch: Sequence[Message]) -> list[dict[str, bytes]]:
+        compress = zstandard.ZstdCompressor().compress
+        return [{"data": compress(report(message, self._instance))} for message in batch]

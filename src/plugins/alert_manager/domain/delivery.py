@@ -1,0 +1,106 @@
+"""The values of delivery: a message in hand, and what became of an attempt to tell it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .model import Payload, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a message with several recipients got; the next attempt goes on from there.
+
+    Attributes:
+        remaining: recipients that are still to be told, as their channel names them; no secrets.
+        refused: sentences about recipients that will never take it; empty when there are none.
+        told: True once at least one recipient has it.
+    """
+
+    remaining: tuple[str, ...]
+    refused: str = ""
+    told: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A notification in hand: what one channel is to tell about one alert.
+
+    Attributes:
+        alert_id: the alert's id; a repeat of the same message is recognised by it.
+        attempt: 1 for the first try.
+        title: one short line.
+        text: one paragraph of plain text.
+        rule: the rule that made the alert.
+        channel: the CoreC channel of the event.
+        event_data: the redacted payload.
+        timestamp: event time, seconds since the epoch.
+        progress: what earlier attempts reached; None where all recipients are still to be told.
+    """
+
+    alert_id: int
+    attempt: int
+    severity: Severity
+    title: str
+    text: str
+    rule: str
+    channel: str
+    event_data: Payload
+    timestamp: float
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The channel accepted the message.
+
+    Attributes:
+        external_id: the channel's own id for it, if it gave one.
+        refused: sentences about recipients that will never take it; the others have it.
+    """
+
+    external_id: str | None = None
+    refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The message was not accepted, or not by all recipients, and may be later.
+
+    Attributes:
+        reason: a sentence without secrets.
+        after: seconds that the server asked to wait; None leaves the wait to our backoff.
+        throttled: True for a rate limit (429): it costs no attempt and counts as no failure.
+        progress: where the next attempt goes on; None leaves it where it was. Only a channel that
+            takes one message at a time (`max_batch` 1) may give one.
+    """
+
+    reason: str
+    after: float | None = None
+    throttled: bool = False
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The message can never be accepted; of a batch, at least one of its messages.
+
+    Attributes:
+        reason: a sentence without secrets.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disabled:
+    """The target is gone or shuts us out (401, 404, 535): no message at all is accepted.
+
+    Attributes:
+        reason: a sentence without secrets.
+    """
+
+    reason: str
+
+
+Outcome = Sent | Retry | Rejected | Disabled

@@ -1,0 +1,158 @@
+"""Keeps one source read: drains, sleeps, tries again, and tells people when it stays unread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+
+from .domain.errors import NotNowError
+from .domain.model import Candidate, Judged, P, Severity
+from .health import Part
+from .own_alerts import OwnAlerts
+from .pipeline import Pipeline
+from .recorder import Recorder, Summary
+
+log = logging.getLogger("corec.alert_manager.reading")
+
+_REST = 1.0  # seconds between tries while a database is away
+_STOP = 3.0  # seconds that a batch in hand may still take
+SILENCE = 30.0  # seconds without a sign of life after which nobody seems to read
+TELL_AFTER = 30.0  # seconds without reading after which people are told
+
+
+class ReadLoop:
+    """Reads one source until it is stopped; no failure ends it.
+
+    Args:
+        tick: the longest sleep between two looks, in seconds.
+        optional: True for a source that may not be there at all: people are told of its loss only
+            after it was there.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline[P],
+        recorder: Recorder,
+        own_alerts: OwnAlerts,
+        tick: float,
+        optional: bool = False,
+    ) -> None:
+        self._pipeline = pipeline
+        self._recorder = recorder
+        self._own_alerts = own_alerts
+        self._tick = tick
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._trouble: str | None = "arrancando"
+        self._since = time.time()
+        self._told = False
+        self._silent = optional
+        self.optional = optional
+        self._summary = Summary()
+
+    def start(self) -> None:
+        """Begins to read."""
+        self._task = asyncio.create_task(self._run(), name=f"read-{self._pipeline.source}")
+
+    async def stop(self) -> None:
+        """Ends reading; a batch in hand may end by itself within 3 s."""
+        self._stopping.set()
+        self._pipeline.wake()
+        if self._task is None:
+            return
+        _, late = await asyncio.wait({self._task}, timeout=_STOP)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def drain(self) -> None:
+        """Judges what is there now.
+
+        Raises:
+            NotNowError: a database does not answer, or a person has to mend it.
+        """
+        try:
+            self._summary += await self._pipeline.drain()
+        except NotNowError as error:
+            self.note(str(error))
+            raise
+        self.note(None)
+        self._silent = False
+
+    def take_summary(self) -> Summary:
+        """Returns what was judged since the last call."""
+        summary, self._summary = self._summary, Summary()
+        return summary
+
+    def note(self, trouble: str | None) -> None:
+        """Remembers how reading goes, and logs it when that changes."""
+        source = self._pipeline.source
+        if trouble != self._trouble:
+            if trouble is None:
+                log.info("se lee %s", source)
+            else:
+                log.error("no se puede leer %s: %s", source, trouble)
+        if trouble is not None and self._trouble is None:
+            self._since = time.time()
+        self._trouble = trouble
+
+    def part(self) -> Part:
+        """Returns the state for `/health`."""
+        if self._trouble is not None:
+            return Part(False, self._trouble, vital=not self.optional)
+        if self._pipeline.leading:
+            return Part(True, f"lee {self._pipeline.source}")
+        name, age = self._pipeline.leader or ("otra instancia", 0.0)
+        if age > max(SILENCE, 3 * self._tick):
+            detail = f"{name} tiene el turno de lectura y no lee desde hace {age:.0f} s"
+            return Part(False, detail, vital=not self.optional)
+        return Part(True, f"en espera: lee {name}")
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                await self.drain()
+                await self._tell_end()
+                await self._pipeline.sleep(self._tick)
+            except NotNowError as error:
+                self.note(str(error))
+                await self._tell_trouble()
+                await self._rest()
+            except Exception as error:
+                log.exception("fallo inesperado al leer %s", self._pipeline.source)
+                self.note(f"{type(error).__name__}: {error}")
+                await self._tell_trouble()
+                await self._rest()
+
+    async def _tell_trouble(self) -> None:
+        known = self._told or self._silent
+        if known or self._trouble is None or time.time() - self._since < TELL_AFTER:
+            return
+        source = self._pipeline.source
+        severity = Severity.ALTA if self.optional else Severity.CRITICA
+        alarm = self._own_alerts.not_reading(
+            source, severity, self._since, self._trouble, time.time()
+        )
+        self._told = await self._tell(alarm)
+
+    async def _tell_end(self) -> None:
+        if self._told:
+            source = self._pipeline.source
+            news = self._own_alerts.reading_again(source, self._since, time.time())
+            self._told = not await self._tell(news)
+
+    async def _tell(self, alarm: Candidate) -> bool:
+        """Stores an alert of our own; False where alert_db is the one that is away."""
+        try:
+            await self._recorder.record((), Judged(0, (alarm,)))
+        except NotNowError as error:
+            log.error("no se pudo guardar el aviso «%s»: %s", alarm.title, error)
+            return False
+        return True
+
+    async def _rest(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_REST):
+                await self._stopping.wait()

@@ -1,0 +1,127 @@
+"""Judge and commit, for whoever has events in hand: the sources' pipelines and the host's push."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .domain.errors import AlreadyStoredError, RefusedError
+from .domain.model import Candidate, Committed, Judged, RawEvent
+from .judge import BatchJudge, dead_letter
+from .metrics import Metrics
+from .ports import Cache, Moved, Store
+
+log = logging.getLogger("corec.alert_manager.recorder")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What one or more batches came to; counts."""
+
+    events: int = 0
+    alerts: int = 0
+    repeats: int = 0
+    dead_letters: int = 0
+
+    def __add__(self, other: Summary) -> Summary:
+        return Summary(
+            self.events + other.events,
+            self.alerts + other.alerts,
+            self.repeats + other.repeats,
+            self.dead_letters + other.dead_letters,
+        )
+
+
+class Recorder:
+    """Turns events into committed alerts; nothing is told before it is committed."""
+
+    def __init__(
+        self,
+        judge: BatchJudge,
+        store: Store,
+        cache: Cache,
+        metrics: Metrics,
+        on_alerts: Callable[[Iterable[str]], None],
+    ) -> None:
+        self._judge = judge
+        self._store = store
+        self._cache = cache
+        self._metrics = metrics
+        self._on_alerts = on_alerts
+        # One thread: a judgement whose caller was cancelled still has the decoder in its hands.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="judge")
+
+    async def judge(self, events: Sequence[RawEvent]) -> Judged:
+        """Judges events off the event loop, as many as the judge takes at once."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._judge.judge, events, time.time())
+
+    async def record(
+        self, events: Sequence[RawEvent], judged: Judged, moved: Moved | None = None
+    ) -> Summary:
+        """Commits what events came to, with the position of their source.
+
+        Raises:
+            NotNowError: alert_db does not answer, or somebody else moved the position.
+        """
+        try:
+            return await self._commit(judged, moved)
+        except RefusedError as error:
+            log.error("alert_db rechazó un lote, se separa lo que no admite: %s", error)
+            return await self._commit(await self._without_refused(events, judged), moved)
+
+    async def push(self, raw: RawEvent) -> Summary:
+        """Judges and commits one event that the host handed over.
+
+        Raises:
+            NotNowError: alert_db does not answer; the event was not stored.
+        """
+        return await self.record([raw], await self.judge([raw]))
+
+    def close(self) -> None:
+        """Judges nothing more."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _without_refused(self, events: Sequence[RawEvent], judged: Judged) -> Judged:
+        """Tries candidates one by one; what alert_db refuses becomes a dead letter of its event."""
+        by_id: Mapping[Any, RawEvent] = {(raw.source, raw.event_id): raw for raw in events}
+        candidates: list[Candidate] = []
+        dead = list(judged.dead_letters)
+        for candidate in judged.candidates:
+            refusal = await self._store.refusal(replace(judged, candidates=(candidate,)))
+            if refusal is None:
+                candidates.append(candidate)
+            elif not isinstance(refusal, AlreadyStoredError):
+                raw = by_id[candidate.source, candidate.event_id]
+                reason = f"alert_db no lo admite: {refusal}"
+                dead.append(dead_letter(raw, reason, candidate.timestamp))
+        return Judged(judged.events, tuple(candidates), tuple(dead))
+
+    async def _commit(self, judged: Judged, moved: Moved | None) -> Summary:
+        cached = await self._cache.look_up(judged.candidates)
+        committed = await self._store.commit(judged, moved, cached)
+        await self._cache.remember(judged.candidates, committed)
+        self._count(judged, committed)
+        if committed.alerts:
+            self._on_alerts({n for i in committed.alerts for n in judged.candidates[i].targets})
+        return Summary(
+            judged.events, len(committed.alerts), committed.repeats, committed.dead_letters
+        )
+
+    def _count(self, judged: Judged, committed: Committed) -> None:
+        now = time.time()
+        for index in committed.alerts:
+            candidate = judged.candidates[index]
+            self._metrics.alerts.labels(candidate.severity.key, candidate.rule).inc()
+            self._metrics.event_to_alert.observe(max(0.0, now - candidate.timestamp))
+        self._metrics.repeats.inc(committed.repeats)
+        for letter in judged.dead_letters:
+            self._metrics.dead_letters.labels(letter.source).inc()
+            log.warning(
+                "evento ilegible en %s (id %s): %s", letter.channel, letter.event_id, letter.reason
+            )

@@ -1,0 +1,252 @@
+"""The worker of one channel: claims its messages, sends them, and learns how the channel is doing.
+
+It claims, sends outside of any transaction, and completes by its lease token, so that a kill at any
+point repeats at most what was in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+import traceback
+
+from ..domain.backoff import retry_delay
+from ..domain.breaker import Breaker
+from ..domain.delivery import Disabled, Outcome, Progress, Rejected, Retry, Sent
+from ..domain.errors import NotNowError
+from ..domain.model import ChannelState
+from ..metrics import Metrics
+from ..settings import BreakerSettings, DeliverySettings
+from .channels.base import Channel
+from .outbox import Claim, Outbox
+
+log = logging.getLogger("corec.alert_manager.delivery")
+
+SEND_LIMIT = 50.0  # seconds; a send ends before its lease does, or somebody else would send too
+_FLOOR = 5.0  # seconds; other instances' messages and ends of leases are looked for this often
+_SOONEST = 0.02  # seconds
+_LEAST_WAIT = 0.1  # seconds; a server that says "again in 0 s" must not be asked without pause
+_STOPPED_BEFORE = "CoreC se detuvo antes de enviarla"
+_STOPPED_WHILE = "CoreC se detuvo en pleno envío; puede llegar dos veces"
+
+
+class Worker:
+    """Sends the messages of one channel, in order of urgency."""
+
+    def __init__(
+        self,
+        name: str,
+        channel: Channel,
+        outbox: Outbox,
+        breaker: BreakerSettings,
+        settings: DeliverySettings,
+        metrics: Metrics,
+    ) -> None:
+        self._name = name
+        self._channel = channel
+        self._outbox = outbox
+        self._breaker = Breaker(breaker.max_failures, breaker.reset_timeout)
+        self._settings = settings
+        self._metrics = metrics
+        self._signal = asyncio.Event()
+        self._stopping = False
+        self._sending: asyncio.Timeout | None = None
+        self._not_before = 0.0
+        self._suspects: set[int] = set()  # rows of a batch that was rejected: to be sent alone
+        self._disabled: str | None = None
+        self._last_error: str | None = None
+
+    def wake(self) -> None:
+        """Says that there are messages."""
+        self._signal.set()
+
+    def stop(self) -> None:
+        """Claims no more; what is in hand goes on."""
+        self._stopping = True
+        self._signal.set()
+
+    def abort(self) -> None:
+        """Ends a send that is under way, after `stop`; its messages are given back."""
+        if self._sending is not None and not self._sending.expired():
+            self._sending.reschedule(asyncio.get_running_loop().time())
+
+    def state(self) -> ChannelState:
+        """Returns how the channel is doing."""
+        return ChannelState(self._breaker.is_open, self._disabled, self._last_error)
+
+    async def close(self) -> None:
+        """Closes the channel."""
+        try:
+            await self._channel.close()
+        except Exception as error:  # noqa: BLE001  (the other channels are still to be closed)
+            log_fault(f"{self._name}: fallo inesperado al cerrar el canal", error)
+
+    async def run(self) -> None:
+        """Sends what there is, until `stop`, or until the target turns out to be gone."""
+        while not self._stopping and self._disabled is None:
+            try:
+                await self._step()
+            except NotNowError as error:
+                log.warning("%s: sin alert_db, se espera: %s", self._name, error)
+                await self._pause(_FLOOR)
+            except Exception as error:  # noqa: BLE001
+                # A fault of ours must not silence a channel; the lease brings the message back.
+                log_fault(f"{self._name}: fallo inesperado al entregar", error)
+                await self._pause(_FLOOR)
+
+    async def _step(self) -> None:
+        now = time.monotonic()
+        wait = max(self._breaker.wait(now), self._not_before - now)
+        if wait > 0:
+            await self._pause(wait)
+            return
+        self._signal.clear()
+        # An open breaker that may be probed risks one message, not a batch.
+        alone = self._breaker.is_open or bool(self._suspects)
+        max_age = self._settings.max_age
+        limit = 1 if alone else self._channel.max_batch
+        claim = await self._outbox.claim(self._name, limit, max_age)
+        if claim is None:
+            self._suspects.clear()
+            due = await self._outbox.next_due(self._name, max_age)
+            await self._idle(_FLOOR if due is None else min(max(due, _SOONEST), _FLOOR))
+        elif self._stopping:
+            await self._outbox.retry(claim, 0.0, _STOPPED_BEFORE, give_back=True)
+        else:
+            await self._deliver(claim)
+
+    async def _idle(self, seconds: float) -> None:
+        """Waits for work, or for `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._signal.wait()
+
+    async def _pause(self, seconds: float) -> None:
+        """Waits for `seconds` whatever comes in meanwhile; only a stop ends it."""
+        until = time.monotonic() + seconds
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            self._signal.clear()
+            await self._idle(left)
+
+    async def _deliver(self, claim: Claim) -> None:
+        self._suspects.difference_update(claim.ids)
+        outcome = await self._attempt(claim)
+        if isinstance(outcome, Rejected) and len(claim.ids) > 1:
+            await self._take_apart(claim, outcome.reason)
+            return
+        self._learn(outcome)
+        await self._record(claim, outcome)
+        if isinstance(outcome, Retry) and outcome.after is not None:
+            # Once more, from now: waking before our own messages are due, we would take less
+            # urgent ones first.
+            self._hold(outcome.after)
+        result = type(outcome).__name__.lower()
+        self._metrics.notifications.labels(self._name, result).inc(len(claim.ids))
+
+    async def _attempt(self, claim: Claim) -> Outcome:
+        """Sends, within the lease and not beyond a stop."""
+        try:
+            async with asyncio.timeout(SEND_LIMIT) as self._sending:
+                return await self._channel.send(claim.messages)
+        except Exception as error:  # noqa: BLE001
+            if self._sending is not None and self._sending.expired():
+                return self._cut_off()
+            # A channel promises not to raise; one that does is treated as failing, not as fatal.
+            log_fault(f"{self._name}: el canal falló de forma inesperada", error)
+            reason = f"fallo inesperado: {type(error).__name__}"
+            return Retry(reason) if len(claim.ids) == 1 else Rejected(reason)
+        finally:
+            self._sending = None
+
+    def _cut_off(self) -> Retry:
+        if self._stopping:
+            # Nobody knows whether the server took it: whoever starts next tells it (again) at once.
+            return Retry(_STOPPED_WHILE, after=0.0)
+        return Retry(f"el envío no terminó en {SEND_LIMIT:g} s")
+
+    async def _take_apart(self, claim: Claim, reason: str) -> None:
+        """Gives back a batch that was rejected, to send its messages one by one."""
+        log.warning("%s: lote rechazado, se envía uno por uno: %s", self._name, reason)
+        self._last_error = reason
+        self._suspects.update(claim.ids)
+        retry = Retry(reason, after=0.0, throttled=True)  # it was no attempt of each of them
+        await self._record(claim, retry)
+        self._metrics.notifications.labels(self._name, "split").inc(len(claim.ids))
+
+    def _learn(self, outcome: Outcome) -> None:
+        """Moves the breaker, and the time before which the server does not want us."""
+        match outcome:
+            case Sent(_, refused):
+                self._works(refused)
+            case Rejected(reason) | Retry(reason, progress=Progress(told=True)):
+                # The server does its work; what it does not take is one message, or one recipient.
+                self._works(reason)
+            case Retry(reason, after, throttled):
+                self._last_error = reason
+                if after is not None:
+                    self._hold(after)
+                if not throttled:
+                    self._fail(reason)
+            case Disabled(reason):
+                self._last_error = self._disabled = reason
+                log.critical("%s: canal deshabilitado hasta reiniciar: %s", self._name, reason)
+        self._metrics.breaker_open.labels(self._name).set(int(self._breaker.is_open))
+
+    def _hold(self, seconds: float) -> None:
+        self._not_before = time.monotonic() + max(seconds, _LEAST_WAIT)
+
+    def _works(self, trouble: str | None) -> None:
+        if self._breaker.is_open:
+            log.warning("%s: el canal funciona de nuevo", self._name)
+        self._breaker = self._breaker.succeeded()
+        self._last_error = trouble
+
+    def _fail(self, reason: str) -> None:
+        was_open = self._breaker.is_open
+        self._breaker = self._breaker.failed(time.monotonic())
+        if self._breaker.is_open and not was_open:
+            log.error("%s: circuit breaker abierto: %s", self._name, reason)
+
+    async def _record(self, claim: Claim, outcome: Outcome) -> None:
+        """Stores the outcome, however long alert_db is away: until then nobody else can claim."""
+        while True:
+            try:
+                await self._store(claim, outcome)
+                return
+            except NotNowError:
+                if self._stopping:
+                    raise
+                await self._pause(1.0)
+
+    async def _store(self, claim: Claim, outcome: Outcome) -> None:
+        match outcome:
+            case Sent(external_id, refused):
+                if refused is not None:
+                    log.warning("%s: alertas %s: %s", self._name, _ids(claim), refused)
+                await self._outbox.sent(claim, external_id, refused)
+            case Rejected(reason):
+                log.error("%s: alertas %s rechazadas: %s", self._name, _ids(claim), reason)
+                await self._outbox.dead(claim, reason)
+            case Disabled(reason):
+                await self._outbox.retry(claim, 0.0, reason, give_back=True)
+            case Retry(reason, after, throttled, progress):
+                delay = self._delay(claim) if after is None else after
+                await self._outbox.retry(claim, delay, reason, throttled, progress)
+
+    def _delay(self, claim: Claim) -> float:
+        attempt = max(message.attempt for message in claim.messages)
+        settings = self._settings
+        return retry_delay(attempt, random.random(), settings.retry_base, settings.retry_cap)  # noqa: S311
+
+
+def log_fault(what: str, error: Exception) -> None:
+    """Logs a fault of ours with its place, but without its text, which may quote a secret."""
+    place = "".join(traceback.format_tb(error.__traceback__))
+    log.error("%s: %s\n%s", what, type(error).__name__, place)
+
+
+def _ids(claim: Claim) -> str:
+    return ", ".join(str(message.alert_id) for message in claim.messages)

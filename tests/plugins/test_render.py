@@ -1,0 +1,92 @@
+"""The words of an alert: what an event says is put in clean, bounded and without secrets."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.plugins.alert_manager.domain.escape import single_line
+from src.plugins.alert_manager.domain.model import Match, Severity
+from src.plugins.alert_manager.domain.render import MISSING, check_template, clean, words
+from src.plugins.alert_manager.rule_settings import RuleSettings
+
+SECRET = "correct-horse-battery"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJlLW9mLWl0"
+
+
+def said(title: str, message: str, data: dict[str, Any], **match: Any) -> tuple[str, str]:
+    settings = RuleSettings(name="r", channel="c", severity="alta", title=title, message=message)
+    found = Match("r", Severity.ALTA, **match)
+    return words(settings.spec(3600.0), found, "c", data, 1_763_872_000.0, "UTC")
+
+
+def test_a_value_is_one_clean_line() -> None:
+    text = "uno\r\n\x1b[31mdos\x1b[0m\x00\u2028tres\u202eoculto\u200b"
+    assert clean(text) == "uno dos tresoculto"
+    assert said("{{ a }}", "{{ a }}.", {"a": text}) == ("uno dos tresoculto", "uno dos tresoculto.")
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=1000))
+def test_a_value_is_cleaned_as_the_channels_clean_it(text: str) -> None:
+    value = clean(text)
+    assert value == single_line(value)
+    assert len(value) <= 300
+    assert not any("\ud800" <= char <= "\udfff" for char in value)  # jsonb and UTF-8 refuse them
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{{ x }}", MISSING),
+        ("{{ n }}", MISSING),
+        ("{{ amount|dinero }}", "-$1,234.50"),
+        ("{{ amount|absoluto|dinero }}", "$1,234.50"),
+        ("{{ amount|numero }}", "-1,234.5"),
+        ("{{ amount|porcentaje }}", "-1,234.5 %"),
+        ("{{ text|dinero }}", "mucho"),
+        ("{{ severidad }} {{ regla }} {{ canal }} {{ fecha.year }}", "alta r c 2025"),
+        ("{{ evento.text }}", "mucho"),
+    ],
+)
+def test_templates(template: str, expected: str) -> None:
+    data = {"amount": -1234.5, "text": "mucho", "n": None}
+    assert said(template, "m", data)[0] == expected
+
+
+def test_a_template_that_fails_loses_no_alert() -> None:
+    title, message = said("{{ 1 / a }}", "m", {"a": 0})
+    assert title == "Regla r"
+    assert "falló" in message
+
+
+def test_a_template_that_cannot_be_read_says_so() -> None:
+    with pytest.raises(ValueError, match="plantilla inválida"):
+        check_template("{{ a ")
+
+
+def test_a_secret_that_only_the_sentence_shows_is_hidden() -> None:
+    # Neither field is a secret by itself; a hidden character kept the second from being one.
+    data = {"a": SECRET, "b": f"pass\u200bword={SECRET}"}
+    title, message = said("token: {{ a }}", "dijo {{ b }}", data)
+    assert SECRET not in title + message
+    assert "[oculto]" in title
+    assert "[oculto]" in message
+
+
+@pytest.mark.parametrize("before", [0, 200, 260, 290, 299])
+def test_an_invalid_value_shows_no_part_of_a_secret(before: int) -> None:
+    value = "x" * before + f" {JWT}"
+    _, message = said("t", "m", {}, value=value, invalid=True)
+    assert "eyJ" not in message
+    assert "esperaba un número" in message
+
+
+def test_a_huge_value_is_not_cleaned_as_a_whole() -> None:
+    started = time.perf_counter()
+    title, _ = said("{{ a }}", "{{ evento }}", {"a": "a_b \x1b[1m" * 500_000})
+    assert time.perf_counter() - started < 0.15  # 0.3 s when all of it was cleaned
+    assert title.endswith("…")
