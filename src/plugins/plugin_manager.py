@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from src.core.plugin_manifest import (
     read_manifest,
 )
 from src.utils.config import PROJECT_ROOT, read_yaml
+from src.utils.payload import mask
 from src.utils.retry import first_line
 from src.utils.tasks import run_bounded
 
@@ -41,7 +43,10 @@ class PluginBase(ABC):
         """Get ready. A ValueError means that the configuration is wrong."""
 
     async def manejar_evento(self, event: Event) -> None:  # noqa: B027 - optional
-        """Take one event that the host pushes."""
+        """Take one event from who holds it in hand.
+
+        This host pushes none: every event is a row of `eventos`, and would come twice.
+        """
 
     async def detener(self) -> None:  # noqa: B027 - optional
         """End everything; must also work after `inicializar` failed half-way."""
@@ -62,7 +67,8 @@ class PluginManager:
         plugins_dir: holds `<plugin>/plugin.json`; `main_class` is imported relative to it.
         redis_client: handed to each plugin.
         db_config: libpq keywords of corec_db, handed to each plugin.
-        project_root: `config_file` is relative to it.
+        project_root: `config_file` is relative to it; what `config_env` names is relative to the
+            working directory.
         init_seconds: how long `inicializar` of one plugin may take.
         stop_seconds: how long `detener` of one plugin may take.
 
@@ -120,16 +126,6 @@ class PluginManager:
                 return plugin.instance
         return None
 
-    async def dispatch(self, event: Event) -> None:
-        """Push an event to the plugin named in `destino`, or to each that owns its channel."""
-        for name, plugin in list(self.plugins.items()):
-            wanted = event.destino == name if event.destino else None
-            if wanted or (wanted is None and event.canal in plugin.manifest.channels):
-                try:
-                    await plugin.instance.manejar_evento(event)
-                except Exception as exc:  # noqa: BLE001 - one plugin's fault is not another's
-                    _LOG.error("plugin %s: manejar_evento falló: %s", name, first_line(exc))
-
     async def detener(self, seconds: float | None = None) -> None:
         """Stop the plugins side by side: one that hangs takes no time from another. Idempotent.
 
@@ -166,8 +162,9 @@ class PluginManager:
                 f"instálalas con: pip install {' '.join(missing)}"
             )
         main_class = self._import(manifest.main_class)
-        config = read_yaml(self._root / manifest.config_file) if manifest.config_file else {}
-        instance = main_class(config=config, redis_client=self._redis, db_config=self._db_config)
+        instance = main_class(
+            config=self._config(manifest), redis_client=self._redis, db_config=self._db_config
+        )
         if not callable(getattr(instance, "inicializar", None)):
             raise PluginError(f"{manifest.main_class} no tiene inicializar(nucleus)")
         try:
@@ -180,6 +177,11 @@ class PluginManager:
             await self._stop_one(manifest.name, instance, self._stop_seconds)
             raise
         self.plugins[manifest.name] = LoadedPlugin(manifest, instance)
+
+    def _config(self, manifest: PluginManifest) -> dict[str, Any]:
+        if other := manifest.config_env and os.environ.get(manifest.config_env):
+            return read_yaml(Path(other))
+        return read_yaml(self._root / manifest.config_file) if manifest.config_file else {}
 
     def _import(self, main_class: str) -> Any:
         module_name, _, class_name = main_class.rpartition(".")
@@ -206,7 +208,7 @@ class PluginManager:
         return self._package
 
     def _note(self, manifest: PluginManifest, fault: BaseException) -> None:
-        text = str(fault) or type(fault).__name__
+        text = mask(str(fault)) or type(fault).__name__
         if not isinstance(fault, ValueError | PluginError | TimeoutError):
             text = f"{type(fault).__name__}: {text}"
         self.fallos[manifest.name] = text

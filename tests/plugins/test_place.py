@@ -12,6 +12,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import parse_dsn
 
+from src.plugins.alert_manager import read_loop
 from src.plugins.alert_manager.domain.errors import DatabaseUnavailableError
 from src.plugins.alert_manager.processors.alert_processor import AlertProcessor
 from src.plugins.alert_manager.utils import pg
@@ -137,3 +138,22 @@ async def test_a_silent_alert_db_delays_neither_start_nor_health_nor_stop(
         begun = time.monotonic()
         await processor.detener()
         assert time.monotonic() - begun < 8.0
+
+
+async def test_people_are_told_when_eventos_stays_unread_and_when_it_is_read_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_loop, "TELL_AFTER", 1.0)
+    async with world.running():
+        loss(world, "a")
+        await eventually(lambda: told(world) == ["a"])
+        world.corec("ALTER TABLE eventos RENAME TO later")
+        await eventually(lambda: [a["rule"] for a in world.alerts()][1:] == ["lectura_detenida"])
+        await asyncio.sleep(2.5)  # told once, not at each try
+        world.corec("ALTER TABLE later RENAME TO eventos")
+        loss(world, "b")
+        await eventually(lambda: len(world.alerts()) == 4)
+    stopped, again = (a for a in world.alerts() if a["source"] == "alert_manager")
+    assert (stopped["severity"], stopped["occurrences"]) == ("critica", 1)
+    assert "eventos" in stopped["message"]
+    assert (again["rule"], again["severity"]) == ("lectura_recuperada", "media")

@@ -16,6 +16,9 @@ ALTER TABLE alerts
     ADD COLUMN IF NOT EXISTS rule        text,
     ADD COLUMN IF NOT EXISTS status      text NOT NULL DEFAULT 'abierta',
     ADD COLUMN IF NOT EXISTS occurrences integer NOT NULL DEFAULT 1,
+    ADD COLUMN IF NOT EXISTS from_eventos integer NOT NULL DEFAULT 1,   -- how many events came by
+    ADD COLUMN IF NOT EXISTS from_streams integer NOT NULL DEFAULT 0,   -- each road; occurrences is
+    ADD COLUMN IF NOT EXISTS from_push    integer NOT NULL DEFAULT 0,   -- the highest of the three
     ADD COLUMN IF NOT EXISTS last_seen   double precision,   -- event time of the newest repeat
     ADD COLUMN IF NOT EXISTS source      text,
     ADD COLUMN IF NOT EXISTS event_id    bigint,             -- id in the source, where it has one

@@ -7,7 +7,9 @@ import contextlib
 import logging
 import time
 
-from .domain.errors import NotNowError
+import backoff
+
+from .domain.errors import DatabaseUnavailableError, NotNowError, SourceUnavailableError
 from .domain.model import Candidate, Judged, P, Severity
 from .health import Part
 from .own_alerts import OwnAlerts
@@ -51,6 +53,31 @@ class ReadLoop:
         self._silent = optional
         self.optional = optional
         self._summary = Summary()
+
+    async def settle(self, seconds: float) -> None:
+        """Settles where reading begins, if that is possible within `seconds`.
+
+        A source that may not be there at all is asked once.
+        """
+
+        @backoff.on_exception(
+            backoff.expo,
+            (DatabaseUnavailableError, SourceUnavailableError),
+            max_tries=1 if self.optional else None,
+            max_value=2,
+            logger=None,
+        )
+        async def settle() -> None:
+            try:
+                await self._pipeline.take_place()
+            except NotNowError as error:
+                self.note(str(error))
+                raise
+            self.note(None)
+
+        with contextlib.suppress(TimeoutError, NotNowError):
+            async with asyncio.timeout(seconds):
+                await settle()
 
     def start(self) -> None:
         """Begins to read."""

@@ -31,6 +31,7 @@ from .utils.channels.registry import REPORT_CHANNELS, settings_model
 
 CONFIG_ENV = "ALERT_MANAGER_CONFIG"
 HOUR = 3600.0
+REPORTS = "alert_data"  # the CoreC channel of our own reports
 
 
 def _zone(name: str) -> str:
@@ -88,6 +89,17 @@ class ReaderSettings(_Model):
         return parse_start_from(self.start_from)
 
 
+class StreamSettings(_Model):
+    """`config.streams`: the second source, Redis streams named like their channel.
+
+    `channels`: which are read; all that are watched by default, apart from our own reports.
+    """
+
+    enabled: bool = True
+    channels: list[str] | None = None
+    batch_size: int = Field(default=200, ge=1, le=10_000)
+
+
 class DeliverySettings(_Model):
     """`config.delivery`: retries of one message, in seconds."""
 
@@ -101,6 +113,7 @@ class EngineSettings(_Model):
 
     circuit_breaker: BreakerSettings = BreakerSettings()
     reader: ReaderSettings = ReaderSettings()
+    streams: StreamSettings = StreamSettings()
     limits: LimitSettings = LimitSettings()
     delivery: DeliverySettings = DeliverySettings()
 
@@ -134,6 +147,13 @@ class Settings(_Model):
     notification_channels: list[str]
     notification_config: dict[str, dict[str, Any]] = {}
     db_config: DatabaseSettings = DatabaseSettings()
+
+    def streams(self) -> list[str]:
+        """Returns the names of the Redis streams that are read."""
+        chosen = self.config.streams.channels
+        if not self.config.streams.enabled:
+            return []
+        return [n for n in self.channels if n != REPORTS] if chosen is None else chosen
 
     def database(self) -> dict[str, Any]:
         """Returns libpq keywords of alert_db; the environment goes first.
@@ -193,7 +213,11 @@ def check(raw: Mapping[str, Any]) -> Loaded:
         settings = Settings.model_validate(content)
     except ValidationError as error:
         raise ConfigError(faults_of(error, Settings)) from None
-    faults = [*_rule_faults(settings), *_channel_name_faults(settings)]
+    faults = [
+        *_rule_faults(settings),
+        *_channel_name_faults(settings),
+        *_stream_faults(settings),
+    ]
     channels = _channels(settings, faults)
     if faults:
         raise ConfigError(faults)
@@ -225,6 +249,18 @@ def _channel_name_faults(settings: Settings) -> list[Fault]:
         Fault("notification_channels", f"{name!r} está dos veces")
         for index, name in enumerate(settings.notification_channels)
         if name in settings.notification_channels[:index]
+    ]
+
+
+def _stream_faults(settings: Settings) -> list[Fault]:
+    watched = ", ".join(settings.channels)
+    return [
+        Fault(
+            f"config.streams.channels.{index}",
+            f"el canal {name!r} no se vigila; se permite: {watched}",
+        )
+        for index, name in enumerate(settings.config.streams.channels or ())
+        if name not in settings.channels
     ]
 
 

@@ -1,14 +1,50 @@
-"""Whether an alert is news or a repeat, decided on event time."""
+"""Whether an alert is news or a repeat, decided on event time; and whether it is the same event.
+
+An event may come by two roads, as a row of `eventos` and as an entry of a Redis stream. An alert
+counts what came by each, and occurred as often as the busiest road says.
+"""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .model import Candidate
 
-Known = Mapping[bytes, Sequence[tuple[int, float]]]
-"""Alerts by fingerprint: (alert id, event time of the first alert)."""
+TWIN_WINDOW = 600.0  # seconds by which the two roads' times of one event may differ
+
+
+class Road(enum.IntEnum):
+    """How an event came; the order of `KnownAlert.seen`."""
+
+    EVENTOS = 0
+    STREAM = 1
+    PUSH = 2
+
+    @classmethod
+    def of(cls, source: str) -> Road:
+        """Returns the road of a source's events."""
+        if source.startswith("stream:"):
+            return cls.STREAM
+        return cls.PUSH if source == "push" else cls.EVENTOS
+
+
+Seen = tuple[int, int, int]
+"""How many events of an alert came by each road."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAlert:
+    """An alert of a fingerprint: its id, the event time of its first event, and what came how."""
+
+    identity: int
+    first: float
+    seen: Seen = (0, 0, 0)
+
+
+Known = Mapping[bytes, Sequence[KnownAlert]]
+"""Alerts by fingerprint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +73,43 @@ def is_repeat(first: float, timestamp: float, window: float) -> bool:
 
 def decide(candidates: Sequence[Candidate], known: Known) -> Decision:
     """Decides in the order given; the first of a kind is news, later ones repeat it."""
-    news: list[int] = []
+    stored = {fingerprint: list(alerts) for fingerprint, alerts in known.items()}
+    fresh: dict[bytes, list[KnownAlert]] = {}
     of_news: dict[int, int] = {}
     of_known: dict[int, int] = {}
-    seen: dict[bytes, list[tuple[int, float]]] = {}
+    news: list[int] = []
     for index, candidate in enumerate(candidates):
-        stored = _find(known.get(candidate.fingerprint, ()), candidate)
-        if stored is not None:
-            of_known[index] = stored
-            continue
-        fresh = _find(seen.get(candidate.fingerprint, ()), candidate)
-        if fresh is not None:
-            of_news[index] = fresh
-            continue
-        news.append(index)
-        seen.setdefault(candidate.fingerprint, []).append((index, candidate.timestamp))
+        for alerts, repeats in ((stored, of_known), (fresh, of_news)):
+            found = _count(alerts.get(candidate.fingerprint, []), candidate)
+            if found is not None:
+                repeats[index] = found
+                break
+        else:
+            news.append(index)
+            alert = _counted(KnownAlert(index, candidate.timestamp), candidate)
+            fresh.setdefault(candidate.fingerprint, []).append(alert)
     return Decision(tuple(news), of_news, of_known)
 
 
-def _find(alerts: Sequence[tuple[int, float]], candidate: Candidate) -> int | None:
-    for identity, first in alerts:
-        if is_repeat(first, candidate.timestamp, candidate.window):
-            return identity
-    return None
+def _count(alerts: list[KnownAlert], candidate: Candidate) -> int | None:
+    """Counts a candidate on the nearest alert that it repeats; returns that alert's identity."""
+    matching = [i for i, alert in enumerate(alerts) if _matches(alert, candidate)]
+    if not matching:
+        return None
+    nearest = min(matching, key=lambda i: abs(candidate.timestamp - alerts[i].first))
+    alerts[nearest] = _counted(alerts[nearest], candidate)
+    return alerts[nearest].identity
+
+
+def _matches(alert: KnownAlert, candidate: Candidate) -> bool:
+    if is_repeat(alert.first, candidate.timestamp, candidate.window):
+        return True
+    # Past its window an alert still waits for the twins of its events on the other road.
+    awaits = alert.seen[Road.of(candidate.source)] < max(alert.seen)
+    return awaits and is_repeat(alert.first, candidate.timestamp, TWIN_WINDOW)
+
+
+def _counted(alert: KnownAlert, candidate: Candidate) -> KnownAlert:
+    road = Road.of(candidate.source)
+    eventos, stream, push = (n + (i == road) for i, n in enumerate(alert.seen))
+    return replace(alert, seen=(eventos, stream, push))

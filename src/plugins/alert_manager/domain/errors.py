@@ -14,6 +14,10 @@ class DatabaseUnavailableError(NotNowError):
     """
 
 
+class SourceUnavailableError(NotNowError):
+    """A source of events does not answer."""
+
+
 class TooSlowError(NotNowError):
     """The database gave up what it was asked within its time; nothing was stored: ask for less."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import time
@@ -18,7 +17,7 @@ from src.core.event import Event
 from src.core.processors.base import ProcesadorBase
 from src.plugins.plugin_manager import PluginBase
 
-from ..domain.errors import DatabaseUnavailableError, NotNowError
+from ..domain.errors import NotNowError
 from ..domain.model import RawEvent
 from ..health import Report
 from ..recorder import Summary
@@ -76,7 +75,8 @@ class AlertProcessor(ProcesadorBase, PluginBase):
             self._loaded, self._redis, self._db_config, instance, address, home, SCHEMA
         )
         self._assembly = parts
-        await self._take_place()
+        # Where reading begins is settled before the host goes on: what comes later is then read.
+        await asyncio.gather(*(loop.settle(_START_WAIT) for loop in parts.loops))
         parts.delivery.start()
         for loop in parts.loops:
             loop.start()
@@ -154,21 +154,6 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         if self._assembly is None:
             raise RuntimeError("alert_manager no está en marcha: falta inicializar(nucleus)")
         return self._assembly
-
-    async def _take_place(self) -> None:
-        """Settles where reading begins before the host goes on: what comes later is then read."""
-
-        @backoff.on_exception(backoff.expo, DatabaseUnavailableError, max_value=2, logger=None)
-        async def settle() -> None:
-            try:
-                await self._parts.pipeline.take_place()
-            except NotNowError as error:
-                self._parts.eventos.note(str(error))
-                raise
-
-        with contextlib.suppress(TimeoutError, NotNowError):
-            async with asyncio.timeout(_START_WAIT):
-                await settle()
 
 
 def _size(datos: Any) -> int:

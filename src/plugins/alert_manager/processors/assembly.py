@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..domain.holes import Position
 from ..health import Health
 from ..judge import BatchJudge
 from ..metrics import Metrics
@@ -26,6 +25,7 @@ from ..utils.eventos import EventosReader
 from ..utils.notify import Delivery
 from ..utils.outbox import Outbox
 from ..utils.pg import PgSession
+from ..utils.streams import StreamsReader
 from ..web.server import Address, WebServer
 
 
@@ -38,7 +38,6 @@ class Assembly:
     reader: EventosReader
     store: AlertStore
     recorder: Recorder
-    pipeline: Pipeline[Position]
     eventos: ReadLoop
     loops: tuple[ReadLoop, ...]
     delivery: Delivery
@@ -102,9 +101,18 @@ def assemble(
     recorder = Recorder(BatchJudge(loaded), store, cache, metrics, delivery.wake)
     pipeline = Pipeline(reader, store, recorder, own_alerts, old_events, metrics)
     eventos = ReadLoop(pipeline, recorder, own_alerts, settings.config.reader.tick)
+    loops = {"lector": eventos}
+    if redis is not None and (names := settings.streams()):
+        start = settings.config.reader.start()
+        batch = settings.config.streams.batch_size
+        streams = StreamsReader(redis, names, instance, batch, start)
+        second = Pipeline(streams, store, recorder, own_alerts, old_events, metrics)
+        loops["streams"] = ReadLoop(
+            second, recorder, own_alerts, settings.config.reader.tick, optional=True
+        )
     health = Health(
         {"corec_db": asking_corec.probe, "alert_db": asking_alert.probe},
-        {"lector": eventos.part},
+        {name: loop.part for name, loop in loops.items()},
         lambda: cache.available,
         delivery.states,
     )
@@ -114,9 +122,8 @@ def assemble(
         reader=reader,
         store=store,
         recorder=recorder,
-        pipeline=pipeline,
         eventos=eventos,
-        loops=(eventos,),
+        loops=tuple(loops.values()),
         delivery=delivery,
         health=health,
         web=WebServer(address, health, metrics, home),

@@ -9,7 +9,7 @@ import msgspec
 import psycopg2
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from ..domain.dedupe import Decision, decide, is_repeat
+from ..domain.dedupe import TWIN_WINDOW, Decision, KnownAlert, Road, decide, is_repeat
 from ..domain.model import Candidate, Committed, DeadLetter, Judged
 from .queries import query
 
@@ -36,17 +36,17 @@ def store(cursor: Cursor, judged: Judged, cached: Mapping[bytes, tuple[int, floa
 
 def _known(
     cursor: Cursor, candidates: Sequence[Candidate], cached: Mapping[bytes, tuple[int, float]]
-) -> dict[bytes, list[tuple[int, float]]]:
+) -> dict[bytes, list[KnownAlert]]:
     """Returns alerts that candidates may repeat; asks the database only about what the cache lacks.
 
     A cached alert counts only for a repeat of it: whether something is news, the database says.
     """
-    known: dict[bytes, list[tuple[int, float]]] = {}
+    known: dict[bytes, list[KnownAlert]] = {}
     asked: list[Candidate] = []
     for candidate in candidates:
         hint = cached.get(candidate.fingerprint)
         if hint is not None and is_repeat(hint[1], candidate.timestamp, candidate.window):
-            known[candidate.fingerprint] = [hint]
+            known[candidate.fingerprint] = [KnownAlert(*hint)]
         else:
             asked.append(candidate)
     if not asked:
@@ -55,12 +55,13 @@ def _known(
         query("alerts_known"),
         {
             "fingerprints": [psycopg2.Binary(c.fingerprint) for c in asked],
-            "after": min(c.timestamp - c.window for c in asked),
-            "before": max(c.timestamp + c.window for c in asked),
+            "after": min(c.timestamp - max(c.window, TWIN_WINDOW) for c in asked),
+            "before": max(c.timestamp + max(c.window, TWIN_WINDOW) for c in asked),
         },
     )
-    for fingerprint, alert_id, timestamp in cursor:
-        known.setdefault(bytes(fingerprint), []).append((alert_id, timestamp))
+    for fingerprint, alert_id, timestamp, *seen in cursor:
+        alert = KnownAlert(alert_id, timestamp, (seen[0], seen[1], seen[2]))
+        known.setdefault(bytes(fingerprint), []).append(alert)
     return known
 
 
@@ -68,17 +69,21 @@ def _count_repeats(cursor: Cursor, candidates: Sequence[Candidate], decision: De
     """Counts repeats on their alerts; False, having changed nothing, when one does not exist."""
     if not decision.repeats_of_known:
         return True
-    times: Counter[int] = Counter(decision.repeats_of_known.values())
+    times: dict[int, Counter[Road]] = {}
     last: dict[int, tuple[float, bytes]] = {}
     for index, alert_id in decision.repeats_of_known.items():
-        seen = (candidates[index].timestamp, candidates[index].fingerprint)
+        candidate = candidates[index]
+        times.setdefault(alert_id, Counter())[Road.of(candidate.source)] += 1
+        seen = (candidate.timestamp, candidate.fingerprint)
         last[alert_id] = max(last.get(alert_id, seen), seen)
     cursor.execute("SAVEPOINT repeats")
     cursor.execute(
         query("alerts_repeat"),
         {
             "id": list(times),
-            "times": list(times.values()),
+            "eventos": [counts[Road.EVENTOS] for counts in times.values()],
+            "stream": [counts[Road.STREAM] for counts in times.values()],
+            "push": [counts[Road.PUSH] for counts in times.values()],
             "last_seen": [last[i][0] for i in times],
             "fingerprint": [psycopg2.Binary(last[i][1]) for i in times],
         },
@@ -96,9 +101,10 @@ def _insert_alerts(
     news = decision.news
     if not news:
         return {}
-    seen: dict[int, list[float]] = {index: [candidates[index].timestamp] for index in news}
+    seen: dict[int, list[Candidate]] = {index: [candidates[index]] for index in news}
     for repeat, index in decision.repeats_of_news.items():
-        seen[index].append(candidates[repeat].timestamp)
+        seen[index].append(candidates[repeat])
+    roads = [Counter(Road.of(c.source) for c in seen[index]) for index in news]
     rows = [candidates[index] for index in news]
     cursor.execute(
         query("alerts_insert"),
@@ -110,8 +116,10 @@ def _insert_alerts(
             "timestamp": [c.timestamp for c in rows],
             "title": [c.title for c in rows],
             "rule": [c.rule for c in rows],
-            "occurrences": [len(seen[index]) for index in news],
-            "last_seen": [max(seen[index]) for index in news],
+            "eventos": [counts[Road.EVENTOS] for counts in roads],
+            "stream": [counts[Road.STREAM] for counts in roads],
+            "push": [counts[Road.PUSH] for counts in roads],
+            "last_seen": [max(c.timestamp for c in seen[index]) for index in news],
             "source": [c.source for c in rows],
             "event_id": [c.event_id for c in rows],
             "instance_id": [c.instance_id for c in rows],

@@ -4,7 +4,9 @@
 SELECT to_regclass('alerts') IS NOT NULL AND to_regclass('notifications') IS NOT NULL
    AND to_regclass('reader_positions') IS NOT NULL AND to_regclass('dead_letters') IS NOT NULL
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('notifications')
-                  AND attname = 'progress' AND NOT attisdropped);
+                  AND attname = 'progress' AND NOT attisdropped)
+   AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('alerts')
+                  AND attname = 'from_streams' AND NOT attisdropped);
 
 -- name: serialise_commits
 -- Dedupe reads, decides and writes: two commits at once could both find nothing and both write.
@@ -46,31 +48,39 @@ UPDATE reader_positions
  WHERE source = %(source)s AND version = %(version)s;
 
 -- name: alerts_known
-SELECT fingerprint, id, timestamp FROM alerts
+SELECT fingerprint, id, timestamp, from_eventos, from_streams, from_push FROM alerts
  WHERE fingerprint = ANY(%(fingerprints)s)
    AND timestamp > %(after)s AND timestamp < %(before)s
  ORDER BY timestamp DESC;
 
 -- name: alerts_insert
 INSERT INTO alerts (severity, message, channel, event_data, timestamp, title, rule, occurrences,
-                    last_seen, source, event_id, instance_id, fingerprint)
+                    from_eventos, from_streams, from_push, last_seen, source, event_id, instance_id,
+                    fingerprint)
 SELECT n.severity, n.message, n.channel, n.event_data::jsonb, n.timestamp, n.title, n.rule,
-       n.occurrences, n.last_seen, n.source, n.event_id, n.instance_id, n.fingerprint
+       greatest(n.eventos, n.stream, n.push), n.eventos, n.stream, n.push, n.last_seen, n.source,
+       n.event_id, n.instance_id, n.fingerprint
   FROM unnest(%(severity)s::text[], %(message)s::text[], %(channel)s::text[], %(event_data)s::text[],
-              %(timestamp)s::float8[], %(title)s::text[], %(rule)s::text[], %(occurrences)s::int[],
-              %(last_seen)s::float8[], %(source)s::text[], %(event_id)s::bigint[],
-              %(instance_id)s::text[], %(fingerprint)s::bytea[])
+              %(timestamp)s::float8[], %(title)s::text[], %(rule)s::text[], %(eventos)s::int[],
+              %(stream)s::int[], %(push)s::int[], %(last_seen)s::float8[], %(source)s::text[],
+              %(event_id)s::bigint[], %(instance_id)s::text[], %(fingerprint)s::bytea[])
        WITH ORDINALITY
-       AS n (severity, message, channel, event_data, timestamp, title, rule, occurrences, last_seen,
-             source, event_id, instance_id, fingerprint, ordinal)
+       AS n (severity, message, channel, event_data, timestamp, title, rule, eventos, stream, push,
+             last_seen, source, event_id, instance_id, fingerprint, ordinal)
  ORDER BY n.ordinal
 RETURNING id;
 
 -- name: alerts_repeat
+-- The same event may come by several roads: the busiest one says how often it happened.
 UPDATE alerts AS a
-   SET occurrences = a.occurrences + r.times, last_seen = greatest(a.last_seen, r.last_seen)
-  FROM unnest(%(id)s::bigint[], %(times)s::int[], %(last_seen)s::float8[], %(fingerprint)s::bytea[])
-       AS r (id, times, last_seen, fingerprint)
+   SET from_eventos = a.from_eventos + r.eventos, from_streams = a.from_streams + r.stream,
+       from_push = a.from_push + r.push,
+       occurrences = greatest(a.occurrences, a.from_eventos + r.eventos, a.from_streams + r.stream,
+                              a.from_push + r.push),
+       last_seen = greatest(a.last_seen, r.last_seen)
+  FROM unnest(%(id)s::bigint[], %(eventos)s::int[], %(stream)s::int[], %(push)s::int[],
+              %(last_seen)s::float8[], %(fingerprint)s::bytea[])
+       AS r (id, eventos, stream, push, last_seen, fingerprint)
  WHERE a.id = r.id AND a.fingerprint = r.fingerprint
 RETURNING a.id;
 

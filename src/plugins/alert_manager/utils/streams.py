@@ -1,0 +1,252 @@
+"""Reads Redis streams by consumer group: acknowledged after the commit, never before.
+
+alert_db knows how far each stream is judged. Whoever begins to read sets the group back to that
+place, so that what a dead reader had in its hands is handed out again, in order: nothing is lost
+and nothing judged twice, wherever a reader was killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import RedisError, ResponseError
+
+from ..domain.errors import SourceUnavailableError
+from ..domain.model import Fetched, RawEvent
+from ..domain.stream_position import EntryId, StreamPosition
+from ..ports import StoredPosition
+from ..start_from import StartFrom
+
+log = logging.getLogger("corec.alert_manager.streams")
+
+GROUP = "alert_manager"
+FIELD = b"data"
+_BLOCK = 1.0  # seconds; the longest wait of one blocking call, and so of `wake`
+_POLL = 0.25  # seconds between looks in a cluster, where no call can wait for several streams
+_AT_ONCE = 1000  # entries acknowledged in one command
+
+
+class StreamsReader:
+    """Reads several streams as one source.
+
+    Args:
+        redis: a `redis.asyncio` client (or cluster client), or None.
+        streams: their names; each is the channel of its events.
+        consumer: our name in the group.
+        batch_size: entries of one stream that are read at once.
+        start: where a first start begins.
+    """
+
+    source = "streams"
+
+    def __init__(
+        self, redis: Any, streams: Sequence[str], consumer: str, batch_size: int, start: StartFrom
+    ) -> None:
+        self._redis = redis
+        self._streams = tuple(streams)
+        self._consumer = consumer
+        self._batch_size = batch_size
+        self._start = start
+        self._joined = False
+        self._in_hand: list[tuple[str, EntryId]] = []
+        self._woken = False
+
+    def encode(self, position: StreamPosition) -> StoredPosition:
+        """Returns a position as JSON."""
+        return position.to_json()
+
+    def decode(self, stored: StoredPosition) -> StreamPosition:
+        """Returns the position that `encode` made JSON of."""
+        return StreamPosition.from_json(stored)
+
+    async def check(self) -> None:
+        """Asks whether Redis answers; the next fetch sets the group back to its position.
+
+        Raises:
+            SourceUnavailableError: it does not.
+        """
+        async with self._redis_faults():
+            await self._redis.ping()
+        self._joined = False
+
+    async def first_position(self) -> StreamPosition:
+        """Returns where a first start begins.
+
+        Raises:
+            SourceUnavailableError: Redis does not answer.
+        """
+        async with self._redis_faults():
+            return StreamPosition({name: await self._first(name) for name in self._streams})
+
+    async def fetch(self, position: StreamPosition) -> Fetched[StreamPosition]:
+        """Reads what comes next.
+
+        Raises:
+            SourceUnavailableError: Redis does not answer.
+        """
+        async with self._redis_faults():
+            try:
+                return await self._fetch(position)
+            except ResponseError as error:
+                if not str(error).startswith("NOGROUP"):
+                    raise
+                self._joined = False  # flushed, or the stream was deleted
+                return await self._fetch(position)
+
+    def part(
+        self, before: StreamPosition, fetched: Fetched[StreamPosition], count: int
+    ) -> StreamPosition:
+        """Returns the position after the first `count` entries of the newest fetch."""
+        return before.after(self._in_hand[:count])
+
+    async def committed(self, position: StreamPosition) -> None:
+        """Acknowledges what alert_db has; where that fails, the next `check` makes up for it."""
+        done: dict[str, list[str]] = {}
+        for name, entry_id in self._in_hand:
+            if entry_id <= position.last[name]:
+                done.setdefault(name, []).append(str(entry_id))
+        try:
+            async with self._redis_faults():
+                for name, ids in done.items():
+                    await self._redis.xack(name, GROUP, *ids)
+        except SourceUnavailableError as error:
+            log.warning("%s: lo que ya está guardado se confirma más tarde", error)
+
+    async def sleep(self, position: StreamPosition, seconds: float) -> None:
+        """Sleeps until there is something new, `wake` is called, or for `seconds`.
+
+        Raises:
+            SourceUnavailableError: Redis does not answer.
+        """
+        self._woken = False
+        until = time.monotonic() + seconds
+        async with self._redis_faults():
+            while not self._woken and (left := until - time.monotonic()) > 0:
+                if await self._wait(position, left):
+                    return
+
+    def wake(self) -> None:
+        """Ends a sleep within 1 s."""
+        self._woken = True
+
+    @asynccontextmanager
+    async def _redis_faults(self) -> AsyncIterator[None]:
+        if self._redis is None:
+            raise SourceUnavailableError("no hay conexión con Redis")
+        try:
+            yield
+        except (RedisError, OSError, TimeoutError) as error:
+            raise SourceUnavailableError(f"Redis no responde: {type(error).__name__}") from error
+
+    async def _fetch(self, position: StreamPosition) -> Fetched[StreamPosition]:
+        if not self._joined:
+            position = await self._join(position)
+        found = [
+            (name, EntryId.parse(raw_id), fields)
+            for name, entries in (await self._read_new()).items()
+            for raw_id, fields in entries
+        ]
+        self._in_hand = [(name, entry_id) for name, entry_id, _ in found]
+        events = tuple(_raw_event(*entry) for entry in found)
+        return Fetched(events, position.after(self._in_hand), more=bool(events))
+
+    async def _read_new(self) -> dict[str, list[tuple[Any, Any]]]:
+        """Returns new entries by stream."""
+        # The streams of a cluster live in several places: no command reads from two of them.
+        one_by_one = isinstance(self._redis, RedisCluster)
+        groups = [[name] for name in self._streams] if one_by_one else [list(self._streams)]
+        found: dict[str, list[tuple[Any, Any]]] = {}
+        for names in groups:
+            found |= _by_stream(
+                await self._redis.xreadgroup(
+                    GROUP, self._consumer, dict.fromkeys(names, ">"), count=self._batch_size
+                )
+            )
+        return found
+
+    async def _join(self, position: StreamPosition) -> StreamPosition:
+        """Sets the group of each stream to what alert_db knows; makes it where it is missing."""
+        last: dict[str, EntryId] = {}
+        for name in self._streams:
+            known = position.last.get(name)
+            known = await self._first(name) if known is None else known
+            newest = await self._newest(name)
+            if newest is not None and newest < known:
+                # Emptied or restored: its ids begin anew and prove nothing about what was judged.
+                log.warning("el stream %s empezó de nuevo: se lee entero", name)
+                known = EntryId()
+            await self._set_group(name, known)
+            await self._acknowledge_known(name, known)
+            last[name] = known
+        self._joined = True
+        return StreamPosition(last)
+
+    async def _set_group(self, name: str, known: EntryId) -> None:
+        try:
+            await self._redis.xgroup_create(name, GROUP, id=str(known), mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+            await self._redis.xgroup_setid(name, GROUP, str(known))
+
+    async def _acknowledge_known(self, name: str, known: EntryId) -> None:
+        """Acknowledges what alert_db has, and a dead reader did not come to acknowledge."""
+        while entries := await self._redis.xpending_range(
+            name, GROUP, min="-", max=str(known), count=_AT_ONCE
+        ):
+            await self._redis.xack(name, GROUP, *(entry["message_id"] for entry in entries))
+
+    async def _first(self, name: str) -> EntryId:
+        """Returns where a stream that was never read begins; not behind its end."""
+        since = self._start.threshold(time.time())
+        newest = await self._newest(name)
+        if since is None or newest is None:
+            return EntryId()
+        return min(newest, EntryId(max(0, int(since * 1000))))
+
+    async def _newest(self, name: str) -> EntryId | None:
+        """Returns the newest id that a stream ever had; None where there is no such stream."""
+        try:
+            information = await self._redis.xinfo_stream(name)
+        except ResponseError:
+            return None
+        return EntryId.parse(information["last-generated-id"])
+
+    async def _wait(self, position: StreamPosition, seconds: float) -> bool:
+        """Waits a while; True when there may be something new."""
+        if isinstance(self._redis, RedisCluster):
+            await asyncio.sleep(min(seconds, _POLL))
+            return True
+        last = {name: str(position.last.get(name, EntryId())) for name in self._streams}
+        block = max(1, int(min(seconds, _BLOCK) * 1000))
+        return bool(await self._redis.xread(last, count=1, block=block))
+
+
+def _by_stream(reply: Any) -> dict[str, list[tuple[Any, Any]]]:
+    """Returns a reply's entries by stream: RESP2 has pairs, RESP3 a mapping to a list of lists."""
+    if isinstance(reply, Mapping):
+        return {_text(name): [e for part in parts for e in part] for name, parts in reply.items()}
+    return {_text(name): list(entries) for name, entries in reply or ()}
+
+
+def _raw_event(name: str, entry_id: EntryId, fields: Mapping[bytes, bytes]) -> RawEvent:
+    data = fields.get(FIELD)
+    return RawEvent(
+        source=f"stream:{name}",
+        event_id=entry_id.pack(),
+        channel=name,
+        payload=data,
+        timestamp=entry_id.ms / 1000,
+        instance_id=None,
+        size=len(data or b""),
+    )
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
