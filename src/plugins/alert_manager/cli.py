@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .config_file import ConfigError, read_yaml
+from .domain.escape import single_line
 from .domain.model import Severity
 from .settings import CONFIG_ENV, Loaded, check, load
 from .utils.queries import query
@@ -29,6 +31,12 @@ ROOT = Path(__file__).resolve().parents[3]
 CONFIG = ROOT / "configs" / "plugins" / "alert_manager" / "alert_manager.yaml"
 _COLOURS = {"critica": "bold red", "alta": "red", "media": "yellow", "baja": "cyan"}
 NOT_FOUND, NO_DATABASE = 1, 3
+_TIME_FORM = "%d/%m/%Y %H:%M:%S"  # as in the messages
+# JSON lets these through as they are: controls of the terminal (C1, DEL), and what hides text or
+# shows it in another order.
+_NOT_SHOWN = re.compile(
+    "[\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]"
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -127,7 +135,7 @@ def _console() -> Console:
 
 def _table(rows: list[dict[str, Any]], zone: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("id", "severidad", "hora", "veces", "título"):
+    for name in ("id", "severidad", f"hora ({zone})", "veces", "título"):
         table.add_column(name, no_wrap=name != "título")
     for row in rows:
         # Text, never markup: what an event says is shown, not interpreted.
@@ -136,23 +144,24 @@ def _table(rows: list[dict[str, Any]], zone: str) -> Table:
             _severity(row["severity"]),
             Text(_time(row["timestamp"], zone)),
             Text(str(row["occurrences"])),
-            Text(row["title"] or row["message"]),
+            _line(row["title"] or row["message"]),
         )
     return table
 
 
 def _print_alert(alert: dict[str, Any], zone: str) -> None:
     console = _console()
-    console.print(Text(f"Alerta {alert['id']}: {alert['title'] or alert['message']}", style="bold"))
+    title = f"Alerta {alert['id']}: {alert['title'] or alert['message']}"
+    console.print(_line(title, style="bold"))
     lines = {
         "Severidad": _severity(alert["severity"]),
-        "Mensaje": Text(alert["message"]),
-        "Hora": Text(_time(alert["timestamp"], zone)),
+        "Mensaje": _line(alert["message"]),
+        "Hora": Text(f"{_time(alert['timestamp'], zone)} ({zone})"),
         "Veces": Text(f"{alert['occurrences']} (última: {_time(alert['last_seen'], zone)})"),
-        "Estado": Text(alert["status"]),
-        "Canal y regla": Text(f"{alert['channel']} / {alert['rule']}"),
-        "Origen": Text(f"{alert['source']} {alert['event_id'] or ''} ({alert['instance_id']})"),
-        "Evento": Text(json.dumps(alert["event_data"], ensure_ascii=False)),
+        "Estado": _line(alert["status"]),
+        "Canal y regla": _line(f"{alert['channel']} / {alert['rule']}"),
+        "Origen": _line(f"{alert['source']} {alert['event_id'] or ''} ({alert['instance_id']})"),
+        "Evento": Text(_json(alert["event_data"])),
     }
     for name, text in lines.items():
         console.print(Text(f"  {name + ':':<15}"), text, sep="")
@@ -160,7 +169,8 @@ def _print_alert(alert: dict[str, Any], zone: str) -> None:
     for note in alert["notifications"]:
         error = f": {note['last_error']}" if note["last_error"] else ""
         state = {"pending": "pendiente", "sent": "enviado", "dead": "abandonado"}[note["status"]]
-        console.print(Text(f"    {note['channel']}: {state}, intentos {note['attempts']}{error}"))
+        told = f"{note['channel']}: {state}, intentos {note['attempts']}{error}"
+        console.print(Text("    "), _line(told), sep="")
 
 
 def _severity(key: str) -> Text:
@@ -168,17 +178,30 @@ def _severity(key: str) -> Text:
         label = Severity.parse(key).label
     except ValueError:
         label = key
-    return Text(label, style=_COLOURS.get(key, ""))
+    return _line(label, style=_COLOURS.get(key, ""))
+
+
+def _line(text: str, style: str = "") -> Text:
+    """Returns what an event or a server said, without what a terminal would obey."""
+    return Text(single_line(text), style=style)
 
 
 def _time(timestamp: float | None, zone: str) -> str:
     if timestamp is None:
         return "-"
-    return datetime.fromtimestamp(timestamp, ZoneInfo(zone)).strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return datetime.fromtimestamp(timestamp, ZoneInfo(zone)).strftime(_TIME_FORM)
+    except (ValueError, OverflowError, OSError):  # an event may claim any number of seconds
+        return f"{timestamp:g} s"
 
 
 def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    click.echo(_json(value, indent=2))
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
+    return _NOT_SHOWN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 if __name__ == "__main__":

@@ -56,16 +56,23 @@ class BreakerSettings(_Model):
 
 
 class LimitSettings(_Model):
-    """`config.limits`: what one payload may ask of us at the most (bytes, levels, parts)."""
+    """`config.limits`: what one payload may ask of us (bytes, levels, objects and lists, parts)."""
 
     max_bytes: int = Field(default=1 << 20, ge=1024, le=64 << 20)
     max_window: int = Field(default=8 << 20, ge=1024, le=128 << 20)
     max_depth: int = Field(default=64, ge=2, le=500)
+    max_nodes: int = Field(default=100_000, ge=100, le=10_000_000)
     max_members: int = Field(default=100, ge=1, le=10_000)
 
     def limits(self) -> Limits:
         """Returns them for the decoder."""
-        return Limits(self.max_bytes, self.max_window, self.max_depth, self.max_members)
+        return Limits(
+            max_bytes=self.max_bytes,
+            max_window=self.max_window,
+            max_depth=self.max_depth,
+            max_nodes=self.max_nodes,
+            max_members=self.max_members,
+        )
 
 
 class ReaderSettings(_Model):

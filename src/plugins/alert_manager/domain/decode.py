@@ -31,6 +31,7 @@ class Limits:
         max_bytes: decompressed size, in bytes.
         max_window: window of a zstd frame, in bytes.
         max_depth: nesting of the JSON.
+        max_nodes: objects and lists in the JSON: each costs far more time than its two bytes.
         max_members: frames or members of one compressed payload.
         max_layers: `{"data": …}` wrappers around the object.
     """
@@ -38,6 +39,7 @@ class Limits:
     max_bytes: int = 1 << 20
     max_window: int = 8 << 20
     max_depth: int = 64
+    max_nodes: int = 100_000
     max_members: int = 100
     max_layers: int = 2
 
@@ -71,7 +73,7 @@ class Decoder:
                 raise DecodeError(f"se esperaba un objeto JSON y se encontró {_kind(value)}")
             if not _is_wrapper(value):
                 data = dict(value)
-                self._check_depth(data)
+                self._check_shape(data)
                 return data
             value = self._unwrap(value["data"])
         raise DecodeError(f'más de {self._limits.max_layers} envolturas {{"data": …}}')
@@ -94,11 +96,9 @@ class Decoder:
         self.decoded_bytes += len(raw)
         try:
             # The common case: plain JSON in UTF-8, read without building a str first.
-            value = msgspec.json.decode(raw)
+            return msgspec.json.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return _parse_json(_to_text(raw))
-        self._check_raw_depth(raw, value)
-        return value
 
     def _decompress(self, raw: bytes) -> bytes:
         if raw[:4] == ZSTD_MAGIC:
@@ -161,29 +161,25 @@ class Decoder:
                 return b"".join(out)
         raise DecodeError(f"{name} con más de {self._limits.max_members} partes")
 
-    def _check_raw_depth(self, raw: bytes, value: Any) -> None:
-        # Counting brackets is far cheaper than walking every payload.
-        if raw.count(b"{") + raw.count(b"[") > self._limits.max_depth:
-            self._check_depth(value)
-
-    def _check_depth(self, value: Any) -> None:
-        level = [value]
+    def _check_shape(self, value: Any) -> None:
+        level, nodes = [value], 0
         for _ in range(self._limits.max_depth):
-            level = [child for node in level for child in _children(node)]
+            # Only lists and dicts come from the parser; in one expression, as there may be many.
+            level = [
+                child
+                for node in level
+                for child in (node if type(node) is list else node.values())
+                if type(child) is dict or type(child) is list
+            ]
             if not level:
                 return
+            nodes += len(level)
+            if nodes > self._limits.max_nodes:
+                raise DecodeError(f"JSON con más de {self._limits.max_nodes} objetos y listas")
         raise DecodeError(f"JSON anidado a más de {self._limits.max_depth} niveles")
 
     def _too_large(self) -> str:
         return f"más de {self._limits.max_bytes} bytes descomprimido"
-
-
-def _children(node: Any) -> list[Any]:
-    if isinstance(node, Mapping):
-        return [v for v in node.values() if isinstance(v, Mapping | list)]
-    if isinstance(node, list):
-        return [v for v in node if isinstance(v, Mapping | list)]
-    return []
 
 
 def _is_wrapper(value: Mapping[str, Any]) -> bool:
