@@ -73,7 +73,7 @@ class Decoder:
                 raise DecodeError(f"se esperaba un objeto JSON y se encontró {_kind(value)}")
             if not _is_wrapper(value):
                 data = dict(value)
-                self._check_shape(data)
+                self._check_depth(data)
                 return data
             value = self._unwrap(value["data"])
         raise DecodeError(f'más de {self._limits.max_layers} envolturas {{"data": …}}')
@@ -91,9 +91,11 @@ class Decoder:
             if len(payload) > self._limits.max_bytes:
                 raise DecodeError(self._too_large())
             self.decoded_bytes += len(payload)
+            self._check_brackets(payload.count("{") + payload.count("["))
             return _parse_json(payload)
         raw = self._decompress(bytes(payload))
         self.decoded_bytes += len(raw)
+        self._check_brackets(raw.count(b"{") + raw.count(b"["))
         try:
             # The common case: plain JSON in UTF-8, read without building a str first.
             return msgspec.json.decode(raw)
@@ -161,8 +163,13 @@ class Decoder:
                 return b"".join(out)
         raise DecodeError(f"{name} con más de {self._limits.max_members} partes")
 
-    def _check_shape(self, value: Any) -> None:
-        level, nodes = [value], 0
+    def _check_brackets(self, count: int) -> None:
+        # Before anything is parsed: 350,000 empty lists fit into 1 MiB, and take half a second.
+        if count > self._limits.max_nodes:
+            raise DecodeError(f"JSON con más de {self._limits.max_nodes} objetos y listas")
+
+    def _check_depth(self, value: Any) -> None:
+        level = [value]
         for _ in range(self._limits.max_depth):
             # Only lists and dicts come from the parser; in one expression, as there may be many.
             level = [
@@ -173,9 +180,6 @@ class Decoder:
             ]
             if not level:
                 return
-            nodes += len(level)
-            if nodes > self._limits.max_nodes:
-                raise DecodeError(f"JSON con más de {self._limits.max_nodes} objetos y listas")
         raise DecodeError(f"JSON anidado a más de {self._limits.max_depth} niveles")
 
     def _too_large(self) -> str:
