@@ -14,7 +14,7 @@ from src.plugins.alert_manager.domain.model import Judged, RawEvent
 from src.plugins.alert_manager.judge import BatchJudge
 from src.plugins.alert_manager.settings import check
 from tests.plugins.conftest import World, eventually, shipped_config
-from tests.plugins.hostile import payloads
+from tests.plugins.hostile import CORPUS, payloads
 
 COUNT = 10_000
 MOST_MEMORY = 64 << 20  # bytes
@@ -50,7 +50,9 @@ def test_each_is_an_alert_no_alert_or_a_dead_letter_and_quick() -> None:
     slow: list[tuple[str, float]] = []
     before = None
     for number, (name, payload) in enumerate(payloads(COUNT, seed=3)):
-        event = raw(number, choose.choice(CHANNELS), payload, choose.choice([None, 1e300, -1.0]))
+        # Every event of `alertas` that can be read becomes an alert: the longest way there is.
+        channel = "alertas" if number < len(CORPUS) else choose.choice(CHANNELS)
+        event = raw(number, channel, payload, choose.choice([None, 1e300, -1.0]))
         result, seconds = timed(judged, event)
         if seconds > SLOWEST:  # by itself, or by what else the machine does?
             seconds = min(timed(judged, event)[1] for _ in range(3))

@@ -36,7 +36,7 @@ async def five(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
 
 def test_list_shows_the_newest_first_and_filters(five: World) -> None:
     lines = run("list").output.splitlines()
-    assert lines[0].split() == ["id", "severidad", "hora", "veces", "título"]
+    assert " ".join(lines[0].split()) == "id severidad hora (America/Mexico_City) veces título"
     assert [line.split()[0] for line in lines[1:]] == ["5", "4", "3", "2", "1"]
     assert "Pérdida de $150.00 en BTC/USDT" in lines[4]
     assert all("\x1b" not in line for line in lines)
@@ -58,6 +58,30 @@ def test_show_tells_everything_of_one_alert(five: World) -> None:
         "alert_data",
         "alert_data_stream",
     }
+
+
+def test_times_are_those_of_the_messages_and_name_their_zone(five: World) -> None:
+    five.alert("UPDATE alerts SET timestamp = 1764000000 WHERE id = 3 RETURNING id")
+    five.alert("UPDATE alerts SET timestamp = 1e300 WHERE id = 2 RETURNING id")
+    [line] = [line for line in run("list").output.splitlines() if line.startswith("3 ")]
+    assert "24/11/2025 10:00:00" in line
+    assert "24/11/2025 10:00:00 (America/Mexico_City)" in run("show", "3").output
+    assert "1e+300 s" in run("show", "2").output
+
+
+def test_nothing_that_an_alert_says_commands_the_terminal(five: World) -> None:
+    """0x9b opens a terminal's command as ESC [ does; U+202E turns the text around."""
+    evil = "a\x9b31mb\u202ec\x7fd"
+    five.alert(
+        "UPDATE alerts SET title = %s, message = %s, event_data = jsonb_build_object('x', %s::text)"
+        " WHERE id = 3 RETURNING id",
+        (evil, evil, evil),
+    )
+    for arguments in (("list",), ("show", "3"), ("list", "--json"), ("show", "3", "--json")):
+        output = run(*arguments).output
+        assert not set("\x9b\x7f\u202e\x1b") & set(output), arguments
+    shown = json.loads(run("show", "3", "--json").output)
+    assert (shown["title"], shown["event_data"]) == (evil, {"x": evil})
 
 
 def test_exit_codes_that_scripts_can_use(five: World, monkeypatch: pytest.MonkeyPatch) -> None:

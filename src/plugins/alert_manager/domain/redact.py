@@ -57,15 +57,17 @@ _KEY_TRIGGER = re.compile(
     "pass|contrase|secret|token|key|authorization|cookie|credential|dsn|pwd|pin|cvv|otp|jwt|clave"
     "|webhook|phrase|mnemonic"
 )
+_SHORTEST_SECRET = 18  # characters of the shortest form that is a name too
 _MAX_JSON_INT = 10**30  # beyond it a number in a payload is noise; kept as text
 
 
 def redact(data: Payload) -> dict[str, Any]:
     """Returns a copy of `data` without secrets, which jsonb accepts as it is."""
-    return {
-        _safe_key(key): MASK if _names_secret(key) and _says_something(value) else _safe(value)
-        for key, value in data.items()
-    }
+    safe = {}
+    for key, value in data.items():
+        name, secret = _judged_key(key)
+        safe[name] = MASK if secret and _says_something(value) else _safe(value)
+    return safe
 
 
 def redact_text(text: str) -> str:
@@ -76,19 +78,21 @@ def redact_text(text: str) -> str:
     if _ANY_TRIGGER.search(lowered) is None:
         return text
     for triggers, pattern, replacement in _SECRET_FORMS:
-        if any(trigger in lowered for trigger in triggers):
-            text = pattern.sub(replacement, text)
+        for trigger in triggers:  # a plain loop: a generator takes four times as long
+            if trigger in lowered:
+                text = pattern.sub(replacement, text)
+                break
     return text
 
 
 @lru_cache(maxsize=4096)
-def _safe_key(key: str) -> str:
-    return redact_text(key)
-
-
-@lru_cache(maxsize=4096)
-def _names_secret(key: str) -> bool:
-    return _KEY_TRIGGER.search(key.lower()) is not None and _SECRET_KEY.search(key) is not None
+def _judged_key(key: str) -> tuple[str, bool]:
+    """Returns a key that is safe to show, and whether it names a secret."""
+    if _KEY_TRIGGER.search(key.lower()) is None:
+        return redact_text(key), False
+    # A name is no secret, however it is called; `password=x` is one, and a long name may be.
+    plain = key if len(key) < _SHORTEST_SECRET and key.isidentifier() else redact_text(key)
+    return plain, _SECRET_KEY.search(key) is not None
 
 
 def _says_something(value: Any) -> bool:
