@@ -1,17 +1,19 @@
 """Start CoreC v4: `python main.py [--config corec.yaml] [--instance-id corec1]`.
 
-Exit codes: 0 stopped by a signal, 1 a fault of the host, 2 a wrong configuration.
+Exit codes: 0 stopped by a signal, 1 a fault of the host, 2 a wrong configuration, 3 stopped by a
+signal and cut off, because something did not end (the log says what).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import faulthandler
 import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,15 +21,20 @@ from src.core.celu_entidad import CeluEntidadCoreC
 from src.core.nucleus import CoreCNucleus
 from src.utils.config import DEFAULT_CONFIG
 from src.utils.config_errors import ConfigError
+from src.utils.forced_exit import exit_after
 from src.utils.logs import LOG_FILE_ENV, setup_logging
+from src.utils.state_file import write_state
+from src.utils.stop_signals import StopSignals
 
 _LOG = logging.getLogger("main")
 
-EXIT_OK, EXIT_FAULT, EXIT_CONFIG = 0, 1, 2
+EXIT_OK, EXIT_FAULT, EXIT_CONFIG, EXIT_FORCED = 0, 1, 2, 3
 # Nothing may keep the process after the ordered stop (8.9 s at its worst): neither a plugin that
 # blocks the loop nor a thread in a blocking call, which Python waits for at its end.
 LAST_RESORT_SECONDS = 9.2
-THREADS_SECONDS = 1.0
+WATCHDOG_SECONDS = 9.8
+# A thread that connects to a server which does not answer ends by itself, after 5 s.
+THREADS_SECONDS = 5.5
 START_CANCEL_SECONDS = 4.5
 
 
@@ -64,13 +71,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 async def _run(config_path: Path, given_instance: str | None) -> int:
     nucleus = CoreCNucleus(config_path, given_instance)
-    stop = asyncio.Event()
-    _handle_signals(stop)
+    stop = _stop_at_a_signal()
     service = asyncio.create_task(_serve(nucleus), name="servicio")
     stopped = asyncio.create_task(stop.wait(), name="señal")
     await asyncio.wait({service, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
-    _arm_last_resort(_exit_code(service, stop), LAST_RESORT_SECONDS)
+    if not stop.is_set():
+        exit_after(LAST_RESORT_SECONDS, _fault_code(service), asyncio.get_running_loop())
     if not service.done() and not nucleus.modulos:  # still starting
         service.cancel()
         await asyncio.wait({service}, timeout=START_CANCEL_SECONDS)
@@ -80,18 +87,23 @@ async def _run(config_path: Path, given_instance: str | None) -> int:
     return EXIT_OK
 
 
-def _exit_code(service: asyncio.Task[None], stop: asyncio.Event) -> int:
-    if stop.is_set() or not service.done() or service.cancelled():
-        return EXIT_OK
-    fault = service.exception()
+def _fault_code(service: asyncio.Task[None]) -> int:
+    fault = None if service.cancelled() else service.exception()
     if fault is None:
-        return EXIT_OK
+        return EXIT_FORCED
     return EXIT_CONFIG if isinstance(fault, ConfigError) else EXIT_FAULT
 
 
 async def _serve(nucleus: CoreCNucleus) -> None:
     await nucleus.inicializar()
     instance_id = nucleus.instance_id
+    if (manager := nucleus.plugin_manager) is not None:
+        write_state(
+            os.environ,
+            instance_id=instance_id,
+            plugins=tuple(manager.plugins),
+            fallos=manager.fallos,
+        )
     await nucleus.registrar_celu_entidad(
         CeluEntidadCoreC(
             f"nano_alert_{instance_id}",
@@ -105,27 +117,24 @@ async def _serve(nucleus: CoreCNucleus) -> None:
     await nucleus.iniciar()
 
 
-def _handle_signals(stop: asyncio.Event) -> None:
+def _stop_at_a_signal() -> asyncio.Event:
+    """Hear SIGTERM and Ctrl-C from now on; from the first one on, the end is a matter of time."""
     loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
 
-    def on_signal(number: int) -> None:
-        if stop.is_set():
-            _LOG.warning("segunda señal: se termina ya")
-            os._exit(128 + number)
-        _LOG.info("%s: se detiene CoreC", signal.Signals(number).name)
-        stop.set()
+    def on_stop(number: signal.Signals) -> None:
+        exit_after(LAST_RESORT_SECONDS, EXIT_FORCED, loop)
+        with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+            loop.call_soon_threadsafe(stop.set)
+        _LOG.info("%s: se detiene CoreC (en menos de 10 s)", number.name)
+        # C code that keeps the GIL stops the timer's thread, but not this one.
+        faulthandler.dump_traceback_later(WATCHDOG_SECONDS, exit=True)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
-
-
-def _arm_last_resort(code: int, seconds: float) -> None:
-    timer = threading.Timer(seconds, os._exit, (code,))
-    timer.daemon = True
-    timer.start()
+    StopSignals(on_stop).listen()
+    return stop
 
 
 if __name__ == "__main__":
     exit_code = main()
-    _arm_last_resort(exit_code, THREADS_SECONDS)
+    exit_after(THREADS_SECONDS, exit_code or EXIT_FORCED)
     sys.exit(exit_code)

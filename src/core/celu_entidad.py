@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import deque
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import psycopg2
 from redis.exceptions import RedisError
 
+from src.core.own_rows import OwnRows
 from src.core.store import CorecStore, Heartbeat
 from src.utils.payload import encode_frame, encode_json
 from src.utils.postgres import Database
@@ -28,7 +28,6 @@ AUDIT_TIMEOUT_SECONDS = 5.0
 STOP_SECONDS = 2.0
 REPEAT_LOG_SECONDS = 60.0
 ERROR_TYPE = "error_procesador"
-_REMEMBERED_IDS = 256
 
 
 class Procesador(Protocol):
@@ -81,7 +80,7 @@ class CeluEntidadCoreC:
         self._step: asyncio.Task[None] | None = None
         self._last_seen = 0
         # Shared with the mirror, so that neither takes the pair's own publications for input.
-        self._published: deque[int] = deque(maxlen=_REMEMBERED_IDS)
+        self._own_rows = OwnRows()
         self._last_error = ("", float("-inf"))
         self._busy_seconds = 0.0
 
@@ -106,7 +105,7 @@ class CeluEntidadCoreC:
             original_id=self.id,
             instance_id=self.instance_id,
         )
-        espejo._published = self._published
+        espejo._own_rows = self._own_rows
         return espejo
 
     @property
@@ -130,6 +129,8 @@ class CeluEntidadCoreC:
     async def obtener_datos(self) -> dict[str, Any] | None:
         """Read the newest payload of the own channel that this entity has not seen.
 
+        What it or its mirror published, in an earlier run too, is no input.
+
         Returns:
             `id, canal, datos, timestamp, instance_id`, with `datos` as stored; None when there is
             nothing new, and for a processor that reads its own input.
@@ -139,10 +140,18 @@ class CeluEntidadCoreC:
         """
         if getattr(self.procesador, "lee_eventos", False):
             return None
-        row = await self._ready().newest_event(self.canal, self._last_seen, self._published)
-        if row is not None:
-            self._last_seen = row["id"]
-        return row
+        store, own = self._ready(), self._own_rows
+        if not own.resumed:
+            key = (self.original_id or self.id, self.canal, self.instance_id)
+            own.resume(await store.last_published(*key))
+        while True:
+            after = max(self._last_seen, own.floor)
+            row = await store.newest_event(self.canal, after, own.ids())
+            if row is None:
+                return None
+            if row["id"] not in own:  # else it was published since the question was put
+                self._last_seen = row["id"]
+                return row
 
     async def procesar(self) -> dict[str, Any]:
         """Do one step; a fault becomes `estado: "error"` with its `mensaje`."""
@@ -187,8 +196,8 @@ class CeluEntidadCoreC:
             return
         text = encode_json(payload)
         await self._to_stream(text)
-        self._published.append(
-            await self._ready().insert_encoded(self.canal, text, self.instance_id)
+        await self._ready().publish(
+            self.id, self.canal, text, self.instance_id, self._own_rows.note
         )
 
     async def ejecutar(self) -> None:

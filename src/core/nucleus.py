@@ -6,7 +6,6 @@ Micro-entities of CoreC are not part of this host.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import time
@@ -22,6 +21,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from src.core import fallback
+from src.core.alerts import publish_alert
 from src.core.celu_entidad import CeluEntidadCoreC
 from src.core.modules.auditoria import ModuloAuditoria
 from src.core.modules.base import ModuloBase
@@ -33,14 +33,12 @@ from src.core.store import PASSING, CorecStore
 from src.plugins.plugin_manager import PluginManager
 from src.utils.config import DEFAULT_CONFIG, HostConfig, SecretDict, load_host_config
 from src.utils.config_errors import ConfigError
-from src.utils.payload import PayloadError, encode_json, readable, without_secrets
 from src.utils.postgres import Database
 from src.utils.retry import first_line, retry
 from src.utils.tasks import run_bounded
 
 _LOG = logging.getLogger(__name__)
 
-ALERT_CHANNEL = "alertas"
 PUBLISH_SECONDS = 30.0
 REDIS_CONNECT_SECONDS = 2.0
 # Longer than the wait of a blocking XREAD that a plugin may do on the shared client.
@@ -79,7 +77,7 @@ class CoreCNucleus:
         db_config: libpq keywords of corec_db.
         redis_client: redis.asyncio client, bytes in and out, that reconnects by itself.
         canales_criticos: channels whose entities get a mirror.
-        publish_seconds: how long `publicar_alerta` tries.
+        publish_seconds: how long `publicar_alerta` may take.
     """
 
     def __init__(
@@ -171,30 +169,13 @@ class CoreCNucleus:
     async def publicar_alerta(self, alerta: dict[str, Any]) -> None:
         """Write an alert into `eventos` on the channel `alertas`; what is no JSON goes as text.
 
-        While corec_db does not answer it is tried again for `publish_seconds`. An alert that can't
-        be written, or whose caller is cancelled meanwhile, is in the log at ERROR, secrets hidden.
+        While corec_db does not answer it is tried again, until `publish_seconds` are over. An alert
+        that can't be written, or whose caller is cancelled meanwhile, is in the log at ERROR.
 
         Raises:
             psycopg2.Error: corec_db did not take it in time.
         """
-        parts = self._ready()
-        try:
-            text = encode_json(alerta)
-        except PayloadError as exc:
-            _LOG.warning("alerta que no era JSON, publicada en su forma más cercana: %s", exc)
-            text = encode_json(readable(alerta))
-        try:
-            await retry(
-                lambda: parts.store.insert_encoded(ALERT_CHANNEL, text, self.instance_id),
-                PASSING,
-                what="publicar_alerta",
-                max_seconds=self.publish_seconds,
-                log=_LOG,
-            )
-        except (psycopg2.Error, asyncio.CancelledError) as exc:
-            shown = json.dumps(without_secrets(alerta), ensure_ascii=False)
-            _LOG.error("alerta no publicada (%s): %s", first_line(exc), shown)
-            raise
+        await publish_alert(self._ready().store, alerta, self.instance_id, self.publish_seconds)
 
     async def razonar(self, datos: Any, contexto: Any) -> dict[str, Any]:
         """Answer that no reasoning engine is configured, with the data summarised."""

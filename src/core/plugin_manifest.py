@@ -14,6 +14,7 @@ _MAIN_CLASS = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")
 _SAME_MODULE = {"psycopg2-binary": "psycopg2"}
 _TEXTS = ("name", "version", "description", "type", "main_class")
 _LISTS = ("channels", "dependencies")
+_OPTIONAL = ("config_file", "config_env")
 
 
 class PluginError(RuntimeError):
@@ -28,6 +29,7 @@ class PluginManifest:
         channels: the channels that it owns.
         dependencies: Python distributions, with or without a version.
         config_file: relative to the project's root; empty for none.
+        config_env: the environment variable that names another file instead; empty for none.
         main_class: dotted path relative to the plugins folder, down to the class.
         critical: its channels get mirrors, and a wrong configuration stops the host's start.
     """
@@ -39,6 +41,7 @@ class PluginManifest:
     channels: tuple[str, ...]
     dependencies: tuple[str, ...]
     config_file: str
+    config_env: str
     main_class: str
     critical: bool
 
@@ -67,6 +70,7 @@ def read_manifest(path: Path) -> PluginManifest:
         channels=tuple(raw["channels"]),
         dependencies=tuple(raw["dependencies"]),
         config_file=raw.get("config_file") or "",
+        config_env=raw.get("config_env") or "",
     )
 
 
@@ -101,8 +105,11 @@ def _faults(raw: dict[str, Any]) -> list[str]:
         for key in _LISTS
         if key in raw and not _is_text_list(raw[key])
     ]
-    if not isinstance(raw.get("config_file"), str | None):
-        faults.append(_wrong("config_file", raw["config_file"], "un texto o null"))
+    faults += [
+        _wrong(key, raw[key], "un texto o null")
+        for key in _OPTIONAL
+        if not isinstance(raw.get(key), str | None)
+    ]
     if "critical" in raw and not isinstance(raw["critical"], bool):
         faults.append(_wrong("critical", raw["critical"], "true o false"))
     main_class = raw.get("main_class")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import psycopg2
 from psycopg2.extensions import connection
 
 from src.utils.config import PROJECT_ROOT
-from src.utils.payload import encode_frame, encode_json, mask
+from src.utils.payload import encode_frame, mask
 from src.utils.postgres import UNREACHABLE, Database
 
 SCHEMA_FILE = PROJECT_ROOT / "configs" / "core" / "schema.sql"
@@ -44,6 +45,20 @@ _NEWEST_EVENT = """
 _INSERT_AUDIT = """
     INSERT INTO auditoria (evento_id, tipo, detalle, timestamp, instance_id)
     VALUES (%s, %s, %s, extract(epoch FROM clock_timestamp()), %s)
+"""
+# Where an entity left off: `eventos` has no column for who wrote a row, and the payload is not ours
+# to add to. One row an entity, written with each publication in the same transaction.
+_MARK_TYPE = "ultima_publicacion"
+_MARK_PUBLISHED = """
+    INSERT INTO auditoria (evento_id, tipo, detalle, timestamp, instance_id)
+    VALUES (%s, %s, %s, extract(epoch FROM clock_timestamp()), %s)
+    ON CONFLICT (evento_id) DO UPDATE
+       SET detalle = EXCLUDED.detalle, timestamp = EXCLUDED.timestamp
+"""
+# Only while that row is there: ids begin anew in an `eventos` that was emptied.
+_LAST_PUBLISHED = """
+    SELECT e.id FROM auditoria a JOIN eventos e ON e.id = a.detalle::bigint
+     WHERE a.evento_id = %s AND a.tipo = %s AND e.canal = %s
 """
 # The database's clock, so that instances with different clocks don't drop each other's nodes.
 _UPSERT_NODE = """
@@ -93,28 +108,52 @@ class CorecStore:
         schema = schema_file.read_text(encoding="utf-8")  # noqa: ASYNC240 - local, once, tiny
         return await self._database.run(lambda conn: _ensure_schema(conn, schema))
 
-    async def insert_event(self, canal: str, payload: Mapping[str, Any], instance_id: str) -> int:
-        """Write one row into `eventos`; returns its id.
-
-        Raises:
-            PayloadError: the payload is no JSON.
-        """
-        return await self.insert_encoded(canal, encode_json(payload), instance_id)
-
-    async def insert_encoded(self, canal: str, text: str, instance_id: str) -> int:
-        """Write one row whose payload is already a JSON text; returns its id."""
+    async def insert_event(self, canal: str, text: str, instance_id: str) -> int:
+        """Write one row, whose payload is a JSON text, into `eventos`; returns its id."""
         frame = encode_frame(text)
         return await self._database.run(
             lambda conn: _insert_event(conn, canal, text, frame, instance_id)
         )
 
+    async def publish(
+        self,
+        nodo_id: str,
+        canal: str,
+        text: str,
+        instance_id: str,
+        note: Callable[[int], None],
+    ) -> None:
+        """Write an entity's JSON text into `eventos`, and that it is the entity's newest.
+
+        Args:
+            nodo_id: the entity.
+            canal: the channel.
+            text: the payload.
+            instance_id: the entity's instance.
+            note: called, in a thread, with the row's id before anybody can see the row.
+        """
+        frame = encode_frame(text)
+
+        def write(conn: connection) -> None:
+            row_id = _insert_event(conn, canal, text, frame, instance_id)
+            mark = (_mark_id(nodo_id, canal, instance_id), _MARK_TYPE, str(row_id), instance_id)
+            _execute(conn, _MARK_PUBLISHED, mark)
+            note(row_id)
+
+        await self._database.run(write)
+
+    async def last_published(self, nodo_id: str, canal: str, instance_id: str) -> int:
+        """Find the id of an entity's newest publication, in this run or an earlier one; or 0."""
+        key = (_mark_id(nodo_id, canal, instance_id), _MARK_TYPE, canal)
+        rows = await self._database.run(lambda conn: _fetch(conn, _LAST_PUBLISHED, key))
+        return int(rows[0][0]) if rows else 0
+
     async def newest_event(
         self, canal: str, after: int, own_ids: Sequence[int]
     ) -> dict[str, Any] | None:
         """Read the newest row of a channel behind `after` that is none of `own_ids`."""
-        return await self._database.run(
-            lambda conn: _newest_event(conn, canal, after, list(own_ids))
-        )
+        ids = list(own_ids)
+        return await self._database.run(lambda conn: _newest_event(conn, canal, after, ids))
 
     async def record_error(self, tipo: str, detail: str, instance_id: str) -> None:
         """Count one error into `auditoria`."""
@@ -133,6 +172,12 @@ class CorecStore:
         """Count the error rows of `auditoria` of the last so many seconds."""
         rows = await self._database.run(lambda conn: _fetch(conn, _COUNT_ERRORS, (seconds,)))
         return int(rows[0][0])
+
+
+def _mark_id(nodo_id: str, canal: str, instance_id: str) -> str:
+    # The three together are longer than the column.
+    key = f"{nodo_id}\0{canal}\0{instance_id}"
+    return f"publicado:{hashlib.sha256(key.encode()).hexdigest()[:32]}"
 
 
 def _execute(conn: connection, sql: str, args: tuple[Any, ...] | None = None) -> None:

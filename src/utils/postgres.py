@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import select
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import psycopg2
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection
+from psycopg2.extensions import connection
+
+from src.utils.pg_link import Link
 
 T = TypeVar("T")
 
@@ -21,12 +22,19 @@ _LOG = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_MS = 15_000
-CANCEL_WAIT_SECONDS = 0.3
+# More than a statement may take: this one is for a server that says nothing any more.
+ANSWER_SECONDS = 20.0
+CUT_WAIT_SECONDS = 0.3
 
 _CLOSED = "la conexión con PostgreSQL ya está cerrada"
 
-# The faults that mean "the server is not there", as opposed to "the statement is wrong".
-UNREACHABLE: tuple[type[Exception], ...] = (psycopg2.OperationalError, psycopg2.InterfaceError)
+# The faults that mean "the server is not there", as opposed to "the statement is wrong". One that
+# became a standby counts: a new connection is how the server that took over is found.
+UNREACHABLE: tuple[type[Exception], ...] = (
+    psycopg2.OperationalError,
+    psycopg2.InterfaceError,
+    psycopg2.errors.ReadOnlySqlTransaction,
+)
 
 _DEFAULTS: dict[str, Any] = {
     "connect_timeout": CONNECT_TIMEOUT_SECONDS,
@@ -41,6 +49,10 @@ _DEFAULTS: dict[str, Any] = {
 
 class DatabaseClosedError(psycopg2.Error):
     """The database object was closed: nothing more runs on it, and no later try will."""
+
+
+class NoAnswerError(psycopg2.OperationalError):
+    """The time for an answer, waiting for a free thread included, was over."""
 
 
 def connection_params(
@@ -61,6 +73,15 @@ def connection_params(
     # Later -c options win in libpq, so the user's own come last.
     params["options"] = f"-c statement_timeout={statement_timeout_ms} {own}".strip()
     return params
+
+
+class _Job(Generic[T]):
+    """One call of `run`: what to do, the connection it works on, and whether anybody waits."""
+
+    def __init__(self, fn: Callable[[connection], T]) -> None:
+        self.fn = fn
+        self.link: Link | None = None
+        self.abandoned = False
 
 
 class Database:
@@ -84,15 +105,10 @@ class Database:
             statement_timeout_ms=statement_timeout_ms,
         )
         self._executor = ThreadPoolExecutor(max_workers=size, thread_name_prefix="corec-db")
-        self._idle: deque[connection] = deque()
-        self._busy: set[connection] = set()
+        self._idle: deque[Link] = deque()
+        self._busy: set[Link] = set()
         self._lock = threading.Lock()
         self._closed = False
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._closed
 
     @property
     def open_connections(self) -> int:
@@ -100,32 +116,51 @@ class Database:
         with self._lock:
             return len(self._idle) + len(self._busy)
 
-    async def run(self, fn: Callable[[connection], T]) -> T:
+    async def run(self, fn: Callable[[connection], T], seconds: float = ANSWER_SECONDS) -> T:
         """Run `fn` in a thread, inside one transaction: committed if it returns, else rolled back.
 
-        When the caller is cancelled the thread goes on to its end and gives the connection back.
+        When the time is over or the caller is cancelled, work that waits for a thread never starts,
+        and work in hand loses its connection, which rolls it back unless it was just committing.
+
+        Args:
+            fn: what to do; it must leave commit and rollback to this.
+            seconds: how long all may take, waiting for a thread included.
 
         Raises:
             DatabaseClosedError: after `close`.
+            NoAnswerError: the time was over.
             psycopg2.Error: what the driver raised.
         """
         if self._closed:
             raise DatabaseClosedError(_CLOSED)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._work, fn)
+        job = _Job(fn)
+        future = asyncio.get_running_loop().run_in_executor(self._executor, self._work, job)
+        try:
+            await asyncio.wait({future}, timeout=seconds)
+        finally:
+            if not future.done():
+                future.cancel()
+                self._abandon(job)
+        if future.cancelled():
+            if self._closed:
+                raise DatabaseClosedError(_CLOSED)
+            raise NoAnswerError(f"PostgreSQL no respondió en {seconds:g} s")
+        return future.result()
 
     async def close(self, seconds: float = 1.0) -> None:
-        """Take no more work, wait for what is in hand, cancel what stays. Idempotent."""
+        """Take no more work, wait for what is in hand, cut off what stays. Idempotent."""
         self._closed = True
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._discard_idle()
         if await self._drained(seconds):
             return
         with self._lock:
-            stuck = list(self._busy)
-        _LOG.warning("PostgreSQL: %d consulta(s) en curso al cerrar; se cancelan", len(stuck))
-        # PQcancel opens a connection of its own and may block: not on the loop, and not waited for.
-        threading.Thread(target=_cancel_all, args=(stuck,), daemon=True).start()
-        await self._drained(CANCEL_WAIT_SECONDS)
+            _LOG.warning(
+                "PostgreSQL: %d consulta(s) en curso al cerrar; se cortan", len(self._busy)
+            )
+            for link in self._busy:
+                link.cut()
+        await self._drained(CUT_WAIT_SECONDS)
 
     async def _drained(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -134,82 +169,82 @@ class Database:
             await asyncio.sleep(0.01)
         return not self._busy
 
-    def _work(self, fn: Callable[[connection], T]) -> T:
-        conn = self._take()
+    def _abandon(self, job: _Job[Any]) -> None:
+        with self._lock:  # so that the connection is this job's still
+            job.abandoned = True
+            if job.link is not None:
+                job.link.cut()
+
+    def _work(self, job: _Job[T]) -> T:
+        link = self._take(job)
         try:
-            result = fn(conn)
-            conn.commit()
+            result = job.fn(link.conn)
+            link.conn.commit()
         except BaseException as exc:
-            self._give_back(conn, broken=isinstance(exc, UNREACHABLE))
+            lost = _is_lost(exc)
+            self._give_back(job, link, broken=lost or isinstance(exc, UNREACHABLE))
+            if lost:
+                raise psycopg2.OperationalError(str(exc)) from exc
             raise
-        self._give_back(conn, broken=False)
+        self._give_back(job, link, broken=False)
         return result
 
-    def _take(self) -> connection:
-        while (idle := self._take_idle()) is not None:
-            if _alive(idle):
+    def _take(self, job: _Job[Any]) -> Link:
+        while (idle := self._take_idle(job)) is not None:
+            if idle.alive():
                 return idle
-            self._give_back(idle, broken=True)
+            self._give_back(job, idle, broken=True)
+        return self._connect(job)
+
+    def _connect(self, job: _Job[Any]) -> Link:
         conn: connection = psycopg2.connect(**self._params)
-        if self._closed:  # meanwhile: connecting can take seconds
-            _close(conn)
+        try:
+            link = Link(conn)
+        except BaseException:
+            conn.close()
+            raise
+        with self._lock:
+            # Connecting can take seconds: nobody may want the work any more.
+            wanted = not (self._closed or job.abandoned)
+            if wanted:
+                job.link = link
+                self._busy.add(link)
+        if not wanted:
+            link.close()
             raise DatabaseClosedError(_CLOSED)
-        with self._lock:
-            self._busy.add(conn)
-        return conn
+        return link
 
-    def _take_idle(self) -> connection | None:
+    def _take_idle(self, job: _Job[Any]) -> Link | None:
         with self._lock:
-            if not self._idle:
+            if not self._idle or job.abandoned:
                 return None
-            conn = self._idle.pop()
-            self._busy.add(conn)
-            return conn
+            job.link = link = self._idle.pop()
+            self._busy.add(link)
+            return link
 
-    def _give_back(self, conn: connection, *, broken: bool) -> None:
+    def _give_back(self, job: _Job[Any], link: Link, *, broken: bool) -> None:
         if not broken:
             try:
-                conn.rollback()  # a no-op after a commit; ends what a fault left open
-                conn.autocommit = False
+                link.conn.rollback()  # a no-op after a commit; ends what a fault left open
+                link.conn.autocommit = False
             except psycopg2.Error:
                 broken = True
         with self._lock:
-            self._busy.discard(conn)
-            keep = not (broken or self._closed or conn.closed)
+            job.link = None
+            self._busy.discard(link)
+            keep = not (broken or job.abandoned or self._closed or link.conn.closed)
             if keep:
-                self._idle.append(conn)
+                self._idle.append(link)
         if not keep:
-            _close(conn)
+            link.close()
 
     def _discard_idle(self) -> None:
         with self._lock:
             idle, self._idle = self._idle, deque()
-        for conn in idle:
-            _close(conn)
+        for link in idle:
+            link.close()
 
 
-def _alive(conn: connection) -> bool:
-    """Tell a usable idle connection from one whose server went away, without a round trip.
-
-    A server that ends a session sends its farewell and closes, so the socket becomes readable.
-    """
-    if conn.closed or conn.info.transaction_status != TRANSACTION_STATUS_IDLE:
-        return False
-    poller = select.poll()
-    poller.register(conn.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
-    return not poller.poll(0)
-
-
-def _close(conn: connection) -> None:
-    try:
-        conn.close()
-    except psycopg2.Error as exc:
-        _LOG.debug("al cerrar una conexión: %s", exc)
-
-
-def _cancel_all(connections: list[connection]) -> None:
-    for conn in connections:
-        try:
-            conn.cancel()
-        except psycopg2.Error as exc:
-            _LOG.debug("al cancelar una consulta: %s", exc)
+def _is_lost(fault: BaseException) -> bool:
+    """Recognise a lost connection of which libpq tells no more than "an error"."""
+    return type(fault) is psycopg2.DatabaseError and fault.pgcode is None

@@ -35,7 +35,8 @@ async def retry(
         fn: what to try; it must be safe to call again.
         on: the faults that are worth another try; any other ends it at once.
         what: the subject of the log lines (Spanish).
-        max_seconds: give up after this long; None means never.
+        max_seconds: no try begins after this long, but one that is under way may end later; None
+            means never to give up.
         log: where each failed try is told.
 
     Raises:

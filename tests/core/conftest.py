@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from psycopg2.extensions import parse_dsn
 from redis.asyncio import Redis
 
+from src.core.nucleus import CoreCNucleus
 from src.core.store import CorecStore
 from src.utils.postgres import Database
-from tests.core.helpers import PluginFolder
+from tests.core.helpers import MakeNucleus, PluginFolder, write_config
 
 
 @pytest.fixture
@@ -40,3 +42,30 @@ async def redis_client(redis_url: str) -> AsyncIterator[Redis]:
         yield client
     finally:
         await client.aclose()
+
+
+@pytest.fixture
+async def make_nucleus(
+    tmp_path: Path,
+    plugin_folder: PluginFolder,
+    corec_dsn: str,
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[MakeNucleus]:
+    made: list[CoreCNucleus] = []
+    monkeypatch.delenv("INSTANCE_ID", raising=False)
+
+    def build(dsn: str = corec_dsn, redis: str = redis_url, **settings: Any) -> CoreCNucleus:
+        monkeypatch.setenv("COREC_DB_DSN", dsn)
+        monkeypatch.setenv("REDIS_URL", redis)
+        settings = {"canales_criticos": ["seguridad_alertas"], **settings}
+        path = write_config(
+            tmp_path / "corec.yaml", plugins_dir=str(plugin_folder.path), **settings
+        )
+        nucleus = CoreCNucleus(path, "i9")
+        made.append(nucleus)
+        return nucleus
+
+    yield build
+    for nucleus in made:
+        await nucleus.detener()

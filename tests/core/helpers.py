@@ -17,7 +17,12 @@ import yaml
 import zstandard
 from psycopg2.extensions import connection
 
+from src.core.nucleus import CoreCNucleus
+
 DEADLINE_SECONDS = 15.0
+ALERT = {"tipo": "api_error", "plugin": "exchange_sync", "message": "Se cayó ñandú", "n": 1.5}
+
+MakeNucleus = Callable[..., CoreCNucleus]
 
 
 async def until(condition: Callable[[], Any], seconds: float = DEADLINE_SECONDS) -> Any:
@@ -111,8 +116,6 @@ GOOD_PLUGIN = """
             self.calls.append(("set_nucleus", nucleus))
         async def inicializar(self, nucleus):
             self.calls.append(("inicializar", nucleus))
-        async def manejar_evento(self, event):
-            self.calls.append(("manejar_evento", event))
         async def procesar(self, datos, contexto):
             return {}
         async def detener(self):

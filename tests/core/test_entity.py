@@ -185,13 +185,85 @@ async def test_the_pair_never_takes_its_own_publication_for_input(
     espejo.vincular(store, redis_client)
     assert espejo.procesador is celu.procesador
     assert (espejo.id, espejo.es_espejo, espejo.original_id) == ("espejo_nano_x", True, "nano_x")
-    await store.insert_event("canal_x", {"ajeno": 1}, "i")
+    await store.insert_event("canal_x", '{"ajeno": 1}', "i")
     await celu.comunicar(await celu.procesar())
     assert await celu.obtener_datos() is None
     row = await espejo.obtener_datos()
     assert row is not None
     assert decoded(row["datos"]) == {"ajeno": 1}
     assert await espejo.obtener_datos() is None
+
+
+async def test_the_mirror_never_sees_a_publication_before_it_is_known_as_own(
+    make: Make, store: CorecStore, redis_client: Redis
+) -> None:
+    celu = make(lambda datos: {"n": 1})
+    espejo = celu.crear_espejo()
+    espejo.vincular(store, redis_client)
+    result = await celu.procesar()
+
+    async def publish() -> None:
+        for _ in range(100):
+            await celu.comunicar(result)
+
+    publishing = asyncio.create_task(publish())
+    while not publishing.done():
+        assert await espejo.obtener_datos() is None
+    await publishing
+
+
+async def test_a_publication_is_noted_before_anybody_can_see_it(
+    store: CorecStore, corec_dsn: str
+) -> None:
+    seen: list[tuple[int, list[Any]]] = []
+
+    def note(row_id: int) -> None:
+        seen.append((row_id, query(corec_dsn, "SELECT id FROM eventos")))
+
+    await store.publish("nano_x", "canal_x", "{}", "i", note)
+    assert seen == [(1, [])]
+    assert query(corec_dsn, "SELECT id FROM eventos") == [(1,)]
+
+
+async def test_own_publications_are_no_input_after_a_restart(
+    make: Make, store: CorecStore, corec_dsn: str
+) -> None:
+    before = make(lambda datos: {"n": 1})
+    await store.insert_event("canal_x", '{"viejo": 1}', "i")
+    for _ in range(3):
+        await before.comunicar(await before.procesar())
+    after = make(lambda datos: {})
+    assert await after.obtener_datos() is None
+    assert query(corec_dsn, "SELECT tipo, detalle FROM auditoria") == [("ultima_publicacion", "4")]
+    # What came while nobody ran is.
+    await store.insert_event("canal_x", '{"nuevo": 1}', "i")
+    row = await make(lambda datos: {}).obtener_datos()
+    assert row is not None
+    assert decoded(row["datos"]) == {"nuevo": 1}
+    # Another entity of the same channel takes them for what they are.
+    other = make(lambda datos: {}, instance_id="otra")
+    assert await other.obtener_datos() is not None
+
+
+async def test_an_emptied_eventos_is_read_from_its_beginning_after_a_restart(
+    make: Make, store: CorecStore, corec_dsn: str
+) -> None:
+    before = make(lambda datos: {"n": 1})
+    for _ in range(3):
+        await before.comunicar(await before.procesar())
+    query(corec_dsn, "TRUNCATE eventos RESTART IDENTITY")
+    await store.insert_event("canal_x", '{"nuevo": 1}', "i")
+    assert await make(lambda datos: {}).obtener_datos() is not None
+
+
+async def test_many_own_publications_are_still_no_input(make: Make, store: CorecStore) -> None:
+    celu = make(lambda datos: {"n": 1})
+    result = await celu.procesar()
+    for _ in range(300):  # more than are remembered one by one
+        await celu.comunicar(result)
+    assert await celu.obtener_datos() is None
+    await store.insert_event("canal_x", '{"ajeno": 1}', "i")
+    assert await celu.obtener_datos() is not None
 
 
 async def test_what_is_no_json_is_a_clear_error(make: Make, corec_dsn: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,9 +59,10 @@ def run(
     hosts: list[Host] = []
 
     def start(*arguments: str, env: dict[str, str] | None = None, **settings: Any) -> Host:
-        path = tmp_path / "corec.yaml"
-        write_config(path, plugins_dir=str(plugin_folder.path), **settings)
-        log, stderr = tmp_path / "logs" / "corec.log", tmp_path / "stderr"
+        folder = tmp_path / f"host{len(hosts)}"
+        folder.mkdir()
+        path, log, stderr = (folder / name for name in ("corec.yaml", "logs/corec.log", "stderr"))
+        write_config(path, **{"plugins_dir": str(plugin_folder.path), **settings})
         environ = {key: value for key, value in os.environ.items() if key != "INSTANCE_ID"}
         environ.update(COREC_DB_DSN=corec_dsn, REDIS_URL=redis_url, COREC_LOG_FILE=str(log))
         environ.update(env or {})
@@ -177,17 +181,24 @@ async def test_a_signal_during_the_start_stops_it(run: Run, plugin_folder: Plugi
     assert ends == sorted(ends)
 
 
-async def test_a_second_signal_ends_it_at_once(run: Run, plugin_folder: PluginFolder) -> None:
-    hang = GOOD_PLUGIN.replace(
-        'self.calls.append(("detener", None))', "import asyncio; await asyncio.sleep(60)"
+async def test_a_second_signal_does_not_break_the_stop(
+    run: Run, plugin_folder: PluginFolder
+) -> None:
+    slow = GOOD_PLUGIN.replace(
+        'self.calls.append(("detener", None))',
+        "import asyncio, logging; await asyncio.sleep(1); logging.error('lento detenido')",
     )
-    plugin_folder.add("cuelga", hang)
+    plugin_folder.add("lento", slow)
     host = run()
     await until(lambda: host.logged("CoreC corec1 listo"))
     host.process.send_signal(signal.SIGTERM)
     await until(lambda: host.logged("SIGTERM: se detiene CoreC"))
+    host.process.send_signal(signal.SIGINT)
     code, seconds = host.stop()
-    assert (code, seconds < 2) == (128 + signal.SIGTERM, True)
+    assert (code, seconds < 5) == (0, True)
+    assert "lento detenido" in host.text()
+    assert "CoreC corec1 detenido" in host.text()
+    assert host.stderr.read_text(encoding="utf-8") == ""
 
 
 async def test_a_thread_that_never_ends_does_not_keep_the_process(
@@ -195,23 +206,115 @@ async def test_a_thread_that_never_ends_does_not_keep_the_process(
 ) -> None:
     stuck = GOOD_PLUGIN.replace(
         'self.calls.append(("inicializar", nucleus))',
-        "import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()",
+        "import threading, time;"
+        "threading.Thread(target=time.sleep, args=(60,), name='terco').start()",
     )
     plugin_folder.add("hilo", stuck)
     host = run()
     await until(lambda: host.logged("CoreC corec1 listo"))
     code, seconds = host.stop()
-    assert (code, seconds < 5) == (0, True)
+    assert (code, seconds < 10) == (3, True)
+    assert re.search("parada forzada: .* no terminó: el hilo terco, en .*threading.py", host.text())
 
 
-async def test_a_loop_that_is_blocked_does_not_keep_the_process(
-    run: Run, plugin_folder: PluginFolder
-) -> None:
-    blocks = GOOD_PLUGIN.replace(
-        'self.calls.append(("detener", None))', "import time; time.sleep(60)"
+async def test_a_thread_that_ends_soon_is_waited_for(run: Run, plugin_folder: PluginFolder) -> None:
+    busy = GOOD_PLUGIN.replace(
+        'self.calls.append(("detener", None))',
+        "import threading, time; threading.Thread(target=time.sleep, args=(2,)).start()",
     )
-    plugin_folder.add("bloquea", blocks)
+    plugin_folder.add("hilo", busy)
     host = run()
     await until(lambda: host.logged("CoreC corec1 listo"))
-    code, seconds = host.stop()
-    assert (code, seconds < 10) == (0, True)
+    assert host.stop()[0] == 0
+    assert "parada forzada" not in host.text()
+
+
+STEP = "return {}"
+END = 'self.calls.append(("detener", None))'
+# What the plugin does where, and what the log says of it.
+BLOCKS = {
+    "sleep": (STEP, "import time; time.sleep(60)", r"bloqueado en .*/code\.py:\d+ procesar"),
+    "end": (
+        END,
+        "import time; time.sleep(60)",
+        r"bloqueado en .*/code\.py:\d+ detener; las tareas",
+    ),
+    # Inside libpq: Python can't run a signal handler.
+    "query": (
+        STEP,
+        "import psycopg2 as p; p.connect(**self.given[2]).cursor().execute('SELECT pg_sleep(14)')",
+        r"bloqueado en .*/code\.py:\d+ procesar",
+    ),
+    # Keeps the GIL: no thread of Python's runs.
+    "gil": (END, "import ctypes; ctypes.PyDLL(None).sleep(60)", r"code\.py.* in detener"),
+    "executor": (
+        END,
+        "import asyncio, time; asyncio.get_running_loop().run_in_executor(None, time.sleep, 60)",
+        r"no terminó: .*el hilo asyncio_0",
+    ),
+    "deaf": (
+        END,
+        "import asyncio, time; asyncio.create_task(self.deaf(), name='sorda')",
+        r"las tareas .*sorda",
+    ),
+}
+DEAF = """
+        async def deaf(self):
+            while True:
+                try:
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError:
+                    pass
+"""
+
+
+async def test_whatever_blocks_the_end_comes_in_time_and_the_log_says_what_it_was(
+    run: Run, tmp_path: Path
+) -> None:
+    hosts: dict[str, Host] = {}
+    for kind, (place, code, _) in BLOCKS.items():
+        (tmp_path / kind).mkdir()
+        folder = PluginFolder(tmp_path / kind)
+        folder.add(
+            "bloquea", f"    import asyncio{GOOD_PLUGIN.replace(place, code)}{DEAF}", **ALERT_PLUGIN
+        )
+        hosts[kind] = run("--instance-id", kind, plugins_dir=str(folder.path))
+    for kind, host in hosts.items():
+        await until(lambda host=host, kind=kind: host.logged(f"CoreC {kind} listo"))  # type: ignore[misc]
+    await asyncio.sleep(1)  # by then they have taken their first step
+    started = {kind: time.monotonic() for kind in hosts}
+    for host in hosts.values():
+        host.process.send_signal(signal.SIGTERM)
+    for kind, host in hosts.items():
+        ended = await asyncio.to_thread(host.process.wait, 20)
+        assert time.monotonic() - started[kind] < 10, kind
+        assert ended == (1 if kind == "gil" else 3), kind
+        assert re.search(BLOCKS[kind][2], host.text(), re.S), (kind, host.text())
+
+
+async def test_tells_who_started_it_which_plugins_run(
+    run: Run, plugin_folder: PluginFolder, tmp_path: Path
+) -> None:
+    plugin_folder.add("bueno", GOOD_PLUGIN)
+    plugin_folder.add("roto", "import no_existe_xyz", critical=True)
+    state = tmp_path / "state"
+    host = run(env={"COREC_STATE_FILE": str(state)})
+    await until(state.exists)
+    assert json.loads(state.read_text(encoding="utf-8")) == {
+        "pid": host.process.pid,
+        "instance_id": "corec1",
+        "plugins": ["bueno"],
+        "fallos": {
+            "roto": "no se puede importar roto.code: "
+            "ModuleNotFoundError: No module named 'no_existe_xyz'"
+        },
+    }
+    assert host.stop()[0] == 0
+    assert [path for path in tmp_path.iterdir() if "state" in path.name] == [state]  # noqa: ASYNC240
+
+
+async def test_a_state_file_that_cannot_be_written_is_told_and_no_more(run: Run) -> None:
+    host = run(env={"COREC_STATE_FILE": "/no/existe/state"})
+    await until(lambda: host.logged("CoreC corec1 listo"))
+    assert "COREC_STATE_FILE: no se puede escribir /no/existe/state" in host.text()
+    assert host.stop()[0] == 0

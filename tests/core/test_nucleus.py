@@ -2,9 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -16,47 +13,18 @@ from src.core.processors.base import ProcesadorBase
 from src.core.processors.default import DefaultProcessor
 from src.utils.config_errors import ConfigError
 from tests.core.helpers import (
+    ALERT,
     GOOD_PLUGIN,
+    MakeNucleus,
     PluginFolder,
     connected,
     published,
     query,
     until,
-    write_config,
 )
 from tests.support.servers import TestPostgres, TestRedis
 
-ALERT = {"tipo": "api_error", "plugin": "exchange_sync", "message": "Se cayó ñandú", "n": 1.5}
 TABLES = "SELECT count(*) FROM pg_class WHERE relname IN ('eventos', 'nodos', 'auditoria')"
-
-Make = Callable[..., CoreCNucleus]
-
-
-@pytest.fixture
-async def make(
-    tmp_path: Path,
-    plugin_folder: PluginFolder,
-    corec_dsn: str,
-    redis_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Make]:
-    made: list[CoreCNucleus] = []
-    monkeypatch.delenv("INSTANCE_ID", raising=False)
-
-    def build(dsn: str = corec_dsn, redis: str = redis_url, **settings: Any) -> CoreCNucleus:
-        monkeypatch.setenv("COREC_DB_DSN", dsn)
-        monkeypatch.setenv("REDIS_URL", redis)
-        settings = {"canales_criticos": ["seguridad_alertas"], **settings}
-        path = write_config(
-            tmp_path / "corec.yaml", plugins_dir=str(plugin_folder.path), **settings
-        )
-        nucleus = CoreCNucleus(path, "i9")
-        made.append(nucleus)
-        return nucleus
-
-    yield build
-    for nucleus in made:
-        await nucleus.detener()
 
 
 class Counter(ProcesadorBase):
@@ -77,10 +45,10 @@ def _celu(nucleus: CoreCNucleus, canal: str, procesador: Any, name: str = "n1") 
 
 
 async def test_attributes_of_the_contract(
-    make: Make, plugin_folder: PluginFolder, corec_dsn: str
+    make_nucleus: MakeNucleus, plugin_folder: PluginFolder, corec_dsn: str
 ) -> None:
     plugin_folder.add("a", GOOD_PLUGIN, channels=["alert_data", "alertas"], critical=True)
-    nucleus = make()
+    nucleus = make_nucleus()
     await nucleus.inicializar()
     assert nucleus.instance_id == "i9"
     assert nucleus.db_config == psycopg2.extensions.parse_dsn(corec_dsn)
@@ -96,9 +64,9 @@ async def test_attributes_of_the_contract(
 
 
 async def test_a_channel_without_plugin_gets_the_default_processor(
-    make: Make, caplog: pytest.LogCaptureFixture
+    make_nucleus: MakeNucleus, caplog: pytest.LogCaptureFixture
 ) -> None:
-    nucleus = make()
+    nucleus = make_nucleus()
     assert isinstance(nucleus.get_procesador("x"), DefaultProcessor)
     assert "antes de cargar los plugins" in caplog.text
     await nucleus.inicializar()
@@ -109,98 +77,24 @@ async def test_a_channel_without_plugin_gets_the_default_processor(
     assert answer["publicar"] is False
 
 
-async def test_before_inicializar_is_a_clear_error(make: Make) -> None:
-    nucleus = make()
+async def test_before_inicializar_is_a_clear_error(make_nucleus: MakeNucleus) -> None:
+    nucleus = make_nucleus()
     with pytest.raises(RuntimeError, match=r"falta llamar a inicializar\(\)"):
         await nucleus.publicar_alerta({"tipo": "x"})
     with pytest.raises(RuntimeError, match="falta llamar"):
         await nucleus.iniciar()
 
 
-@pytest.mark.parametrize("kind", ["bytea", "text", "jsonb"])
-async def test_publicar_alerta_decodes_back_from_every_column(
-    make: Make, corec_dsn: str, kind: str
-) -> None:
-    nucleus = make()
-    await nucleus.inicializar()
-    if kind != "bytea":
-        query(
-            corec_dsn,
-            f"ALTER TABLE eventos ALTER datos TYPE {kind} USING convert_from(datos,'UTF8')::{kind}",
-        )
-    before = time.time()
-    assert await nucleus.publicar_alerta(ALERT) is None  # type: ignore[func-returns-value]
-    assert published(corec_dsn, "alertas") == [ALERT]
-    ((timestamp, instance_id),) = query(corec_dsn, "SELECT timestamp, instance_id FROM eventos")
-    assert before <= timestamp <= time.time()
-    assert instance_id == "i9"
-
-
-async def test_publicar_alerta_loses_no_alert_that_is_no_json(
-    make: Make, corec_dsn: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    nucleus = make()
-    await nucleus.inicializar()
-    loop: dict[str, Any] = {}
-    loop["self"] = loop
-    alert = {"valor": {"x": {1}}, "d": Decimal("150.5"), "n": float("nan"), "b": b"z", "l": loop}
-    await nucleus.publicar_alerta(alert)
-    assert "$.valor.x: se encontró un valor de tipo set" in caplog.text
-    [stored] = published(corec_dsn, "alertas")
-    assert stored["valor"] == {"x": [1]}
-    assert (stored["d"], stored["n"], stored["b"]) == ("150.5", "nan", "b'z'")
-
-
-async def test_publicar_alerta_waits_for_a_database_that_comes_back(
-    make: Make, corec_dsn: str, postgres_server: TestPostgres, caplog: pytest.LogCaptureFixture
-) -> None:
-    nucleus = make()
-    await nucleus.inicializar()
-    await asyncio.to_thread(postgres_server.stop)
-    try:
-        task = asyncio.create_task(nucleus.publicar_alerta(ALERT))
-        await until(lambda: "publicar_alerta: intento 1 fallido" in caplog.text)
-    finally:
-        await asyncio.to_thread(postgres_server.start)
-    await task
-    assert published(corec_dsn, "alertas") == [ALERT]
-
-
-async def test_an_alert_that_cannot_be_written_is_in_the_log(
-    make: Make, postgres_server: TestPostgres, caplog: pytest.LogCaptureFixture
-) -> None:
-    nucleus = make()
-    await nucleus.inicializar()
-    nucleus.publish_seconds = 0.3
-    alert = {"tipo": "api_error", "password": "s3creto"}
-    await asyncio.to_thread(postgres_server.stop)
-    try:
-        with pytest.raises(psycopg2.OperationalError):
-            await nucleus.publicar_alerta(alert)
-        nucleus.publish_seconds = 60
-        task = asyncio.create_task(nucleus.publicar_alerta({"tipo": "cancelada"}))
-        await until(lambda: caplog.text.count("intento 1 fallido") == 2)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    finally:
-        await asyncio.to_thread(postgres_server.start)
-    errors = [record.getMessage() for record in caplog.get_records("call")]
-    told = [text for text in errors if text.startswith("alerta no publicada")]
-    assert ['"api_error"' in told[0], '"cancelada"' in told[1]] == [True, True]
-    assert "s3creto" not in "".join(errors)
-
-
-async def test_razonar_and_responder_chat_are_honest(make: Make) -> None:
-    nucleus = make()
+async def test_razonar_and_responder_chat_are_honest(make_nucleus: MakeNucleus) -> None:
+    nucleus = make_nucleus()
     assert "No hay ningún motor" in (await nucleus.razonar({"a": 1}, {}))["respuesta"]
     assert "No hay ningún motor" in (await nucleus.responder_chat("hola", {}))["respuesta"]
 
 
 async def test_a_critical_channel_gets_a_mirror_and_the_pair_publishes_once(
-    make: Make, corec_dsn: str
+    make_nucleus: MakeNucleus, corec_dsn: str
 ) -> None:
-    nucleus = make()
+    nucleus = make_nucleus()
     await nucleus.inicializar()
     processor = Counter()
     await nucleus.registrar_celu_entidad(_celu(nucleus, "seguridad_alertas", processor))
@@ -216,8 +110,8 @@ async def test_a_critical_channel_gets_a_mirror_and_the_pair_publishes_once(
     assert nodes == [("espejo_n1", True, "n1"), ("n1", False, None)]
 
 
-async def test_other_channels_and_mirrors_get_no_mirror(make: Make) -> None:
-    nucleus = make()
+async def test_other_channels_and_mirrors_get_no_mirror(make_nucleus: MakeNucleus) -> None:
+    nucleus = make_nucleus()
     await nucleus.inicializar()
     await nucleus.registrar_celu_entidad(_celu(nucleus, "market_data", Counter()))
     espejo = _celu(nucleus, "seguridad_alertas", Counter(), "n2").crear_espejo()
@@ -229,10 +123,10 @@ async def test_other_channels_and_mirrors_get_no_mirror(make: Make) -> None:
 
 
 async def test_an_entity_registered_while_running_runs(
-    make: Make, caplog: pytest.LogCaptureFixture
+    make_nucleus: MakeNucleus, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    nucleus = make()
+    nucleus = make_nucleus()
     await nucleus.inicializar()
     service = asyncio.create_task(nucleus.iniciar())
     await until(lambda: "CoreC i9 listo" in caplog.text)
@@ -244,10 +138,13 @@ async def test_an_entity_registered_while_running_runs(
 
 
 async def test_starts_while_corec_db_is_down_and_catches_up(
-    make: Make, alert_dsn: str, postgres_server: TestPostgres, plugin_folder: PluginFolder
+    make_nucleus: MakeNucleus,
+    alert_dsn: str,
+    postgres_server: TestPostgres,
+    plugin_folder: PluginFolder,
 ) -> None:
     plugin_folder.add("a", GOOD_PLUGIN)
-    nucleus = make(dsn=alert_dsn, db_wait_seconds=0.2)
+    nucleus = make_nucleus(dsn=alert_dsn, db_wait_seconds=0.2)
     await asyncio.to_thread(postgres_server.stop)
     try:
         await asyncio.wait_for(nucleus.inicializar(), 10)
@@ -261,11 +158,11 @@ async def test_starts_while_corec_db_is_down_and_catches_up(
 
 
 async def test_starts_while_redis_is_down_and_its_client_reconnects(
-    make: Make, redis_server: TestRedis
+    make_nucleus: MakeNucleus, redis_server: TestRedis
 ) -> None:
     await asyncio.to_thread(redis_server.stop)
     try:
-        nucleus = make()
+        nucleus = make_nucleus()
         await asyncio.wait_for(nucleus.inicializar(), 10)
     finally:
         await asyncio.to_thread(redis_server.start)
@@ -273,30 +170,30 @@ async def test_starts_while_redis_is_down_and_its_client_reconnects(
 
 
 async def test_a_role_that_may_not_create_tables_is_told_and_goes_on(
-    make: Make, postgres_server: TestPostgres, caplog: pytest.LogCaptureFixture
+    make_nucleus: MakeNucleus, postgres_server: TestPostgres, caplog: pytest.LogCaptureFixture
 ) -> None:
     postgres_server.create_role("ajeno")
     empty = psycopg2.extensions.parse_dsn(postgres_server.create_database("nadie"))["dbname"]
-    nucleus = make(dsn=postgres_server.dsn(empty, "ajeno"))
+    nucleus = make_nucleus(dsn=postgres_server.dsn(empty, "ajeno"))
     await nucleus.inicializar()
     assert "no se pudo aplicar configs/core/schema.sql: InsufficientPrivilege" in caplog.text
 
 
-async def test_two_hosts_make_the_tables_at_once(make: Make, alert_dsn: str) -> None:
-    pair = [make(dsn=alert_dsn, db_wait_seconds=10) for _ in range(2)]
+async def test_two_hosts_make_the_tables_at_once(make_nucleus: MakeNucleus, alert_dsn: str) -> None:
+    pair = [make_nucleus(dsn=alert_dsn, db_wait_seconds=10) for _ in range(2)]
     await asyncio.gather(*(nucleus.inicializar() for nucleus in pair))
     assert query(alert_dsn, TABLES) == [(3,)]
 
 
 async def test_a_wrong_configuration_of_a_critical_plugin_stops_the_start(
-    make: Make, plugin_folder: PluginFolder
+    make_nucleus: MakeNucleus, plugin_folder: PluginFolder
 ) -> None:
     broken = GOOD_PLUGIN.replace(
         "self.calls = []", "raise ValueError('alert_config.x: clave desconocida')"
     )
     plugin_folder.add("critico", broken, critical=True)
     plugin_folder.add("otro", GOOD_PLUGIN)
-    nucleus = make()
+    nucleus = make_nucleus()
     with pytest.raises(ConfigError, match=r"plugin critico: alert_config\.x: clave desconocida"):
         await nucleus.inicializar()
     assert nucleus.plugin_manager is not None
@@ -305,8 +202,8 @@ async def test_a_wrong_configuration_of_a_critical_plugin_stops_the_start(
     assert plugin.calls[-1] == ("detener", None)
 
 
-async def test_a_wrong_redis_url_does_not_print_it(make: Make) -> None:
-    nucleus = make(redis="redis://u:s3creto@h:puerto/0")
+async def test_a_wrong_redis_url_does_not_print_it(make_nucleus: MakeNucleus) -> None:
+    nucleus = make_nucleus(redis="redis://u:s3creto@h:puerto/0")
     with pytest.raises(ConfigError, match="valor oculto") as caught:
         await nucleus.inicializar()
     assert "s3creto" not in str(caught.value)
@@ -322,10 +219,10 @@ ORDERED = GOOD_PLUGIN.replace(
 
 
 async def test_the_stop_is_ordered_and_finishes_the_step_in_hand(
-    make: Make, plugin_folder: PluginFolder, corec_dsn: str
+    make_nucleus: MakeNucleus, plugin_folder: PluginFolder, corec_dsn: str
 ) -> None:
     plugin_folder.add("a", ORDERED)
-    nucleus = make()
+    nucleus = make_nucleus()
     await nucleus.inicializar()
     begun = asyncio.Event()
 
@@ -353,11 +250,11 @@ async def test_the_stop_is_ordered_and_finishes_the_step_in_hand(
 
 
 async def test_the_stop_ends_within_ten_seconds_whatever_hangs(
-    make: Make, plugin_folder: PluginFolder, corec_dsn: str
+    make_nucleus: MakeNucleus, plugin_folder: PluginFolder, corec_dsn: str
 ) -> None:
     hang = GOOD_PLUGIN.replace('self.calls.append(("detener", None))', "await asyncio.sleep(60)")
     plugin_folder.add("a", "import asyncio\n" + hang.replace("\n    ", "\n"))
-    nucleus = make()
+    nucleus = make_nucleus()
     await nucleus.inicializar()
     begun = asyncio.Event()
 
@@ -384,7 +281,7 @@ async def test_the_stop_ends_within_ten_seconds_whatever_hangs(
         await alert
 
 
-async def test_detener_before_inicializar(make: Make) -> None:
-    nucleus = make()
+async def test_detener_before_inicializar(make_nucleus: MakeNucleus) -> None:
+    nucleus = make_nucleus()
     await nucleus.detener()
     await nucleus.detener()

@@ -4,11 +4,11 @@ import asyncio
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from src.core.event import Event
 from src.plugins.plugin_manager import PluginManager
 from tests.core.helpers import GOOD_PLUGIN, PluginFolder, until
 
@@ -153,23 +153,39 @@ async def test_stopping_survives_hangs_and_faults_side_by_side(
     assert "falla: detener falló: RuntimeError: uy" in caplog.text
 
 
-async def test_events_reach_their_plugin(plugin_folder: PluginFolder) -> None:
-    plugin_folder.add("a", GOOD_PLUGIN, channels=["c"])
-    plugin_folder.add("b", GOOD_PLUGIN, channels=["c"])
-    broken = GOOD_PLUGIN.replace('self.calls.append(("manejar_evento", event))', "1/0")
-    plugin_folder.add("a_roto", broken, channels=["c"])
+@pytest.mark.parametrize("content", [None, "a: ["])
+async def test_another_configuration_stands_in_for_a_missing_or_broken_file(
+    plugin_folder: PluginFolder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: str | None,
+) -> None:
+    other = tmp_path / "otra.yaml"
+    other.write_text("a: 1", encoding="utf-8")
+    usual = {"config_file": "no/existe.yaml"} if content is None else {"config": content}
+    plugin_folder.add("p", GOOD_PLUGIN, **usual, config_env="P_CONFIG", critical=True)
+    monkeypatch.setenv("P_CONFIG", str(other))
     manager = _manager(plugin_folder)
     await manager.load(None)
-    to_all, to_b = Event("c", {"n": 1}), Event("otro", {"n": 2}, "b")
-    await manager.dispatch(to_all)
-    await manager.dispatch(to_b)
+    assert manager.fallos == {}
+    assert manager.plugins["p"].instance.given[0] == {"a": 1}
+    for unset in ("", str(tmp_path / "nada.yaml")):
+        monkeypatch.setenv("P_CONFIG", unset)
+        manager = _manager(plugin_folder)
+        await manager.load(None)
+        named = unset or ("no/existe.yaml" if content is None else "config.yaml")
+        assert named in manager.config_faults["p"]
 
-    def events(name: str) -> list[Any]:
-        calls = manager.plugins[name].instance.calls
-        return [value for call, value in calls if call == "manejar_evento"]
 
-    assert events("a") == [to_all]
-    assert events("b") == [to_all, to_b]
+async def test_what_a_plugin_complains_of_hides_its_secrets(
+    plugin_folder: PluginFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    fault = "raise OSError('postgresql://u:s3creto@h/b no responde')"
+    plugin_folder.add("p", _plugin(init=fault))
+    manager = _manager(plugin_folder)
+    await manager.load(None)
+    assert manager.fallos == {"p": "OSError: postgresql://***@h/b no responde"}
+    assert "s3creto" not in caplog.text
 
 
 async def test_a_cancelled_load_stops_the_plugin_in_hand(plugin_folder: PluginFolder) -> None:

@@ -33,7 +33,9 @@ def test_a_good_one(tmp_path: Path) -> None:
     assert manifest.critical is True
     assert manifest.config_file == "configs/p.yaml"
     assert missing_dependencies(manifest) == ()
+    assert manifest.config_env == ""
     assert _read(tmp_path, {**GOOD, "config_file": None}).config_file == ""
+    assert _read(tmp_path, {**GOOD, "config_env": "P_CONFIG"}).config_env == "P_CONFIG"
 
 
 @pytest.mark.parametrize(
@@ -48,6 +50,7 @@ def test_a_good_one(tmp_path: Path) -> None:
         ({**GOOD, "dependencies": [1]}, "'dependencies': se encontró una lista; se espera una li"),
         ({**GOOD, "critical": "no"}, "'critical': se encontró \"no\"; se espera true o false"),
         ({**GOOD, "config_file": 5}, "'config_file': se encontró 5; se espera un texto o null"),
+        ({**GOOD, "config_env": 5}, "'config_env': se encontró 5; se espera un texto o null"),
         ({**GOOD, "main_class": "Plugin"}, "'main_class': se encontró \"Plugin\"; se espera paq"),
         ({**GOOD, "main_class": "../x.Y"}, "se espera paquete.modulo.Clase"),
     ],

@@ -4,54 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg2
 import pytest
 
-from tests.plugins.conftest import PROJECT, World, eventually
+from src.plugins.alert_manager.utils import eventos
+from tests.plugins import fault_runs
+from tests.plugins.conftest import World, eventually
+from tests.plugins.hosts import health, host
 from tests.support.servers import TestPostgres, TestRedis
-
-
-@contextmanager
-def host(world: World, home: Path, instance: str = "corec1") -> Iterator[subprocess.Popen[bytes]]:
-    """`python main.py` as a process of its own, as start.sh runs it."""
-    home.mkdir(parents=True, exist_ok=True)
-    environment = {
-        **os.environ,
-        "COREC_DB_DSN": world.corec_dsn,
-        "ALERT_DB_DSN": world.alert_dsn,
-        "REDIS_URL": world.redis_url,
-        "INSTANCE_ID": instance,
-        "COREC_HOME": str(home),
-        "COREC_HTTP_PORT": "0",
-    }
-    with (home / "out").open("ab") as out:
-        process = subprocess.Popen(
-            [sys.executable, "main.py"], cwd=PROJECT, env=environment, stdout=out, stderr=out
-        )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
 
 
 class Writer:
@@ -106,36 +70,39 @@ async def judged_once(world: World, committed: list[int], seconds: float = 60.0)
     assert {alert["occurrences"] for alert in alerts} == {1}
 
 
-def health(home: Path) -> tuple[int, dict[str, object]]:
-    try:
-        port = (home / "http.port").read_text(encoding="utf-8").strip()
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=6) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.load(error)
-    except OSError:
-        return 0, {}
-
-
 async def test_kill_9_at_random_moments_loses_and_doubles_nothing(
     world: World, tmp_path: Path
 ) -> None:
-    choose = random.Random(7)
-    with Writer(world.corec_dsn) as writer:
-        for _ in range(6):
-            with host(world, tmp_path / "h") as process:
-                before = len(world.alerts())
-                await eventually(lambda n=before: len(world.alerts()) > n, 60.0)  # type: ignore[misc]
-                await asyncio.sleep(choose.random() * 0.5)  # the random moment itself
-                process.kill()
-                process.wait()
-        with host(world, tmp_path / "h"):
-            await eventually(lambda: len(writer.committed) > 500)
-            writer.__exit__()
-            await judged_once(world, writer.committed)
-    sent = world.alert("SELECT count(*), count(DISTINCT alert_id) FROM notifications")
-    assert sent == [(3 * len(writer.committed), len(writer.committed))]
+    outcome = await fault_runs.kills(world, tmp_path / "h", 20)
+    assert outcome.events > 1000
+    assert (outcome.lost, outcome.doubled) == (0, 0)
+    assert outcome.figures["alerts that Discord never got"] == 0
+    # One request is in flight at once, with ten messages at the most.
+    assert outcome.figures["messages told again"] <= 20 * 10
+
+
+async def test_writers_in_every_order_lose_and_double_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(eventos, "PROBE_INTERVAL", 2.0)
+    outcome = await fault_runs.random_writers(world, 6.0)
+    assert outcome.events > 200
+    assert (outcome.lost, outcome.doubled) == (0, 0)
+    assert outcome.figures["last event after, s"] < 30
+
+
+async def test_three_instances_store_each_event_once_while_leaders_die(
+    world: World, tmp_path: Path
+) -> None:
+    outcome = await fault_runs.instances(world, tmp_path, 3000)
+    assert (outcome.lost, outcome.doubled) == (0, 0)
+    assert outcome.figures["longest takeover, s"] < 15
+
+
+async def test_a_large_table_costs_nothing_to_poll(world: World) -> None:
+    figures = await fault_runs.idle_polls(world, 200_000, 1000)
+    assert figures["idle poll, ms"] < 1.0
+    assert figures["poll with 1000 holes, ms"] < 5.0
 
 
 async def test_redis_down_and_back_changes_nothing(world: World, redis_server: TestRedis) -> None:

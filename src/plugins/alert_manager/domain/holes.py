@@ -117,11 +117,14 @@ def after_locks(position: Position, writers: Owners) -> Position:
     """
     prepared = frozenset(w for w in writers if w.startswith("-1/"))
 
-    def seen(hole: Hole) -> Hole:
-        owners = writers if hole.owners is None else (hole.owners & writers) | prepared
-        return replace(hole, owners=owners)
-
-    return replace(position, holes=tuple(seen(hole) for hole in position.holes))
+    left: dict[Owners | None, Owners] = {None: writers}  # holes of one poll share their owners
+    holes: list[Hole] = []
+    for hole in position.holes:
+        if hole.owners not in left:
+            left[hole.owners] = ((hole.owners or frozenset()) & writers) | prepared
+        owners = left[hole.owners]
+        holes.append(hole if owners == hole.owners else Hole(hole.lo, hole.hi, owners))
+    return replace(position, holes=tuple(holes))
 
 
 def forget_retired(position: Position, before: float, keep: int) -> Position:
@@ -141,6 +144,8 @@ def _gaps(hi: int, ids: Iterable[int]) -> list[tuple[int, int]]:
 
 def _without(ranges: Iterable[_Range], found: Sequence[int]) -> list[_Range]:
     """Takes found ids out of ranges, which splits a range that held one in its middle."""
+    if not found:
+        return list(ranges)
     result: list[_Range] = []
     for entry in ranges:
         lo = entry.lo

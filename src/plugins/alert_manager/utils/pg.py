@@ -7,16 +7,15 @@ pool that could run empty: each part of the plugin has its session, and waits fo
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
-import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from src.utils.pg_link import Link
 
 from ..domain.errors import (
     AlreadyStoredError,
@@ -62,7 +61,7 @@ class PgSession:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"pg-{name}")
         self._turn = asyncio.Lock()
         self._in_thread: asyncio.Future[Any] | None = None
-        self._connection: Connection | None = None
+        self._link: Link | None = None
         self._generation = 0
         self._cut_off = -1  # the newest generation that was cut; its thread may not know yet
         self._closed = False
@@ -75,9 +74,8 @@ class PgSession:
     @property
     def connected(self) -> bool:
         """True while the last call left a usable connection."""
-        connection = self._connection
-        whole = self._cut_off != self._generation
-        return connection is not None and not connection.closed and whole
+        link = self._link
+        return link is not None and not link.conn.closed and self._cut_off != self._generation
 
     async def run(self, work: Callable[[Connection], T], limit: float = CALL_TIMEOUT) -> T:
         """Runs `work(connection)` in the session's thread and commits; rolls back when it raises.
@@ -158,14 +156,15 @@ class PgSession:
         return result
 
     def _open(self) -> Connection:
-        if self._connection is not None and not self._connection.closed:
-            return self._connection
+        if self._link is not None and not self._link.conn.closed:
+            return self._link.conn
+        self._drop()
         try:
             connection: Connection = psycopg2.connect(**self._parameters)
             connection.autocommit = self._autocommit
         except psycopg2.Error as error:
             raise DatabaseUnavailableError(f"{self.name}: {_first_line(error)}") from error
-        self._connection = connection
+        self._link = Link(connection)
         self._generation += 1
         if self._closed:  # meanwhile: connecting can take seconds
             self._drop()
@@ -179,20 +178,14 @@ class PgSession:
             self._drop()
 
     def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(psycopg2.Error):
-                connection.close()
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
 
     def _cut(self) -> None:
         self._cut_off = self._generation
-        connection = self._connection
-        if connection is None or connection.closed:
-            return
-        with contextlib.suppress(OSError, psycopg2.Error):
-            duplicate = socket.socket(fileno=os.dup(connection.fileno()))
-            with duplicate:
-                duplicate.shutdown(socket.SHUT_RDWR)
+        if (link := self._link) is not None:
+            link.cut()
 
 
 def _connect_parameters(name: str, given: Mapping[str, Any]) -> dict[str, Any]:

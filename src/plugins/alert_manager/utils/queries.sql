@@ -188,22 +188,33 @@ SELECT id, canal, timestamp, instance_id, size,
  ORDER BY id;
 
 -- name: eventos_holes
+-- Single ids in one look-up; LATERAL with a LIMIT of its own for ranges: as a plain join the planner may
+-- walk the whole index for the order's sake, and compare each row with each range.
 SELECT id, canal, timestamp, instance_id, size,
        CASE WHEN canal = ANY(%(channels)s) AND size <= %(max_bytes)s THEN payload END
   FROM (SELECT *, sum(CASE WHEN canal = ANY(%(channels)s) AND size <= %(max_bytes)s THEN size ELSE 0 END)
                   OVER (ORDER BY id) AS total
-          FROM (SELECT e.id, e.canal, e.timestamp, e.instance_id, e.{payload} AS payload,
-                       coalesce(octet_length(e.{payload}), 0) AS size
-                  FROM unnest(%(lo)s::bigint[], %(hi)s::bigint[]) AS hole (lo, hi)
-                  JOIN eventos AS e ON e.id BETWEEN hole.lo AND hole.hi
-                 ORDER BY e.id LIMIT %(limit)s) AS page) AS counted
+          FROM ((SELECT id, canal, timestamp, instance_id, {payload} AS payload,
+                        coalesce(octet_length({payload}), 0) AS size
+                   FROM eventos WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id LIMIT %(limit)s)
+                UNION ALL
+                (SELECT e.*
+                   FROM unnest(%(lo)s::bigint[], %(hi)s::bigint[]) AS hole (lo, hi)
+                  CROSS JOIN LATERAL (SELECT id, canal, timestamp, instance_id, {payload} AS payload,
+                                             coalesce(octet_length({payload}), 0) AS size
+                                        FROM eventos WHERE id BETWEEN hole.lo AND hole.hi
+                                       ORDER BY id LIMIT %(limit)s) AS e
+                  ORDER BY e.id LIMIT %(limit)s)
+                ORDER BY id LIMIT %(limit)s) AS page) AS counted
  WHERE total - size <= %(batch_bytes)s
  ORDER BY id;
 
 -- name: eventos_any
 SELECT EXISTS (SELECT FROM eventos WHERE id > %(after)s)
+    OR EXISTS (SELECT FROM eventos WHERE id = ANY(%(ids)s::bigint[]))
     OR EXISTS (SELECT FROM unnest(%(lo)s::bigint[], %(hi)s::bigint[]) AS hole (lo, hi)
-                 JOIN eventos AS e ON e.id BETWEEN hole.lo AND hole.hi);
+                CROSS JOIN LATERAL (SELECT FROM eventos WHERE id BETWEEN hole.lo AND hole.hi
+                                     ORDER BY id LIMIT 1) AS e);
 
 -- name: eventos_server
 -- A standby shows no locks of the primary's writers. A sequence that hands out ids in blocks keeps

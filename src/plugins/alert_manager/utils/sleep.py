@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import select
+from collections.abc import Mapping
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -57,9 +58,7 @@ class Sleeper:
         """Hears that there was something to read: the next pause is short."""
         self._pause = _FIRST_PAUSE
 
-    def sleep(
-        self, connection: Connection, seconds: float, news: dict[str, int | list[int]]
-    ) -> None:
+    def sleep(self, connection: Connection, seconds: float, news: Mapping[str, int | str]) -> None:
         """Sleeps until a writer or `wake` ends it, or for `seconds`.
 
         `news` are the arguments of `eventos_any`, which says whether there is something already.
