@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 
 from src.plugins.alert_manager.utils import eventos
-from tests.plugins import fault_runs
+from tests.plugins import fault_runs, fault_runs_servers
 from tests.plugins.conftest import World, eventually
 from tests.plugins.hosts import health, host
 from tests.support.servers import TestPostgres, TestRedis
@@ -209,3 +209,33 @@ async def test_it_starts_without_a_server_and_goes_on_when_it_comes(
             await eventually(lambda: len(world.alerts()) == 1, 60.0)
     finally:
         await asyncio.to_thread(server.start)
+
+
+async def test_a_redis_that_hangs_costs_a_moment_once(
+    world: World, redis_server: TestRedis
+) -> None:
+    outcome = await fault_runs_servers.redis_away(world, redis_server, 3.0)
+    assert (outcome.lost, outcome.doubled) == (0, 0)
+    figures = outcome.figures
+    for fault in ("flushed", "stopped", "hung"):
+        assert figures[f"{fault}: p99, ms"] - figures["normal: p99, ms"] < 150, figures
+    behind_breaker = figures["hung, breaker open: p50, ms"] - figures["normal: p50, ms"]
+    assert behind_breaker < 5, figures
+
+
+async def test_a_database_that_crashes_again_and_again_is_read_within_seconds(
+    world: World, postgres_server: TestPostgres
+) -> None:
+    outcome = await fault_runs_servers.crashes(world, postgres_server, 5)
+    assert (outcome.lost, outcome.doubled) == (0, 0)
+    assert outcome.figures["reading again after, s (longest)"] < 10
+
+
+@pytest.mark.parametrize("database", ["corec_db", "alert_db"])
+async def test_a_silent_database_is_noticed_and_stops_nothing_else(
+    world: World, database: str
+) -> None:
+    outcome = await fault_runs_servers.black_hole(world, database, 16.0)
+    assert (outcome.lost, outcome.doubled) == (0, 0)
+    assert outcome.figures["noticed after, s"] < 15
+    assert outcome.figures["loop lag p99, ms"] < 50

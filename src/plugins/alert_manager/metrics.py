@@ -6,6 +6,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 _LATENCY = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30, 120, 600, 3600)  # seconds
 
+_LAG = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)  # seconds
+
 
 class Metrics:
     """What `/metrics` shows. Label values come from the configuration, never from events."""
@@ -28,6 +30,13 @@ class Metrics:
             "alert_manager_event_to_alert_seconds",
             "From the event's time to the commit of its alert.",
             buckets=_LATENCY,
+            registry=self.registry,
+        )
+
+        self.loop_lag = Histogram(
+            "alert_manager_event_loop_lag_seconds",
+            "How late the host's event loop gets to what is due.",
+            buckets=_LAG,
             registry=self.registry,
         )
 

@@ -78,6 +78,7 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         # Where reading begins is settled before the host goes on: what comes later is then read.
         await asyncio.gather(*(loop.settle(_START_WAIT) for loop in parts.loops))
         parts.delivery.start()
+        parts.lag.start()
         for loop in parts.loops:
             loop.start()
         try:
@@ -144,8 +145,9 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         if parts is None:
             return
         await asyncio.gather(*(loop.stop() for loop in parts.loops))
-        await asyncio.gather(parts.delivery.stop(), parts.web.stop())
+        await asyncio.gather(parts.delivery.stop(), parts.web.stop(), parts.lag.stop())
         await asyncio.gather(*(session.close() for session in parts.sessions))
+        await parts.cache.close()
         parts.recorder.close()
         parts.reader.close()
 

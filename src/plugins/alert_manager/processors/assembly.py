@@ -9,6 +9,7 @@ from typing import Any
 
 from ..health import Health
 from ..judge import BatchJudge
+from ..loop_lag import LoopLag
 from ..metrics import Metrics
 from ..old_events import OldEvents
 from ..own_alerts import OwnAlerts
@@ -38,9 +39,11 @@ class Assembly:
     reader: EventosReader
     store: AlertStore
     recorder: Recorder
+    cache: DedupeCache
     eventos: ReadLoop
     loops: tuple[ReadLoop, ...]
     delivery: Delivery
+    lag: LoopLag
     health: Health
     web: WebServer
 
@@ -122,9 +125,11 @@ def assemble(
         reader=reader,
         store=store,
         recorder=recorder,
+        cache=cache,
         eventos=eventos,
         loops=tuple(loops.values()),
         delivery=delivery,
+        lag=LoopLag(metrics),
         health=health,
         web=WebServer(address, health, metrics, home),
     )

@@ -102,9 +102,10 @@ class AlertStore:
         Raises:
             DatabaseUnavailableError: alert_db does not answer; the lead went with the connection.
         """
-        if self.leads(source):
-            arguments = {"key": LOCK_CLASS, "source": source}
-            await self._session.run(lambda c: _fetch_one(c, "release_lead", arguments))
+        if not self.leads(source):
+            return  # and remember whom to end, should a cut network leave the lock with the dead
+        arguments = {"key": LOCK_CLASS, "source": source}
+        await self._session.run(lambda c: _fetch_one(c, "release_lead", arguments))
         self._leading.pop(source, None)
 
     async def confirm(self, source: str, version: int) -> bool:

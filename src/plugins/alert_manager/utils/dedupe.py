@@ -7,35 +7,44 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
 
-from ..domain.breaker import Breaker
 from ..domain.model import Candidate, Committed
 
 log = logging.getLogger("corec.alert_manager.cache")
 
 T = TypeVar("T")
 _PREFIX = "alert_manager:dedupe:"
-_BREAKER = Breaker(max_failures=2, reset_timeout=5.0)
 _FAILURES = (RedisError, OSError, TimeoutError)
+_PROBE_INTERVAL = 1.0  # seconds between looks whether Redis is back
 
 
 class DedupeCache:
-    """Looks alerts up by fingerprint and remembers new ones; a failure is an empty answer."""
+    """Looks alerts up by fingerprint and remembers new ones; a failure is an empty answer.
+
+    After a failure nobody asks any more: a task of its own looks when Redis is back, so that a
+    server that hangs makes one batch wait, once.
+    """
 
     def __init__(self, redis: Any, timeout: float) -> None:
         self._redis = redis
         self._timeout = timeout
-        self._breaker = _BREAKER
+        self._probing: asyncio.Task[None] | None = None
 
     @property
     def available(self) -> bool:
-        """False while Redis is missing or its breaker is open."""
-        return self._redis is not None and not self._breaker.is_open
+        """False while Redis is missing or does not answer."""
+        return self._redis is not None and self._probing is None
+
+    async def close(self) -> None:
+        """Looks no more."""
+        probing, self._probing = self._probing, None
+        if probing is not None:
+            probing.cancel()
+            await asyncio.gather(probing, return_exceptions=True)
 
     async def look_up(self, candidates: Sequence[Candidate]) -> dict[bytes, tuple[int, float]]:
         """Returns (alert id, event time) of the fingerprints that the cache knows."""
@@ -71,21 +80,28 @@ class DedupeCache:
         await self._try(store)
 
     async def _try(self, call: Callable[[], Awaitable[T]]) -> T | None:
-        now = time.monotonic()
-        if self._redis is None or self._breaker.wait(now) > 0:
+        if not self.available:
             return None
         try:
             async with asyncio.timeout(self._timeout):
-                result = await call()
+                return await call()
         except _FAILURES as error:
-            self._breaker = self._breaker.failed(time.monotonic())
-            if self._breaker.failures == self._breaker.max_failures:
+            if self._probing is None:  # another batch may have failed at the same time
                 log.warning("Redis no responde (%s); se sigue sin caché", type(error).__name__)
+                self._probing = asyncio.create_task(self._wait_for_redis(), name="redis-probe")
             return None
-        if self._breaker.is_open:
+
+    async def _wait_for_redis(self) -> None:
+        while True:
+            await asyncio.sleep(_PROBE_INTERVAL)
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await self._redis.ping()
+            except _FAILURES:
+                continue
             log.info("Redis responde de nuevo")
-        self._breaker = self._breaker.succeeded()
-        return result
+            self._probing = None
+            return
 
 
 def _parse(answer: Any) -> tuple[int, float] | None:

@@ -33,7 +33,8 @@ log = logging.getLogger("corec.alert_manager.pg")
 CONNECT_TIMEOUT = 5  # seconds
 STATEMENT_TIMEOUT = 10_000  # milliseconds
 LOCK_TIMEOUT = 9_000  # milliseconds
-CALL_TIMEOUT = 13.0  # seconds
+IDLE_TIMEOUT = 12_000  # milliseconds
+CALL_TIMEOUT = 11.5  # seconds
 PROBE_TIMEOUT = 4.0  # seconds
 _CLOSE_WAIT = 1.0  # seconds that a stop waits for a call that was cut
 _NETWORK = {
@@ -192,6 +193,8 @@ def _connect_parameters(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Adds our limits to what the user's configuration says; what it says itself stays."""
     limits = (
         f"-c statement_timeout={STATEMENT_TIMEOUT} -c lock_timeout={LOCK_TIMEOUT}"
+        # Cut off between two statements, a transaction would hold the lock of all commits.
+        f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT}"
         # The server's side too: a backend whose client vanished would hold our lead for hours.
         " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
         " -c tcp_user_timeout=10000"
