@@ -21,14 +21,21 @@ DOMAIN_MAY_USE = {
     "unicodedata", "urllib", "zlib", "zoneinfo", "jinja2", "msgspec", "zstandard", "pydantic",
 }  # fmt: skip
 # Part of the plugin -> parts that it may not know.
+READING = {"pipeline", "place", "recorder", "read_loop"}
+OUTSIDE = {"utils", "processors", "web", "cli"}
 FORBIDDEN = {
-    "domain": {"utils", "processors", "web", "pipeline", "judge", "settings", "cli", "ports"},
-    "judge": {"utils", "processors", "web", "pipeline", "cli"},
-    "ports": {"utils", "processors", "web", "pipeline", "cli"},
-    "pipeline": {"utils", "processors", "web", "cli"},
-    "health": {"utils", "processors", "web", "cli"},
-    "utils": {"processors", "web", "pipeline", "cli"},
-    "web": {"utils", "processors", "pipeline", "cli"},
+    "domain": OUTSIDE | READING | {"judge", "settings", "ports"},
+    "judge": OUTSIDE | READING,
+    "ports": OUTSIDE | READING,
+    "own_alerts": OUTSIDE | READING,
+    "old_events": OUTSIDE | READING,
+    "place": OUTSIDE | READING,
+    "recorder": OUTSIDE | READING,
+    "pipeline": OUTSIDE | {"read_loop"},
+    "read_loop": OUTSIDE,
+    "health": OUTSIDE,
+    "utils": (OUTSIDE | READING) - {"utils"},
+    "web": {"utils", "processors", "cli"} | READING,
 }
 
 

@@ -20,7 +20,7 @@ _LIMIT_NAME = re.compile(r"-?[a-z][a-z0-9_]*")
 
 
 class RuleSettings(BaseModel):
-    """One entry of `alert_config.rules`; docs/rules.md explains each key with an example."""
+    """One entry of `alert_config.rules`; the shipped alert_manager.yaml shows each key in use."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -7,15 +7,16 @@ pool that could run empty: each part of the plugin has its session, and waits fo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
+import socket
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
-
-from src.utils.pg_link import Link
 
 from ..domain.errors import (
     AlreadyStoredError,
@@ -52,6 +53,32 @@ _NO_SUCH = ("42P01", "42703", "3F000", "42501")
 _QUERY_CANCELED = "57014"
 
 
+class _Link:
+    """A connection, and a way to cut it off.
+
+    libpq closes its own descriptor when a connection breaks, and another file may get the number:
+    the duplicate stays this connection's, so that nobody else is ever cut.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._socket = socket.socket(fileno=os.dup(connection.fileno()))
+
+    def cut(self) -> None:
+        """Makes a thread that waits for the server return, with an error; never blocks.
+
+        Not `connection.cancel()`: that connects anew with the GIL held.
+        """
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Gives both descriptors back."""
+        self._socket.close()
+        with contextlib.suppress(psycopg2.Error):
+            self.connection.close()
+
+
 class PgSession:
     """One connection to one database, used by one call at a time."""
 
@@ -62,7 +89,7 @@ class PgSession:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"pg-{name}")
         self._turn = asyncio.Lock()
         self._in_thread: asyncio.Future[Any] | None = None
-        self._link: Link | None = None
+        self._link: _Link | None = None
         self._generation = 0
         self._cut_off = -1  # the newest generation that was cut; its thread may not know yet
         self._closed = False
@@ -76,7 +103,7 @@ class PgSession:
     def connected(self) -> bool:
         """True while the last call left a usable connection."""
         link = self._link
-        return link is not None and not link.conn.closed and self._cut_off != self._generation
+        return link is not None and not link.connection.closed and self._cut_off != self._generation
 
     async def run(self, work: Callable[[Connection], T], limit: float = CALL_TIMEOUT) -> T:
         """Runs `work(connection)` in the session's thread and commits; rolls back when it raises.
@@ -157,15 +184,15 @@ class PgSession:
         return result
 
     def _open(self) -> Connection:
-        if self._link is not None and not self._link.conn.closed:
-            return self._link.conn
+        if self._link is not None and not self._link.connection.closed:
+            return self._link.connection
         self._drop()
         try:
             connection: Connection = psycopg2.connect(**self._parameters)
             connection.autocommit = self._autocommit
         except psycopg2.Error as error:
             raise DatabaseUnavailableError(f"{self.name}: {_first_line(error)}") from error
-        self._link = Link(connection)
+        self._link = _Link(connection)
         self._generation += 1
         if self._closed:  # meanwhile: connecting can take seconds
             self._drop()

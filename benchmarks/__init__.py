@@ -1,0 +1,1 @@
+"""Measurements of the project on servers of their own; each module is one command."""
