@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from src.plugins.alert_manager.utils import pg
 from src.plugins.alert_manager.utils.commit import LOCK_CLASS
 from src.plugins.alert_manager.utils.db import AlertStore
 from src.plugins.alert_manager.utils.pg import PgSession
+from tests.conftest import CORE_SCHEMA
 from tests.plugins.conftest import SCHEMA, World, eventually
 from tests.support.proxy import proxy
 from tests.support.servers import TestPostgres
@@ -157,3 +159,36 @@ async def test_people_are_told_when_eventos_stays_unread_and_when_it_is_read_aga
     assert (stopped["severity"], stopped["occurrences"]) == ("critica", 1)
     assert "eventos" in stopped["message"]
     assert (again["rule"], again["severity"]) == ("lectura_recuperada", "media")
+
+
+async def test_a_standby_of_corec_db_is_refused_with_the_reason(
+    world: World, server_root: Path
+) -> None:
+    server = TestPostgres(server_root / "standby")
+    server.root.mkdir()
+    server.start()
+    try:
+        dsn = server.create_database("corec", owner="corec_user")
+        server.apply(dsn, CORE_SCHEMA)
+        await asyncio.to_thread(server.stop)
+        (server.root / "data" / "standby.signal").touch(mode=0o600)
+        shutil.chown(server.root / "data" / "standby.signal", (server.root / "data").owner())
+        await asyncio.to_thread(server.start)
+        world.corec_dsn = dsn
+        async with world.running() as processor:
+            part = await reader_part(processor)
+            assert not part.ok
+            assert "réplica" in part.detail
+            assert "COREC_DB_DSN" in part.detail
+    finally:
+        await asyncio.to_thread(server.stop, "immediate")
+
+
+async def test_a_sequence_that_hands_out_blocks_is_warned_about(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.corec("ALTER SEQUENCE eventos_id_seq CACHE 20")
+    async with world.running():
+        loss(world, "a")
+        await eventually(lambda: told(world) == ["a"])
+    assert "reparte bloques de 20 ids" in caplog.text

@@ -220,3 +220,14 @@ async def test_streams_can_be_turned_off(world: World, streams: Streams) -> None
         await asyncio.sleep(1.5)
         assert "streams" not in (await processor.salud()).parts
     assert told(world) == [("b", 1)]
+
+
+async def test_a_key_that_is_no_stream_leaves_the_others_readable(
+    world: World, streams: Streams
+) -> None:
+    streams.client.hset("market_data", "BTC/USDT", "1")
+    async with world.running() as processor:
+        streams.add("alertas", event("a"))
+        await eventually(lambda: told(world) == [("a", 1)])
+        assert (await processor.salud()).parts["streams"].ok
+    assert streams.client.type("market_data") == b"hash"

@@ -50,6 +50,7 @@ class StreamsReader:
     ) -> None:
         self._redis = redis
         self._streams = tuple(streams)
+        self._readable: list[str] = []
         self._consumer = consumer
         self._batch_size = batch_size
         self._start = start
@@ -141,6 +142,9 @@ class StreamsReader:
             raise SourceUnavailableError("no hay conexión con Redis")
         try:
             yield
+        except ResponseError as error:
+            # A command that is refused, to our account for instance, says why.
+            raise SourceUnavailableError(f"Redis rechazó la orden: {str(error)[:200]}") from error
         except (RedisError, OSError, TimeoutError) as error:
             raise SourceUnavailableError(f"Redis no responde: {type(error).__name__}") from error
 
@@ -160,9 +164,9 @@ class StreamsReader:
         """Returns new entries by stream."""
         # The streams of a cluster live in several places: no command reads from two of them.
         one_by_one = isinstance(self._redis, RedisCluster)
-        groups = [[name] for name in self._streams] if one_by_one else [list(self._streams)]
+        groups = [[name] for name in self._readable] if one_by_one else [self._readable]
         found: dict[str, list[tuple[Any, Any]]] = {}
-        for names in groups:
+        for names in filter(None, groups):
             found |= _by_stream(
                 await self._redis.xreadgroup(
                     GROUP, self._consumer, dict.fromkeys(names, ">"), count=self._batch_size
@@ -172,8 +176,13 @@ class StreamsReader:
 
     async def _join(self, position: StreamPosition) -> StreamPosition:
         """Sets the group of each stream to what alert_db knows; makes it where it is missing."""
-        last: dict[str, EntryId] = {}
+        last = dict(position.last)
+        self._readable = []
         for name in self._streams:
+            if await self._is_something_else(name):
+                log.warning("la clave %s de Redis no es un stream: no se lee", name)
+                continue
+            self._readable.append(name)
             known = position.last.get(name)
             known = await self._first(name) if known is None else known
             newest = await self._newest(name)
@@ -186,6 +195,9 @@ class StreamsReader:
             last[name] = known
         self._joined = True
         return StreamPosition(last)
+
+    async def _is_something_else(self, name: str) -> bool:
+        return _text(await self._redis.type(name)) not in ("stream", "none")
 
     async def _set_group(self, name: str, known: EntryId) -> None:
         try:
@@ -220,10 +232,10 @@ class StreamsReader:
 
     async def _wait(self, position: StreamPosition, seconds: float) -> bool:
         """Waits a while; True when there may be something new."""
-        if isinstance(self._redis, RedisCluster):
-            await asyncio.sleep(min(seconds, _POLL))
+        if isinstance(self._redis, RedisCluster) or not self._readable:
+            await asyncio.sleep(min(seconds, _POLL if self._readable else _BLOCK))
             return True
-        last = {name: str(position.last.get(name, EntryId())) for name in self._streams}
+        last = {name: str(position.last.get(name, EntryId())) for name in self._readable}
         block = max(1, int(min(seconds, _BLOCK) * 1000))
         return bool(await self._redis.xread(last, count=1, block=block))
 
