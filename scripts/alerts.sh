@@ -9,6 +9,9 @@ PROJECT="$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")"
 use_home
 
 [ -x "$VENV_PYTHON" ] || prepare_venv run
+if [ -z "${ALERT_DB_DSN:-}" ] && [ -z "$(running_value ALERT_DB_DSN_OWN)" ]; then
+  forget_libpq
+fi
 for variable in COREC_DB_DSN ALERT_DB_DSN REDIS_URL; do
   if [ -z "${!variable:-}" ]; then
     value="$(running_value "$variable")"

@@ -80,6 +80,17 @@ running_value() {
   done <"$COREC_HOME/run/environment"
 }
 
+# Forgets libpq's variables, which are meant for other servers than the embedded one.
+forget_libpq() {
+  local variable
+  for variable in $(compgen -e PG); do
+    case "$variable" in
+      PG_*) ;; # PG_COLOR: psql's looks
+      *) unset "$variable" ;;
+    esac
+  done
+}
+
 # Fails with a sentence unless docker compose can work here.
 check_docker() {
   command -v docker >/dev/null ||

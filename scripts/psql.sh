@@ -32,8 +32,7 @@ if [ -z "$psql" ] || [ -z "$postmaster" ] || ! kill -0 "$postmaster" 2>/dev/null
 fi
 
 # By environment and not by -d, so that every option of psql keeps its meaning.
-unset PGHOSTADDR PGSERVICE PGSERVICEFILE PGREQUIREAUTH PGCHANNELBINDING PGOPTIONS \
-  PGTARGETSESSIONATTRS PGCLIENTENCODING
+forget_libpq
 PGHOST="$(running_value COREC_PG_SOCKETS)"
 export PGHOST PGPORT=5432 PGUSER="$role" PGDATABASE="$database"
 exec "$psql" "$@"

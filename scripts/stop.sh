@@ -13,10 +13,10 @@ if [ -e "$COREC_HOME/docker" ]; then
   compose down # the volumes with the data stay
   rm -f "$COREC_HOME/docker"
   echo "Docker: detenido (los datos siguen en sus volúmenes)."
-  [ -d "$COREC_HOME/run" ] || exit 0
+  [ -d "$COREC_HOME/run" ] || [ -d "$COREC_HOME/data" ] || exit 0
 fi
 
-if [ ! -d "$COREC_HOME/run" ]; then
+if [ ! -d "$COREC_HOME/run" ] && [ ! -d "$COREC_HOME/data" ]; then
   echo "No hay nada en marcha."
   exit 0
 fi

@@ -1,20 +1,19 @@
-"""`python -m src.launcher start|stop|status|psql`: what the scripts call."""
+"""`python -m src.launcher start|stop|psql`: what the scripts call."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 
 try:
-    from src.launcher.connect import exec_psql, print_dsn
+    from src.launcher.connect import exec_psql
     from src.launcher.errors import LauncherError
     from src.launcher.output import complain
+    from src.launcher.signals import unwind_on_signals
     from src.launcher.start import run, start
-    from src.launcher.stop import status, stop
+    from src.launcher.stop import stop
 except ModuleNotFoundError as exc:
     sys.exit(
         f"Falta el módulo {exc.name}: la instalación está a medias. ./scripts/start.sh la completa."
@@ -24,8 +23,7 @@ except ModuleNotFoundError as exc:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (130 after Ctrl-C)."""
     args = _arguments(argv)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _unwind)
+    unwind_on_signals()
     try:
         return _dispatch(args)
     except LauncherError as exc:
@@ -33,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as exc:
         complain(f"No se puede seguir: {exc}")
     except KeyboardInterrupt:
-        complain("Interrumpido; lo que este arranque había empezado queda detenido.")
+        complain("Interrumpido.")
         return 130
     return 1
 
@@ -48,11 +46,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     begin.add_argument("--docker", action="store_true", help="con docker compose")
     finish = commands.add_parser("stop", prog="./scripts/stop.sh", help="detiene")
     finish.add_argument("--instance", help="solo esta instancia; los servidores siguen")
-    commands.add_parser("status", help="dice qué está en marcha")
-    for name in ("psql-dsn", "psql"):
-        connect = commands.add_parser(name)
-        connect.add_argument("database")
-        connect.add_argument("rest", nargs=argparse.REMAINDER)
+    connect = commands.add_parser("psql", prog="./scripts/psql.sh", help="abre psql")
+    connect.add_argument("database")
+    connect.add_argument("rest", nargs=argparse.REMAINDER)
     return parser.parse_args(argv)
 
 
@@ -62,20 +58,8 @@ def _dispatch(args: argparse.Namespace) -> int:
             return run(os.environ) if args.foreground else start(os.environ)
         case "stop":
             return stop(os.environ, args.instance)
-        case "status":
-            return status(os.environ)
-        case "psql":
-            return exec_psql(os.environ, args.database, args.rest)
         case _:
-            return print_dsn(os.environ, args.database)
-
-
-def _unwind(number: int, frame: FrameType | None) -> None:
-    # An exception, so that what was started is stopped on the way out, once and undisturbed.
-    del frame
-    for other in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(other, signal.SIG_IGN)
-    sys.exit(128 + number)
+            return exec_psql(os.environ, args.database, args.rest)
 
 
 if __name__ == "__main__":

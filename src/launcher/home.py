@@ -17,11 +17,13 @@ from pathlib import Path
 from src.launcher.errors import LauncherError
 from src.launcher.output import say
 from src.launcher.postgres import PORT
-from src.launcher.processes import PidFile, write_private
+from src.launcher.processes import PidFile, ProcessId, with_variable, write_private
 
 PROJECT = Path(__file__).resolve().parents[2]
 # sun_path: 108 bytes on Linux and 104 on macOS, one of them for the closing NUL.
 SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
+# main.py writes the plugins that it could load, and could not, into the file that this one names.
+STATE_VARIABLE = "COREC_STATE_FILE"
 # corec.yaml says the same: corec_db keeps "espejo_nano_alert_<id>" in 50 characters.
 _INSTANCE = re.compile(r"[A-Za-z0-9._-]{1,32}")
 
@@ -100,13 +102,15 @@ class Home:
         return Instance(self, instance_id)
 
     def instances(self) -> list[Instance]:
-        """The remembered instances, running or not."""
-        found = sorted((self.run / "instances").glob("*.json"))
-        return [Instance(self, path.stem) for path in found]
+        """The instances that are remembered, running or not, and those that run all the same."""
+        folder = self.run / "instances"
+        running = (Path(value) for _, value in with_variable(STATE_VARIABLE))
+        paths = {*folder.glob("*.json"), *(path for path in running if path.parent == folder)}
+        return [Instance(self, name) for name in sorted({path.stem for path in paths})]
 
     def exists(self) -> bool:
         """Whether anything was ever started here."""
-        return self.run.is_dir()
+        return self.run.is_dir() or (self.root / "data").is_dir()
 
     def prepare(self) -> None:
         """Make the folders, private to this user.
@@ -175,6 +179,22 @@ class Instance:
     def _port_file(self) -> Path:
         return self.home.run / "instances" / f"{self.id}.port"
 
+    @property
+    def state_file(self) -> Path:
+        """Where it writes what its start came to; also the mark by which its process is known."""
+        return self.home.run / "instances" / f"{self.id}.state"
+
+    def running(self) -> ProcessId | None:
+        """Its process, if it lives; also one whose pid file was lost."""
+        return self.pid.running() or next(
+            (
+                found
+                for found, mark in with_variable(STATE_VARIABLE)
+                if mark == str(self.state_file)
+            ),
+            None,
+        )
+
     def port(self) -> int | None:
         """The HTTP port it was healthy on."""
         return read_port(self._port_file)
@@ -190,6 +210,7 @@ class Instance:
             self.home.http_port_file.unlink(missing_ok=True)
         self.pid.remove()
         self._port_file.unlink(missing_ok=True)
+        self.state_file.unlink(missing_ok=True)
 
 
 def read_port(path: Path) -> int | None:

@@ -19,24 +19,28 @@ from src.launcher.processes import (
     end,
     find,
     last_lines,
-    processes_in,
     spawn,
     wait_until,
+    working_in,
 )
 from src.launcher.psql import run_psql, server_environ
+from src.launcher.signals import uninterrupted
 
 PORT = 5432  # names the socket file; nothing listens on TCP
 START_SECONDS = 60.0
-ORPHAN_SECONDS = 15.0
+ORPHAN_SECONDS = 2.0
 SUPERUSER = "postgres"
 _ALL_ROLES_SINCE = 16  # "all" as a database user in pg_ident.conf
 
-# How pg_ctl's shutdown modes are called, each with what follows when it takes too long.
+# How pg_ctl's shutdown modes are called, each with what follows when it takes too long. SIGKILL is
+# for a server that hears nothing any more; like SIGQUIT it costs a recovery, never a commit.
+_LAST: list[tuple[signal.Signals, float]] = [(signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0)]
 _STOP: dict[str, list[tuple[signal.Signals, float]]] = {
-    "smart": [(signal.SIGTERM, 30.0), (signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0)],
-    "fast": [(signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0)],
-    "immediate": [(signal.SIGQUIT, 10.0)],
+    "smart": [(signal.SIGTERM, 30.0), (signal.SIGINT, 30.0), *_LAST],
+    "fast": [(signal.SIGINT, 30.0), *_LAST],
+    "immediate": _LAST,
 }
+_STOP_ORPHAN = [(signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)]
 
 
 @dataclass
@@ -69,11 +73,12 @@ class PostgresServer:
 
     def running(self) -> ProcessId | None:
         """The postmaster of this data directory, if it lives; a leftover pid is not believed."""
+        if self._child is not None and self._child.poll() is None:
+            return ProcessId.of(self._child.pid)
         lines = self._lock_lines()
-        if not lines or not lines[0].isdigit():
-            return None
-        process = ProcessId.of(int(lines[0]))
-        return process if process is not None and self._is_ours(process) else None
+        # Without the file: it is just starting, or somebody deleted the file.
+        only = int(lines[0]) if lines and lines[0].isdigit() else None
+        return find({"postgres"}, ("-D", str(self.data)), only=only)
 
     def start(self) -> bool:
         """Make the data directory if need be, start the server and wait until it answers.
@@ -97,11 +102,12 @@ class PostgresServer:
         self._reap()
         self.write_authentication(account)
         self._drop_stale_lock()
-        self._child = spawn(
-            [*account.prefix, self.bin_dir / "postgres", "-D", self.data, *self._options()],
-            log=self.log,
-            environ=server_environ(),
-        )
+        with uninterrupted():
+            self._child = spawn(
+                [*account.prefix, self.bin_dir / "postgres", "-D", self.data, *self._options()],
+                log=self.log,
+                environ=server_environ(),
+            )
         self._wait_ready()
         return True
 
@@ -118,12 +124,11 @@ class PostgresServer:
             TimeoutError: it outlived every signal.
         """
         process = self.running()
-        if process is None:
-            self._reap()
-            return False
-        end(process, _STOP[mode])
+        if process is not None:
+            end(process, _STOP[mode])
         self._reap()
-        return True
+        _end_orphans(self.data)
+        return process is not None
 
     def psql(self, database: str, sql: str, *, user: str = SUPERUSER) -> str:
         """Run SQL (psql's backslash commands too) and return the bare rows.
@@ -152,18 +157,14 @@ class PostgresServer:
         except OSError:
             return []
 
-    def _is_ours(self, process: ProcessId) -> bool:
-        if self._child is not None and self._child.pid == process.pid:
-            return True
-        found = find(str(self.data), only=process.pid)
-        return found == process
-
     def _wait_ready(self) -> None:
         def decided() -> bool:
             # Line 8 is the postmaster's state, what pg_ctl -w looks at too.
             lines = self._lock_lines()
-            ready = len(lines) > 7 and lines[7].strip() == "ready" and self.running() is not None
-            return ready or (self._child is not None and self._child.poll() is not None)
+            process = self.running()
+            if process is None:
+                return True
+            return len(lines) > 7 and lines[7].strip() == "ready" and lines[0] == str(process.pid)
 
         if wait_until(decided, START_SECONDS) and self.running() is not None:
             return
@@ -189,8 +190,9 @@ class PostgresServer:
             )
         fresh = self.data.with_name(f"{self.data.name}.new")
         for locale in ("C.UTF-8", "C"):
-            while (survivor := find(str(fresh))) is not None:
+            while (survivor := find({"initdb"}, ("-D", str(fresh)))) is not None:
                 end(survivor, [(signal.SIGKILL, 10.0)])
+            _end_orphans(fresh)
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir(mode=0o700)
             account.give(fresh)
@@ -256,17 +258,25 @@ class PostgresServer:
         would stop it.
 
         Raises:
-            LauncherError: backends of a killed server are still at work.
+            TimeoutError: backends of a killed server outlive every signal.
         """
-        # The backends of a killed postmaster notice its death and leave, within moments.
-        if not wait_until(lambda: not processes_in(self.data), ORPHAN_SECONDS):
-            raise LauncherError(
-                f"Procesos de un PostgreSQL anterior siguen trabajando en {self.data}: "
-                f"{', '.join(map(str, processes_in(self.data)))}. Espera a que acaben y repite."
-            )
+        _end_orphans(self.data)
         lines = self._lock_lines()
         if lines and lines[0].isdigit() and psutil.pid_exists(int(lines[0])):
             (self.data / "postmaster.pid").unlink(missing_ok=True)
         # The socket's folder is this server's alone.
         for name in (f".s.PGSQL.{PORT}.lock", f".s.PGSQL.{PORT}"):
             (self.sockets / name).unlink(missing_ok=True)
+
+
+def _end_orphans(data: Path) -> None:
+    """End what a killed postmaster left at work; it would keep the next one from starting.
+
+    Idle backends notice its death and leave within moments, one in a long statement does not.
+
+    Raises:
+        TimeoutError: one outlives every signal.
+    """
+    wait_until(lambda: not working_in(data, "postgres"), ORPHAN_SECONDS)
+    for process in working_in(data, "postgres"):
+        end(process, _STOP_ORPHAN)

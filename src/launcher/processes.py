@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -166,32 +166,77 @@ def end(process: ProcessId, steps: Sequence[tuple[signal.Signals, float]]) -> si
     raise TimeoutError(f"el proceso {process.pid} no termina")
 
 
-def find(argument: str, *, only: int | None = None) -> ProcessId | None:
-    """The process with this exact command-line argument: how a server without pid file is known.
+def find(
+    programs: Collection[str], arguments: Sequence[str], *, only: int | None = None
+) -> ProcessId | None:
+    """The process that runs a program with these arguments: how a server without pid file is known.
+
+    The executable counts, not what a process is called: an editor or a copy may well have the same
+    path on its command line, and who is found here may be killed.
 
     Args:
-        argument: one whole argument, such as a data directory.
+        programs: names of executables, any of which will do.
+        arguments: arguments in a row, such as `-D` and a data directory.
         only: look at this pid alone.
     """
-    for pid in psutil.pids() if only is None else [only]:
+    wanted = list(arguments)
+    for process in psutil.process_iter() if only is None else _process(only):
         try:
-            if argument in psutil.Process(pid).cmdline() and pid != os.getpid():
-                return ProcessId.of(pid)
+            words = process.cmdline()
+            starts = range(1, len(words) - len(wanted) + 1)
+            if any(words[n : n + len(wanted)] == wanted for n in starts) and (
+                executable(process) in programs
+            ):
+                return ProcessId.of(process.pid)
         except psutil.Error:
             continue
     return None
 
 
-def processes_in(directory: Path) -> list[int]:
-    """The pids whose working directory this is, as far as we may look."""
+def executable(process: psutil.Process) -> str:
+    """The file name of what a process runs; the kernel's name for it where we may not look.
+
+    Raises:
+        psutil.Error: it is gone.
+    """
+    try:
+        # Not psutil's exe(), which believes the command line where it may not look.
+        link = Path(f"/proc/{process.pid}/exe")
+        path = str(link.readlink()) if link.parent.is_dir() else process.exe()
+    except (OSError, psutil.AccessDenied):
+        return process.name()
+    return Path(path.removesuffix(" (deleted)")).name
+
+
+def working_in(directory: Path, program: str) -> list[ProcessId]:
+    """The processes of a program whose working directory this is, as far as we may look."""
     found = []
-    for pid in psutil.pids():
+    for process in psutil.process_iter():
         try:
-            if psutil.Process(pid).cwd() == str(directory):
-                found.append(pid)
+            if process.cwd() == str(directory) and executable(process) == program:
+                found.append(ProcessId.of(process.pid))
         except psutil.Error:
             continue
-    return found
+    return [process for process in found if process is not None]
+
+
+def with_variable(name: str) -> Iterator[tuple[ProcessId, str]]:
+    """The processes with an environment variable and its value, as far as we may look."""
+    for process in psutil.process_iter():
+        try:
+            value = process.environ().get(name)
+        except psutil.Error:
+            continue
+        found = ProcessId.of(process.pid) if value is not None else None
+        if value is not None and found is not None:
+            yield found, value
+
+
+def _process(pid: int) -> list[psutil.Process]:
+    try:
+        return [psutil.Process(pid)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def last_lines(path: Path, count: int = 20, *, since: int = 0) -> str:

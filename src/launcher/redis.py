@@ -13,8 +13,10 @@ from urllib.parse import quote
 from src.launcher.errors import LauncherError
 from src.launcher.processes import PidFile, ProcessId, end, find, last_lines, spawn, wait_until
 from src.launcher.psql import server_environ
+from src.launcher.signals import uninterrupted
 
 START_SECONDS = 30.0
+_PROGRAMS = frozenset({"valkey-server", "redis-server"})
 _STOP = [(signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)]
 
 # An append-only file loses a second at most. Of the memory limit: the plugins' streams carry no
@@ -56,7 +58,7 @@ class RedisServer:
 
     def running(self) -> ProcessId | None:
         """The server of this directory, if it lives; also one whose pid file was lost."""
-        return self.pid_file.running() or (find(str(self.socket)) if self._answers() else None)
+        return self.pid_file.running() or find(_PROGRAMS, ("--dir", str(self.data)))
 
     def start(self) -> bool:
         """Start the server and wait until it has loaded its data.
@@ -76,10 +78,11 @@ class RedisServer:
         self.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.socket.unlink(missing_ok=True)
         command: list[str | Path] = [self.program, *self._options()]
-        self._child = spawn(command, log=self.log, environ=server_environ())
-        process = ProcessId.of(self._child.pid)
-        if process is not None:
-            self.pid_file.write(process)
+        with uninterrupted():
+            self._child = spawn(command, log=self.log, environ=server_environ())
+            process = ProcessId.of(self._child.pid)
+            if process is not None:
+                self.pid_file.write(process)
         self._wait_ready()
         return True
 
@@ -117,13 +120,6 @@ class RedisServer:
             with link.makefile("rb") as answer:
                 return answer.readline().decode("utf-8", "replace").strip()
 
-    def _answers(self) -> bool:
-        try:
-            # -LOADING is an answer as well.
-            return self.command("PING") != ""
-        except OSError:
-            return False
-
     def _ready(self) -> bool:
         try:
             return self.command("PING") == "+PONG"
@@ -137,7 +133,7 @@ class RedisServer:
             "unixsocketperm": "700",
             "dir": str(self.data),
             "daemonize": "no",
-            # The command line stays as it is: it tells this server from those of other homes.
+            # The command line stays as it is: `dir` tells this server from those of other homes.
             "set-proc-title": "no",
             **_SETTINGS,
             **self.settings,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from src.launcher import binaries
 from src.launcher.errors import LauncherError
 from src.launcher.home import PROJECT, Home
 from src.launcher.output import say
+from src.launcher.own_database import ASTRAY, run_file
 from src.launcher.postgres import PostgresServer
 from src.launcher.processes import ProcessId, write_private
-from src.launcher.psql import libpq_environ, run_psql
+from src.launcher.psql import run_psql, without_libpq
 from src.launcher.redis import RedisServer
 
 
@@ -94,24 +94,47 @@ class Services:
     Attributes:
         home: the home.
         own: the variables of the user's own servers, with their values.
+        environ: the environment that they were read from.
     """
 
     home: Home
     own: Mapping[str, str]
+    environ: Mapping[str, str]
 
     @classmethod
     def of(cls, home: Home, environ: Mapping[str, str]) -> Services:
         """Read the variables of the user's own servers; an empty one counts as absent.
 
         Raises:
-            LauncherError: a value has more than one line.
+            LauncherError: a value has more than one line, or libpq's variables contradict it.
         """
-        names = [*(spec.variable for spec in DATABASES), "REDIS_URL"]
-        own = {name: environ[name] for name in names if environ.get(name)}
+        # An address of ours, of a CoreC that runs for instance, is nobody's own server.
+        ours = embedded_addresses(home)
+        own = {name: environ[name] for name in ours if environ.get(name) not in {"", None}}
+        own = {name: value for name, value in own.items() if value != ours[name]}
         for name, value in own.items():
             if "\n" in value:
                 raise LauncherError(f"{name}: el valor debe caber en una línea.")
-        return cls(home, own)
+        services = cls(home, own, environ)
+        services._check_libpq()
+        return services
+
+    @property
+    def embedded(self) -> list[DatabaseSpec]:
+        """The databases on the embedded server."""
+        return [spec for spec in DATABASES if spec.variable not in self.own]
+
+    def host_environ(self) -> dict[str, str]:
+        """The environment for main.py: libpq's variables reach it where a database is the user's.
+
+        They say what his address leaves out, a password or a service for instance.
+        """
+        mine = len(self.embedded) == len(DATABASES)
+        return without_libpq(self.environ) if mine else dict(self.environ)
+
+    def missing(self) -> list[str]:
+        """The names of the embedded servers that are wanted and do not run."""
+        return [name for name, server in self._servers() if server.running() is None]
 
     def start(self, undo: ExitStack) -> dict[str, str]:
         """Start what is missing, make roles, databases and tables.
@@ -125,42 +148,74 @@ class Services:
         Raises:
             LauncherError: a server does not come up, or a schema can't be applied.
         """
-        addresses = dict(self.own)
-        embedded = [spec for spec in DATABASES if spec.variable not in self.own]
-        if embedded:
-            server = embedded_postgres(self.home, binaries.postgres_bin())
-            _start(server, "PostgreSQL", undo)
-            for spec in embedded:
-                addresses[spec.variable] = server.dsn(spec.name, spec.role)
-            server.psql("postgres", "\n".join(_CREATE.format(spec=spec) for spec in embedded))
-        if "REDIS_URL" not in self.own:
-            redis = embedded_redis(self.home, binaries.valkey_server())
-            _start(redis, "Redis", undo)
-            addresses["REDIS_URL"] = redis.url
+        addresses = self.start_embedded(undo)
         for spec in DATABASES:
-            self._apply_schema(spec, addresses[spec.variable])
+            if spec.variable in self.own:
+                run_file(self.own[spec.variable], spec.schema, spec.variable)
+        return addresses
+
+    def start_embedded(self, undo: ExitStack) -> dict[str, str]:
+        """Do what `start` does, but leave the user's own databases as they are."""
+        for name, server in self._servers():
+            _start(server, name, undo)
+        if self.embedded:
+            self._make_databases()
+        addresses = {**embedded_addresses(self.home), **self.own}
         self._write_environment(addresses)
         return addresses
 
-    def _apply_schema(self, spec: DatabaseSpec, dsn: str) -> None:
-        try:
-            run_psql(
-                binaries.psql(),
-                dsn,
-                ["-f", str(spec.schema)],
-                environ=os.environ if spec.variable in self.own else libpq_environ(),
-            )
-        except LauncherError as exc:
-            where = f" ({spec.variable})" if spec.variable in self.own else ""
+    def _servers(self) -> list[tuple[str, Server]]:
+        servers: list[tuple[str, Server]] = []
+        if self.embedded:
+            servers.append(("PostgreSQL", embedded_postgres(self.home, binaries.postgres_bin())))
+        if "REDIS_URL" not in self.own:
+            servers.append(("Redis", embedded_redis(self.home, binaries.valkey_server())))
+        return servers
+
+    def _make_databases(self) -> None:
+        server = embedded_postgres(self.home, binaries.postgres_bin())
+        server.psql("postgres", "\n".join(_CREATE.format(spec=spec) for spec in self.embedded))
+        for spec in self.embedded:
+            try:
+                dsn = server.dsn(spec.name, spec.role)
+                run_psql(server.bin_dir / "psql", dsn, ["-f", str(spec.schema)])
+            except LauncherError as exc:
+                raise LauncherError(
+                    f"No se pueden preparar las tablas de {spec.name} con {spec.schema}:\n{exc}"
+                ) from exc
+
+    def _check_libpq(self) -> None:
+        """Refuse variables that only some of main.py's connections can obey.
+
+        Raises:
+            LauncherError: there are some.
+        """
+        if len(self.embedded) != 1:
+            return
+        [inner] = self.embedded
+        outer = next(spec.variable for spec in DATABASES if spec is not inner)
+        found = [name for name in ASTRAY if self.environ.get(name)]
+        if found:
             raise LauncherError(
-                f"No se pueden preparar las tablas de {spec.name}{where} con {spec.schema}:\n{exc}"
-            ) from exc
+                f"{', '.join(found)}: valdría también para {inner.name}, que es la base incluida. "
+                f"Quítala del entorno y escribe lo mismo en {outer} (por ejemplo "
+                f"«service=nombre dbname=base»), o define también {inner.variable}."
+            )
 
     def _write_environment(self, addresses: Mapping[str, str]) -> None:
         lines = [f"{name}={value}" for name, value in addresses.items()]
-        lines += [f"COREC_PSQL={binaries.psql()}", f"COREC_PG_SOCKETS={self.home.sockets / 'pg'}"]
+        if self.embedded:
+            psql = binaries.postgres_bin() / "psql"
+            lines += [f"COREC_PSQL={psql}", f"COREC_PG_SOCKETS={self.home.sockets / 'pg'}"]
         lines += [f"{name}_OWN=1" for name in self.own]
         write_private(self.home.environment_file, "\n".join(lines) + "\n")
+
+
+def embedded_addresses(home: Home) -> dict[str, str]:
+    """The addresses of a home's embedded servers, by environment variable."""
+    server = embedded_postgres(home)
+    dsns = {spec.variable: server.dsn(spec.name, spec.role) for spec in DATABASES}
+    return {**dsns, "REDIS_URL": embedded_redis(home).url}
 
 
 # CREATE ROLE and CREATE DATABASE know no IF NOT EXISTS; psql runs the rows that come back.
@@ -180,13 +235,13 @@ def _start(server: Server, name: str, undo: ExitStack) -> None:
         say(f"{name}: en marcha.")
 
 
-def stop_servers(home: Home) -> list[str]:
-    """Stop the embedded servers of a home; returns the names of those that ran.
+def stop_servers(home: Home) -> tuple[list[str], list[str]]:
+    """Stop the embedded servers of a home, the second one also when the first does not end.
 
-    Raises:
-        LauncherError: one of them does not end.
+    Returns:
+        The names of those that ran and ended, and what to say of the others.
     """
-    stopped = []
+    stopped, faults = [], []
     servers: tuple[tuple[str, Server], ...] = (
         ("Redis", embedded_redis(home)),
         ("PostgreSQL", embedded_postgres(home)),
@@ -196,5 +251,5 @@ def stop_servers(home: Home) -> list[str]:
             if server.stop():
                 stopped.append(name)
         except TimeoutError as exc:
-            raise LauncherError(f"{name} no se detiene: {exc}.") from exc
-    return stopped
+            faults.append(f"{name} no se detiene: {exc}.")
+    return stopped, faults

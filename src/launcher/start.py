@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -12,8 +13,10 @@ from types import FrameType
 from src.launcher.health import Endpoint
 from src.launcher.home import Home, Instance
 from src.launcher.host import Host
-from src.launcher.output import say
+from src.launcher.mend import mend
+from src.launcher.output import complain, say
 from src.launcher.services import Services
+from src.launcher.signals import Undo, handle_ending
 from src.launcher.stop import stop_shared
 
 DEFAULT_INSTANCE = "corec1"
@@ -53,7 +56,9 @@ class Plan:
             say(f"La instancia {self.instance.id} terminó sin despedirse; limpio su pid antiguo.")
             self.instance.forget()
         self.endpoint.check_free()
-        host = Host(self.instance, self.endpoint, self.services.start(undo), foreground)
+        addresses = self.services.start(undo)
+        environ = self.services.host_environ()
+        host = Host(self.instance, self.endpoint, environ, addresses, foreground)
         undo.callback(host.end)
         host.launch()
         return host
@@ -69,16 +74,21 @@ def start(environ: Mapping[str, str]) -> int:
         LauncherError: it can't be started; what this call had started is stopped again.
     """
     began = time.monotonic()
-    plan = Plan.of(environ)
-    with plan.home.locked(), ExitStack() as undo:
-        if plan.instance.pid.running() is not None:
-            return _already_running(plan)
-        host = plan.launch(undo, foreground=False)
-        health = host.wait_healthy()
-        if health is None or not health.ok or host.child.poll() is not None:
-            raise host.fault(health)
-        undo.pop_all()
+    plan, undo = Plan.of(environ), Undo()
+    try:
+        with plan.home.locked(), undo:
+            if (process := plan.instance.running()) is not None:
+                return mend(plan.instance, process, undo)
+            host = plan.launch(undo, foreground=False)
+            health = host.wait_healthy()
+            if health is None or not health.ok or host.exit_code() is not None:
+                raise host.fault(health)
+            undo.pop_all()
+    finally:
+        undo.close()
     say(f"CoreC ({plan.instance.id}): en marcha y sano en {time.monotonic() - began:.1f} s.")
+    for name, why in host.broken_plugins().items():
+        say(f"Aviso: el plugin {name} no se carga: {why}")
     _say_next(plan)
     return 0
 
@@ -92,46 +102,39 @@ def run(environ: Mapping[str, str]) -> int:
     Raises:
         LauncherError: it can't be started; what this call had started is stopped again.
     """
-    plan = Plan.of(environ)
-    with plan.home.locked(), ExitStack() as undo:
-        if plan.instance.pid.running() is not None:
-            return _already_running(plan)
-        host = plan.launch(undo, foreground=True)
-
-        # main.py has a session of its own, so the terminal's Ctrl-C comes here alone and is
-        # handed on once; a second one makes main.py end at once.
-        def forward(number: int, frame: FrameType | None) -> None:
-            del number, frame
-            host.child.send_signal(signal.SIGTERM)
-
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, forward)
-        undo.pop_all()
+    plan, undo = Plan.of(environ), Undo()
+    try:
+        with plan.home.locked(), undo:
+            if (process := plan.instance.running()) is not None:
+                return mend(plan.instance, process, undo)
+            host = plan.launch(undo, foreground=True)
+            child = _handing_signals_on(host)
+            undo.pop_all()
+    finally:
+        undo.close()
     health = host.wait_healthy()
     if health is not None and health.ok:
         say(f"CoreC ({plan.instance.id}): en marcha y sano. Ctrl-C lo detiene.")
-    code = host.child.wait()
+    elif host.exit_code() is None:
+        complain(str(host.fault(health)))
+    code = child.wait()
     plan.instance.forget()
     with plan.home.locked():
         stop_shared(plan.home)
     return code if code >= 0 else 128 - code
 
 
-def _already_running(plan: Plan) -> int:
-    instance = plan.instance
-    port = instance.port()
-    health = plan.endpoint.ask(port) if port is not None else None
-    if health is not None and health.ok and port is not None:
-        say(f"CoreC ({instance.id}) ya está en marcha y sano: {plan.endpoint.url(port)}/health")
-        return 0
-    state = (
-        f"/health responde {health.status}:\n{health.body}" if health else "/health no responde."
-    )
-    say(
-        f"CoreC ({instance.id}) ya está en marcha, pero {state}\n"
-        f"Mira {instance.log}, o detenlo con ./scripts/stop.sh y arranca de nuevo."
-    )
-    return 1
+def _handing_signals_on(host: Host) -> subprocess.Popen[bytes]:
+    """Let Ctrl-C reach main.py, whose session of its own the terminal knows nothing of."""
+    child = host.child
+    assert child is not None  # noqa: S101 - it was launched
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        child.send_signal(signal.SIGTERM)
+
+    handle_ending(forward)
+    return child
 
 
 def _say_next(plan: Plan) -> None:

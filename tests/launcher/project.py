@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -35,6 +36,13 @@ def copy_project(folder: Path, *, venv: bool) -> Path:
     if venv:
         (folder / ".venv").symlink_to(PROJECT / ".venv")
     return folder
+
+
+def change(path: Path, old: str, new: str) -> None:
+    """Change one place of a copied project's file."""
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1, old
+    path.write_text(text.replace(old, new), encoding="utf-8")
 
 
 @dataclass
@@ -96,6 +104,25 @@ class Project:
     def sql(self, database: str, sql: str) -> str:
         """The bare rows of a statement, through psql.sh."""
         return self.run("psql.sh", database, "-XAtc", sql).strip()
+
+    @property
+    def postmaster(self) -> psutil.Process:
+        """PostgreSQL's first process."""
+        lock = self.home / "data" / "postgres" / "postmaster.pid"
+        return psutil.Process(int(lock.read_text().splitlines()[0]))
+
+    @property
+    def redis(self) -> psutil.Process:
+        """Redis' process."""
+        return self._remembered("redis.json")
+
+    @property
+    def host(self) -> psutil.Process:
+        """The process of main.py."""
+        return self._remembered("instances/corec1.json")
+
+    def _remembered(self, name: str) -> psutil.Process:
+        return psutil.Process(json.loads((self.home / "run" / name).read_text())["pid"])
 
     def living(self) -> list[str]:
         """The command lines of every process that works for this home."""

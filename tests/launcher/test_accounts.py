@@ -62,9 +62,13 @@ def open_folder(short_root: Path) -> Path:
     return folder
 
 
-def _postmaster(project: Project) -> psutil.Process:
-    lock = project.home / "data" / "postgres" / "postmaster.pid"
-    return psutil.Process(int(lock.read_text().splitlines()[0]))
+_READ_EVERYTHING = 1 << 2  # CAP_DAC_READ_SEARCH
+
+
+def _may_read_everything(process: psutil.Process) -> bool:
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    (effective,) = [line for line in status.splitlines() if line.startswith("CapEff:")]
+    return bool(int(effective.split()[1], 16) & _READ_EVERYTHING)
 
 
 def test_a_normal_user(open_folder: Path, short_root: Path) -> None:
@@ -74,7 +78,7 @@ def test_a_normal_user(open_folder: Path, short_root: Path) -> None:
     project = Project(home, open_folder, prefix=_nobody())
     try:
         project.run("start.sh")
-        assert _postmaster(project).username() == "nobody"
+        assert project.postmaster.username() == "nobody"
         assert project.sql("corec_db", "SELECT current_user") == "corec_user"
         # Not even root gets in with a role's name: it is not the user who started the server.
         stranger = Project(home, open_folder).script("psql.sh", "corec_db", "-c", "SELECT 1")
@@ -97,14 +101,27 @@ def test_a_home_of_somebody_else_is_refused(open_folder: Path, short_root: Path)
 def test_root_runs_the_server_as_nobody_in_a_private_folder(project: Project) -> None:
     project.home.parent.chmod(0o700)
     project.run("start.sh")
-    assert _postmaster(project).username() == "nobody"
+    assert project.postmaster.username() == "nobody"
+    assert _may_read_everything(project.postmaster)  # there is no other way into the folder
+
+
+def test_root_gives_the_server_no_right_that_it_does_not_need(
+    open_folder: Path, short_root: Path
+) -> None:
+    project = Project(short_root / "h", open_folder)
+    try:
+        project.run("start.sh")
+        assert project.postmaster.username() == "nobody"
+        assert not _may_read_everything(project.postmaster)
+    finally:
+        project.run("stop.sh")
 
 
 def test_root_with_fewer_rights_in_an_open_folder(open_folder: Path, short_root: Path) -> None:
     project = Project(short_root / "h", open_folder, prefix=_FEWER_RIGHTS)
     try:
         project.run("start.sh")
-        assert _postmaster(project).username() == "nobody"
+        assert project.postmaster.username() == "nobody"
         assert project.sql("alert_db", "SELECT current_user") == "alert_user"
     finally:
         project.run("stop.sh")

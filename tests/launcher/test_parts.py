@@ -13,7 +13,6 @@ from src.launcher.errors import LauncherError
 from src.launcher.health import Endpoint
 from src.launcher.home import PROJECT, SOCKET_PATH_BYTES, Home
 from src.launcher.postgres import PostgresServer
-from src.launcher.psql import hide_password, libpq_environ
 from src.launcher.services import Services
 from tests.support.servers import TestPostgres, TestRedis
 
@@ -84,27 +83,6 @@ def test_the_address_to_ask() -> None:
     assert everywhere.url(81) == "http://127.0.0.1:81"
     assert Endpoint.of({"COREC_HTTP_HOST": "::"}).url(81) == "http://[::1]:81"
     assert Endpoint("127.0.0.1", 1, None).ask(1) is None
-
-
-def test_a_password_leaves_the_command_line() -> None:
-    for dsn in ("postgresql://u:s%40fe@h:5/d?sslmode=require", "host=h user=u password='s@fe'"):
-        shown, environ = hide_password(dsn, {"A": "b"})
-        assert "s@fe" not in shown
-        assert "s%40fe" not in shown
-        assert environ == {"A": "b", "PGPASSWORD": "s@fe"}
-    assert hide_password("dbname=d", {})[0] == "dbname=d"
-
-
-def test_a_dsn_that_is_none_is_not_quoted() -> None:
-    with pytest.raises(LauncherError) as caught:
-        hide_password("postgresql://u:s@fe@h:5/d?nonsense=s@fe", {})
-    assert "s@fe" not in str(caught.value)
-
-
-def test_the_users_shell_does_not_lead_psql_astray(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PGHOSTADDR", "10.0.0.1")
-    monkeypatch.setenv("PGSERVICE", "other")
-    assert not {"PGHOSTADDR", "PGSERVICE"} & libpq_environ().keys()
 
 
 def test_dsn_of_a_database(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from src.launcher.processes import (
     last_lines,
     start_mark,
     wait_until,
+    with_variable,
+    working_in,
     write_private,
 )
 
@@ -91,20 +94,55 @@ def test_write_private_replaces_a_readable_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_find_wants_the_whole_argument(tmp_path: Path) -> None:
+def test_find_wants_the_executable_and_whole_arguments_in_a_row(tmp_path: Path) -> None:
     mark = str(tmp_path / "data")
+    program = Path(os.path.realpath(sys.executable)).name
     with subprocess.Popen(
-        [sys.executable, "-c", "print(flush=True); input()", mark],
+        [sys.executable, "-c", "print(flush=True); input()", "-D", mark],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as child:
         assert child.stdout is not None
         child.stdout.readline()
-        found = find(mark)
+        found = find({program}, ("-D", mark))
         assert found is not None
         assert found.pid == child.pid
-        assert find(mark[:-1]) is None
-        assert find(mark, only=os.getpid()) is None
+        assert find({program}, ("-D", mark), only=child.pid) == found
+        assert find({"postgres"}, ("-D", mark)) is None
+        assert find({program}, ("-D", mark[:-1])) is None
+        assert find({program}, (mark, "-D")) is None
+        assert find({program}, ("-D", mark), only=os.getpid()) is None
+        child.communicate(b"\n")
+
+
+def test_find_believes_the_kernel_and_not_the_name_that_a_process_gives_itself(
+    tmp_path: Path,
+) -> None:
+    mark = str(tmp_path / "data")
+    with subprocess.Popen(
+        ["/opt/postgres", "60", "-D", mark], executable=str(shutil.which("tail"))
+    ) as child:
+        try:
+            assert find({"postgres"}, ("-D", mark)) is None
+        finally:
+            child.kill()
+
+
+def test_processes_are_known_by_a_variable_and_by_their_folder(tmp_path: Path) -> None:
+    name, value = "COREC_TEST_MARK", str(tmp_path)
+    program = Path(os.path.realpath(sys.executable)).name
+    with subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+        env={**os.environ, name: value},
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert [found.pid for found, mark in with_variable(name) if mark == value] == [child.pid]
+        assert [found.pid for found in working_in(tmp_path, program)] == [child.pid]
+        assert working_in(tmp_path, "postgres") == []
         child.communicate(b"\n")
 
 

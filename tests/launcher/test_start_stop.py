@@ -1,20 +1,15 @@
 from __future__ import annotations
 
-import json
 import os
 import re
-import signal
 import socket
 import subprocess
 from pathlib import Path
 
-import psutil
-import psycopg2
 import pytest
 
 from src.launcher.processes import wait_until
 from tests.launcher.project import Project, copy_project
-from tests.support.servers import TestPostgres, TestRedis
 
 pytestmark = pytest.mark.e2e
 
@@ -83,45 +78,6 @@ def test_a_port_that_is_no_port_is_refused(project: Project) -> None:
     assert "0 a 65535" in result.stderr
 
 
-def test_everything_killed_and_started_again(project: Project) -> None:
-    project.run("start.sh")
-    project.sql("corec_db", "INSERT INTO auditoria (evento_id) VALUES ('kept')")
-    for process in psutil.process_iter():
-        if project.owns(process):
-            process.kill()
-    assert wait_until(lambda: project.living() == [], 10)
-
-    assert "limpio su pid antiguo" in project.run("start.sh")
-    assert project.sql("corec_db", "SELECT evento_id FROM auditoria") == "kept"
-
-
-def test_pids_that_strangers_have_by_now_are_not_believed(project: Project) -> None:
-    """After a reboot the remembered pids may belong to anybody, here to this test."""
-    project.run("start.sh")
-    project.run("stop.sh")
-    stranger = json.dumps({"pid": os.getpid(), "started": "another boot/1"})
-    (project.home / "run/instances/corec1.json").write_text(stranger)
-    (project.home / "run/redis.json").write_text(stranger)
-    lock = f"{os.getpid()}\n{project.home}/data/postgres\n1\n5432\n/nowhere\n\n0 0\nready\n"
-    (project.home / "data/postgres/postmaster.pid").write_text(lock)
-
-    assert "No hay nada en marcha." in project.run("stop.sh")
-    assert "en marcha y sano" in project.run("start.sh")
-    assert "Todo detenido." in project.run("stop.sh")
-
-
-def test_servers_whose_pid_file_was_lost_are_taken_over(project: Project) -> None:
-    project.run("start.sh")
-    project.run("stop.sh", "--instance", "corec1")
-    (project.home / "run/redis.json").unlink()
-    before = project.living()
-    assert len(before) >= 2
-
-    project.run("start.sh")
-    redis = json.loads((project.home / "run/redis.json").read_text())
-    assert str(project.home / "run/redis.sock") in psutil.Process(redis["pid"]).cmdline()
-
-
 def test_two_instances_share_the_servers(project: Project) -> None:
     project.run("start.sh")
     project.run("start.sh", environ={"INSTANCE_ID": "corec2"})
@@ -186,102 +142,6 @@ def test_a_home_too_long_for_a_socket(short_root: Path) -> None:
     assert re.fullmatch(rf"/tmp/corec-{os.geteuid()}-[0-9a-f]+/pg", shown)
     assert not Path(shown).parent.exists()
     assert project.living() == []
-
-
-def test_foreground_ends_with_everything_on_ctrl_c(project: Project) -> None:
-    start = project.popen("start.sh", "--foreground")
-    assert start.stdout is not None
-    lines: list[str] = []
-    for line in start.stdout:
-        lines.append(line)
-        if "Ctrl-C lo detiene" in line:
-            break
-    os.killpg(start.pid, signal.SIGINT)
-    rest, _ = start.communicate(timeout=30)
-    assert start.returncode == 0, "".join(lines) + rest
-    assert "PostgreSQL: detenido." in rest
-    assert project.living() == []
-
-
-def test_an_interrupted_start_leaves_nothing_running(project: Project) -> None:
-    start = project.popen("start.sh")
-    assert start.stdout is not None
-    assert any("PostgreSQL: en marcha." in line for line in start.stdout)
-    os.killpg(start.pid, signal.SIGTERM)
-    start.communicate(timeout=30)
-    assert start.returncode == 128 + signal.SIGTERM
-    assert project.living() == []
-
-
-def test_a_start_killed_while_it_makes_the_databases(project: Project) -> None:
-    start = project.popen("start.sh")
-    half_made = project.home / "data" / "postgres.new" / "PG_VERSION"
-    assert wait_until(half_made.exists, 30)
-    os.killpg(start.pid, signal.SIGKILL)
-    start.communicate(timeout=30)
-    assert not (project.home / "data" / "postgres" / "PG_VERSION").exists()
-
-    assert "en marcha y sano" in project.run("start.sh")
-
-
-def test_a_host_that_ends_at_once_is_shown_and_undone(short_root: Path) -> None:
-    folder = copy_project(short_root / "p", venv=True)
-    (folder / "main.py").write_text("raise SystemExit('no quiero arrancar')\n")
-    project = Project(short_root / "h", folder)
-    result = project.script("start.sh")
-    assert result.returncode == 1
-    assert "terminó al arrancar (código 1)" in result.stderr
-    assert "no quiero arrancar" in result.stderr
-    assert project.living() == []
-
-
-_SICK = """
-import http.server, os, pathlib
-class Sick(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        body = b'{"alert_db": "sin conexi\\\\u00f3n"}'
-        self.send_response(503)
-        self.end_headers()
-        self.wfile.write(body)
-server = http.server.HTTPServer(("127.0.0.1", 0), Sick)
-pathlib.Path(os.environ["COREC_HOME"], "http.port").write_text(str(server.server_port))
-server.serve_forever()
-"""
-
-
-def test_a_sick_host_is_shown_and_undone(short_root: Path) -> None:
-    folder = copy_project(short_root / "p", venv=True)
-    (folder / "main.py").write_text(_SICK)
-    host = folder / "src" / "launcher" / "host.py"
-    impatient = host.read_text().replace("HEALTHY_SECONDS = 60.0", "HEALTHY_SECONDS = 1.0")
-    host.write_text(impatient)
-    project = Project(short_root / "h", folder)
-    result = project.script("start.sh")
-    assert result.returncode == 1
-    assert "503" in result.stderr
-    assert '"alert_db": "sin conexión"' in result.stderr
-    assert project.living() == []
-
-
-def test_servers_of_the_user_take_the_place_of_the_embedded_ones(
-    project: Project, postgres_server: TestPostgres, redis_server: TestRedis
-) -> None:
-    own = {
-        "COREC_DB_DSN": postgres_server.create_database("own_corec", owner="corec_user"),
-        "ALERT_DB_DSN": postgres_server.create_database("own_alert", owner="alert_user"),
-        "REDIS_URL": redis_server.url,
-    }
-    told = project.run("start.sh", environ=own)
-    assert "PostgreSQL: en marcha." not in told
-    assert not (project.home / "data" / "postgres").exists()
-    assert not (project.home / "data" / "redis").exists()
-    # psql.sh finds them without the environment, and the environment wins over what runs.
-    assert project.sql("corec_db", "SELECT current_database()").startswith("own_corec")
-    other = postgres_server.create_database("other")
-    named = project.run("psql.sh", "alert_db", "-XAtc", "SELECT 1", environ={"ALERT_DB_DSN": other})
-    assert named.strip() == "1"
-    project.run("stop.sh")
-    psycopg2.connect(own["COREC_DB_DSN"]).close()
 
 
 def test_psql_names_the_databases_it_knows(project: Project) -> None:
