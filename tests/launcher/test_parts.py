@@ -118,25 +118,20 @@ def test_odd_characters_in_the_path(short_root: Path) -> None:
         cache.stop()
 
 
-def test_data_of_another_major_version_is_not_touched(
-    postgres_server: TestPostgres, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("PG_VERSION", "9\n", "son de PostgreSQL 9"),
+        ("treasure", "mine", "no son datos de PostgreSQL"),
+    ],
+)
+def test_data_that_are_not_this_servers_are_not_touched(
+    postgres_server: TestPostgres, tmp_path: Path, name: str, text: str, told: str
 ) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    (data / "PG_VERSION").write_text("9\n")
+    (data / name).write_text(text)
     server = PostgresServer(postgres_server.bin_dir, data, tmp_path / "s", tmp_path / "log")
-    with pytest.raises(LauncherError, match="son de PostgreSQL 9"):
+    with pytest.raises(LauncherError, match=told):
         server.start()
-
-
-def test_files_of_somebody_else_are_not_touched(
-    postgres_server: TestPostgres, tmp_path: Path
-) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    (data / "treasure").write_text("mine")
-    server = PostgresServer(postgres_server.bin_dir, data, tmp_path / "s", tmp_path / "log")
-    with pytest.raises(LauncherError, match="no son datos de PostgreSQL"):
-        server.start()
-    assert (data / "treasure").read_text() == "mine"
-    assert [entry.name for entry in data.iterdir()] == ["treasure"]
+    assert {entry.name: entry.read_text() for entry in data.iterdir()} == {name: text}

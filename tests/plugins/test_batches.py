@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 
@@ -9,7 +10,12 @@ import pytest
 import zstandard
 
 from src.core.event import Event
+from src.plugins.alert_manager import read_loop
+from src.plugins.alert_manager.domain.holes import Position
+from src.plugins.alert_manager.domain.model import Fetched
+from src.plugins.alert_manager.utils.eventos import EventosReader
 from tests.plugins.conftest import World, eventually
+from tests.plugins.test_streams import BROKEN
 
 
 def plugins(world: World) -> list[str]:
@@ -91,9 +97,9 @@ async def test_a_table_that_was_emptied_is_read_anew_and_people_are_told(
         world.write("alertas", event("f"))
         await eventually(lambda: "f" in plugins(world))
     # How many rows are read twice depends on when the truncation is noticed: none is a new alert.
-    told = [alert for alert in world.alerts() if alert["rule"] != "eventos_truncada"]
+    told = [alert for alert in world.alerts() if alert["rule"] != "origen_vaciado"]
     assert [alert["event_data"]["plugin"] for alert in told] == ["a", "b", "c", "d", "e", "f"]
-    alarms = [alert for alert in world.alerts() if alert["rule"] == "eventos_truncada"]
+    alarms = [alert for alert in world.alerts() if alert["rule"] == "origen_vaciado"]
     assert [alarm["severity"] for alarm in alarms] == ["alta"]
     sent = "SELECT count(*) FROM notifications WHERE alert_id = %s"
     assert world.alert(sent, (alarms[0]["id"],)) != [(0,)]
@@ -160,3 +166,66 @@ async def test_old_events_are_stored_and_told_in_one_digest(world: World) -> Non
         "Aviso de fresh: t",
     ]
     assert world.alert("SELECT count(*) FROM notifications WHERE channel = 'log'") == [(39,)]
+
+
+async def test_a_fault_that_nobody_foresaw_ends_no_reading_and_is_not_quoted(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(read_loop, "TELL_AFTER", 0.1)  # telling fails in the same way
+    async with world.running() as processor:
+        world.write("alertas", event("a"))
+        await eventually(lambda: plugins(world) == ["a"])
+        world.alert(BROKEN)
+        world.write("alertas", event("b"))
+        await eventually(lambda: world.alert("SELECT last_value FROM tries")[0][0] > 5)
+        assert not (await processor.salud()).parts["lector"].ok
+        world.alert("DROP TRIGGER broken ON alerts")
+        await eventually(lambda: "b" in plugins(world))
+    assert "no-se-dice" not in caplog.text
+
+
+async def test_ids_that_lie_behind_their_rows_stop_the_reading_and_lose_nothing(
+    world: World,
+) -> None:
+    """As after a restore of the rows alone: the next ids are taken."""
+    async with world.running() as processor:
+        for name in ("a", "b", "c"):
+            world.write("alertas", event(name))
+        await eventually(lambda: plugins(world) == ["a", "b", "c"])
+        world.alert("SELECT setval('alerts_id_seq', 1, false)")
+        world.write("alertas", event("d"))
+
+        def trouble() -> str:
+            return processor._parts.eventos.part().detail
+
+        await eventually(lambda: "alerts_pkey" in trouble())
+        world.alert("SELECT setval('alerts_id_seq', 100)")
+        await eventually(lambda: plugins(world) == ["a", "b", "c", "d"])
+    assert world.alert("SELECT count(*) FROM dead_letters") == [(0,)]
+
+
+async def test_an_idle_reader_does_not_poll(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    polls = 0
+    fetch = EventosReader.fetch
+
+    async def counted(reader: EventosReader, position: Position) -> Fetched[Position]:
+        nonlocal polls
+        polls += 1
+        return await fetch(reader, position)
+
+    async with world.running() as processor:
+        world.write("alertas", event("a"))
+        await eventually(lambda: plugins(world) == ["a"])
+        await asyncio.sleep(1.0)  # its report comes by as a row of eventos
+        monkeypatch.setattr(EventosReader, "fetch", counted)
+        for _ in range(2):
+            await asyncio.sleep(2.0)
+            await processor.procesar({}, {})  # the entity's tick
+        await asyncio.sleep(1.0)
+    assert polls <= 8
+
+
+async def test_a_pushed_event_may_hold_keys_of_any_type(world: World) -> None:
+    async with world.running() as processor:
+        await processor.manejar_evento(Event("alertas", {"tipo": "t", "by": {1: 2}, "plugin": "a"}))
+    assert plugins(world) == ["a"]

@@ -15,6 +15,7 @@ from psycopg2.extensions import parse_dsn
 
 from src.plugins.alert_manager import read_loop
 from src.plugins.alert_manager.domain.errors import DatabaseUnavailableError
+from src.plugins.alert_manager.processors import assembly
 from src.plugins.alert_manager.processors.alert_processor import AlertProcessor
 from src.plugins.alert_manager.utils import pg
 from src.plugins.alert_manager.utils.commit import LOCK_CLASS
@@ -155,7 +156,11 @@ async def test_people_are_told_when_eventos_stays_unread_and_when_it_is_read_aga
         world.corec("ALTER TABLE later RENAME TO eventos")
         loss(world, "b")
         await eventually(lambda: len(world.alerts()) == 4)
-    stopped, again = (a for a in world.alerts() if a["source"] == "alert_manager")
+        world.corec("ALTER TABLE eventos RENAME TO later")  # each outage is told
+        await eventually(lambda: len(world.alerts()) == 5)
+        world.corec("ALTER TABLE later RENAME TO eventos")
+        await eventually(lambda: len(world.alerts()) == 6)
+    stopped, again, *_ = (a for a in world.alerts() if a["source"] == "alert_manager")
     assert (stopped["severity"], stopped["occurrences"]) == ("critica", 1)
     assert "eventos" in stopped["message"]
     assert (again["rule"], again["severity"]) == ("lectura_recuperada", "media")
@@ -192,3 +197,21 @@ async def test_a_sequence_that_hands_out_blocks_is_warned_about(
         loss(world, "a")
         await eventually(lambda: told(world) == ["a"])
     assert "reparte bloques de 20 ids" in caplog.text
+
+
+async def test_a_leader_that_is_frozen_loses_the_lead(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its kernel answers for it, so that no network timeout ends its session: the server does."""
+    monkeypatch.setattr(assembly, "LEAD_IDLE_LIMIT", 1.0)
+    world.config["config"]["reader"]["tick"] = 0.1
+    frozen = PgSession("almacen", parse_dsn(world.alert_dsn), idle_limit=1.0)
+    store = AlertStore(frozen, "corec1", SCHEMA)
+    try:
+        await store.prepare()
+        assert await store.take_lead("eventos")
+        async with world.running("corec2"):
+            loss(world, "a")
+            await eventually(lambda: told(world) == ["a"])
+    finally:
+        await frozen.close()

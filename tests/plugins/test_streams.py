@@ -16,6 +16,13 @@ import zstandard
 from tests.plugins.conftest import World, eventually
 
 GROUP = "alert_manager"
+# A commit that fails with an error that is neither a lost connection nor a refused value.
+BROKEN = """
+    CREATE SEQUENCE tries;
+    CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM nextval('tries'); RAISE 'clave=no-se-dice'; END $$;
+    CREATE TRIGGER broken BEFORE INSERT ON alerts FOR EACH ROW EXECUTE FUNCTION broken()
+"""
 
 
 def event(name: str, **more: object) -> bytes:
@@ -231,3 +238,33 @@ async def test_a_key_that_is_no_stream_leaves_the_others_readable(
         await eventually(lambda: told(world) == [("a", 1)])
         assert (await processor.salud()).parts["streams"].ok
     assert streams.client.type("market_data") == b"hash"
+
+
+async def test_what_somebody_else_read_from_the_group_is_judged_all_the_same(
+    world: World, streams: Streams
+) -> None:
+    """As a leader that lost its lead, or an answer that never arrived and was asked for again."""
+    async with world.running():
+        streams.add("alertas", event("a"))
+        await eventually(lambda: told(world) == [("a", 1)])
+        with streams.client.pipeline(transaction=True) as together:
+            frame = zstandard.ZstdCompressor().compress(event("stolen"))
+            together.xadd("alertas", {"data": frame})
+            together.xreadgroup(GROUP, "thief", {"alertas": ">"})
+            assert len(together.execute()) == 2
+        await eventually(lambda: told(world) == [("a", 1), ("stolen", 1)])
+        streams.add("alertas", event("b"))
+        await eventually(lambda: told(world) == [("a", 1), ("stolen", 1), ("b", 1)])
+        await eventually(lambda: streams.pending("alertas") == 0)
+
+
+async def test_a_fault_that_nobody_foresaw_loses_no_entry(world: World, streams: Streams) -> None:
+    async with world.running():
+        streams.add("alertas", event("a"))
+        await eventually(lambda: told(world) == [("a", 1)])
+        world.alert(BROKEN)
+        streams.add("alertas", event("b"))
+        await eventually(lambda: world.alert("SELECT last_value FROM tries")[0][0] > 2)
+        world.alert("DROP TRIGGER broken ON alerts")
+        streams.add("alertas", event("c"))
+        await eventually(lambda: told(world) == [("a", 1), ("b", 1), ("c", 1)])

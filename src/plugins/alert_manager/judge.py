@@ -13,6 +13,7 @@ from .domain.paths import parse_path
 from .domain.redact import redact, redact_text
 from .domain.render import words
 from .domain.rules import RuleSpec, compile_rules
+from .faults import log_fault
 from .settings import Loaded
 
 log = logging.getLogger("corec.alert_manager.judge")
@@ -63,9 +64,9 @@ class BatchJudge:
             event = Event(raw.source, raw.event_id, raw.channel, data, timestamp, raw.instance_id)
             try:
                 candidates.extend(self._candidates(event))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 # A fault of ours on one event: it becomes visible, and the others go on.
-                log.exception("fallo al juzgar el evento %s de %s", raw.event_id, raw.source)
+                log_fault(log, f"fallo al juzgar el evento {raw.event_id} de {raw.source}", error)
                 reason = f"fallo interno al juzgarlo: {type(error).__name__}"
                 dead.append(dead_letter(raw, reason, timestamp))
         return Judged(count, tuple(candidates), tuple(dead))

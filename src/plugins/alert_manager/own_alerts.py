@@ -27,16 +27,16 @@ class OwnAlerts:
         self._zone = ZoneInfo(zone)
         self._instance = instance
 
-    def truncated(self, source: str, last_id: int, now: float) -> Candidate:
-        """A table was emptied or restored: ids up to `last_id` were read, and that row is gone."""
+    def begun_anew(self, what: str, now: float) -> Candidate:
+        """A source was emptied or restored; `what` says which, and until where it was read."""
         return self._candidate(
-            "eventos_truncada",
+            "origen_vaciado",
             Severity.ALTA,
-            f"La tabla {source} se vació o se restauró",
-            f"Se había leído hasta el id {last_id} y esa fila ya no está. Se sigue con lo que hay: "
-            "nada nuevo se pierde, y lo que se lea dos veces cuenta como repetición. Si nadie la "
-            "vació a propósito, revisa corec_db y su última copia.",
-            {"origen": source, "ultimo_id": last_id},
+            "Una fuente de eventos se vació o se restauró",
+            f"{what}, y eso ya no está. Se sigue con lo que hay: nada nuevo se pierde, y lo que se "
+            "lea dos veces cuenta como repetición. Si nadie la vació a propósito, revisa la base y "
+            "su última copia.",
+            {"origen": what, "desde": now},
             now,
         )
 
@@ -68,7 +68,7 @@ class OwnAlerts:
             f"No se pueden leer eventos de {source}",
             f"Desde el {self._time(since)} no llega ninguno: {redact_text(reason)}. Nada se pierde "
             "si vuelve, pero hasta entonces nadie se entera de lo que pase. Se sigue intentando.",
-            {"origen": source},
+            {"origen": source, "desde": int(since)},
             now,
         )
 
@@ -79,7 +79,7 @@ class OwnAlerts:
             Severity.MEDIA,
             f"Se leen de nuevo eventos de {source}",
             f"Estuvo sin leerse desde el {self._time(since)}. Se pone al día con lo que esperaba.",
-            {"origen": source},
+            {"origen": source, "desde": int(since)},
             now,
         )
 

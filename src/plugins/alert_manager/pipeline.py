@@ -9,7 +9,7 @@ import time
 from typing import Generic
 
 from .domain.backlog import Backlog
-from .domain.errors import DatabaseUnavailableError, NotNowError, TooSlowError
+from .domain.errors import DatabaseUnavailableError, TooSlowError
 from .domain.model import Fetched, Judged, P
 from .metrics import Metrics
 from .old_events import OldEvents
@@ -48,6 +48,7 @@ class Pipeline(Generic[P]):
         self._lock = asyncio.Lock()
         self._place = Place(reader, store)
         self._woken = asyncio.Event()
+        self._asleep = False
         self._limit = _MAX_EVENTS
 
     @property
@@ -79,9 +80,9 @@ class Pipeline(Generic[P]):
                         total += summary
                         if not more:
                             break
-            except NotNowError:
-                await self._place.leave()
-                self._metrics.leading.labels(self.source).set(0)
+            except Exception:
+                # Whatever it was: what was stored, and who leads, alert_db knows.
+                await self._leave()
                 raise
         return total
 
@@ -92,7 +93,11 @@ class Pipeline(Generic[P]):
             NotNowError: a database does not answer, or a person has to mend it.
         """
         async with self._lock:
-            await self._hold()
+            try:
+                await self._hold()
+            except Exception:
+                await self._leave()
+                raise
 
     async def sleep(self, seconds: float) -> None:
         """Waits until there may be something new in the source, or until `wake`.
@@ -102,7 +107,11 @@ class Pipeline(Generic[P]):
         """
         held = self._place.held
         if held is not None:
-            await self._reader.sleep(held.position, seconds)
+            self._asleep = True
+            try:
+                await self._reader.sleep(held.position, seconds)
+            finally:
+                self._asleep = False
             return
         self._woken.clear()
         with contextlib.suppress(TimeoutError):
@@ -112,7 +121,12 @@ class Pipeline(Generic[P]):
     def wake(self) -> None:
         """Ends a sleep at once."""
         self._woken.set()
-        self._reader.wake()
+        if self._asleep:  # else the next sleep would end at once, and so would all that follow
+            self._reader.wake()
+
+    async def _leave(self) -> None:
+        await self._place.leave()
+        self._metrics.leading.labels(self.source).set(0)
 
     async def _hold(self) -> bool:
         holds = await self._place.hold()
@@ -128,8 +142,8 @@ class Pipeline(Generic[P]):
         """Takes one batch; returns what it came to, and whether more is waiting."""
         held = self._held()
         fetched = await self._reader.fetch(held.position)
-        if fetched.truncated_at is not None:
-            return await self._begin_anew(fetched, fetched.truncated_at), True
+        if fetched.anew is not None:
+            return await self._begin_anew(fetched, fetched.anew), True
         if not fetched.events:
             if held.backlog:
                 await self._tell_backlog(fetched)
@@ -175,10 +189,10 @@ class Pipeline(Generic[P]):
         await self._recorder.record((), Judged(0, (digest,)), moved)
         self._place.moved(fetched.position, Backlog())
 
-    async def _begin_anew(self, fetched: Fetched[P], last: int) -> Summary:
-        """Moves to where reading begins in an emptied or restored table, and tells people."""
-        log.error("%s se vació o se restauró: se había leído hasta el id %d", self.source, last)
-        alarm = self._own_alerts.truncated(self.source, last, time.time())
+    async def _begin_anew(self, fetched: Fetched[P], what: str) -> Summary:
+        """Moves to where reading begins in an emptied or restored source, and tells people."""
+        log.error("una fuente se vació o se restauró: %s", what)
+        alarm = self._own_alerts.begun_anew(what, time.time())
         backlog = self._held().backlog
         moved = self._place.move(fetched.position, backlog)
         summary = await self._recorder.record((), Judged(0, (alarm,)), moved)

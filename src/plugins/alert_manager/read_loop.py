@@ -11,6 +11,8 @@ import backoff
 
 from .domain.errors import DatabaseUnavailableError, NotNowError, SourceUnavailableError
 from .domain.model import Candidate, Judged, P, Severity
+from .domain.redact import redact_text
+from .faults import log_fault
 from .health import Part
 from .own_alerts import OwnAlerts
 from .pipeline import Pipeline
@@ -116,6 +118,7 @@ class ReadLoop:
     def note(self, trouble: str | None) -> None:
         """Remembers how reading goes, and logs it when that changes."""
         source = self._pipeline.source
+        trouble = None if trouble is None else redact_text(trouble)
         if trouble != self._trouble:
             if trouble is None:
                 log.info("se lee %s", source)
@@ -139,29 +142,33 @@ class ReadLoop:
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
-            try:
-                await self.drain()
-                await self._tell_end()
-                await self._pipeline.sleep(self._tick)
-            except NotNowError as error:
-                self.note(str(error))
-                await self._tell_trouble()
-                await self._rest()
-            except Exception as error:
-                log.exception("fallo inesperado al leer %s", self._pipeline.source)
-                self.note(f"{type(error).__name__}: {error}")
-                await self._tell_trouble()
-                await self._rest()
+            trouble = await self._turn()
+            if trouble is None:
+                continue
+            self.note(trouble)
+            await self._tell_trouble(trouble)
+            await self._rest()
 
-    async def _tell_trouble(self) -> None:
-        known = self._told or self._silent
-        if known or self._trouble is None or time.time() - self._since < TELL_AFTER:
+    async def _turn(self) -> str | None:
+        """Drains and sleeps once; returns why it could not, or None."""
+        try:
+            await self.drain()
+            await self._tell_end()
+            if not self._stopping.is_set():
+                await self._pipeline.sleep(self._tick)
+        except NotNowError as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001  (no fault of ours may end the reading)
+            log_fault(log, f"fallo inesperado al leer {self._pipeline.source}", error)
+            return f"fallo inesperado: {type(error).__name__}"
+        return None
+
+    async def _tell_trouble(self, trouble: str) -> None:
+        if self._told or self._silent or time.time() - self._since < TELL_AFTER:
             return
         source = self._pipeline.source
         severity = Severity.ALTA if self.optional else Severity.CRITICA
-        alarm = self._own_alerts.not_reading(
-            source, severity, self._since, self._trouble, time.time()
-        )
+        alarm = self._own_alerts.not_reading(source, severity, self._since, trouble, time.time())
         self._told = await self._tell(alarm)
 
     async def _tell_end(self) -> None:
@@ -176,6 +183,9 @@ class ReadLoop:
             await self._recorder.record((), Judged(0, (alarm,)))
         except NotNowError as error:
             log.error("no se pudo guardar el aviso «%s»: %s", alarm.title, error)
+            return False
+        except Exception as error:  # noqa: BLE001  (telling must not end the reading)
+            log_fault(log, f"no se pudo guardar el aviso «{alarm.title}»", error)
             return False
         return True
 

@@ -68,6 +68,7 @@ class Recorder:
 
         Raises:
             NotNowError: alert_db does not answer, or somebody else moved the position.
+            psycopg2.Error: alert_db refused a statement for a reason of its own.
         """
         try:
             return await self._commit(judged, moved)
@@ -97,7 +98,10 @@ class Recorder:
             if refusal is None:
                 candidates.append(candidate)
             elif not isinstance(refusal, AlreadyStoredError):
-                raw = by_id[candidate.source, candidate.event_id]
+                raw = by_id.get((candidate.source, candidate.event_id))
+                if raw is None:  # an alert of our own
+                    log.error("alert_db no admite «%s»: %s", candidate.title, refusal)
+                    continue
                 reason = f"alert_db no lo admite: {refusal}"
                 dead.append(dead_letter(raw, reason, candidate.timestamp))
         return Judged(judged.events, tuple(candidates), tuple(dead))

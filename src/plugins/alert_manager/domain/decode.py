@@ -183,6 +183,7 @@ class Decoder:
         raise DecodeError(f"JSON anidado a más de {self._limits.max_depth} niveles")
 
     def _too_large(self) -> str:
+        self.decoded_bytes += self._limits.max_bytes  # what it took to find that out
         return f"más de {self._limits.max_bytes} bytes descomprimido"
 
 

@@ -8,6 +8,7 @@ jumps by millions costs one entry.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -149,7 +150,7 @@ def _without(ranges: Iterable[_Range], found: Sequence[int]) -> list[_Range]:
     result: list[_Range] = []
     for entry in ranges:
         lo = entry.lo
-        for i in (f for f in found if entry.lo <= f <= entry.hi):
+        for i in found[bisect_left(found, entry.lo) : bisect_right(found, entry.hi)]:
             if i > lo:
                 result.append(replace(entry, lo=lo, hi=i - 1))
             lo = i + 1

@@ -75,14 +75,14 @@ class Fetched(Generic[P]):
 
     Attributes:
         more: True when more events are waiting.
-        truncated_at: the newest id that was read, where that row is gone: the table was emptied or
-            restored, and `position` is where reading begins anew.
+        anew: set where a table or stream was emptied or restored, and `position` is where reading
+            begins anew: says which, and until where it was read.
     """
 
     events: tuple[RawEvent, ...]
     position: P
     more: bool = False
-    truncated_at: int | None = None
+    anew: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ from .model import Payload
 
 MASK = "[oculto]"
 _SECRET_KEY = re.compile(
-    r"pass(word|wd|phrase)|contrase(n|ñ)a|secret|token|(api|access|private)[-_]?key|authorization"
-    r"|cookie|credential|(^|_)(dsn|pwd|pin|cvv|otp|jwt|clave)($|_)|webhook_url|seed_?phrase|mnemonic",
+    r"pass(word|wd|phrase|code|$|[_-])|contrase(n|ñ)a|secret|token|(api|access|private)[-_]?key"
+    r"|authorization|cookie|credential|(^|[_-])(auth|dsn|pwd|pin|cvv|otp|jwt|clave)($|[_-])"
+    r"|webhook_url|seed_?phrase|mnemonic",
     re.IGNORECASE,
 )
 # Each form with what must stand in a lower-cased text for it to be there at all: looking for a
@@ -26,7 +27,7 @@ _SECRET_FORMS = tuple(
     (triggers, re.compile(pattern), replacement)
     for triggers, pattern, replacement in (
         # user:password in a URL
-        (("://",), r"://[^\s/@:]{0,200}:[^\s/]{1,500}@", f"://{MASK}@"),
+        (("://",), r"://[^\s/@:]{0,200}:(?:[^\s/]{1,500}|[^\s@]{1,60})@", f"://{MASK}@"),
         # JWT
         (("eyj",), r"(?<![\w-])eyJ[\w-]{8,2000}\.[\w-]{8,4000}\.[\w-]{0,2000}", MASK),
         # Stripe, OpenAI
@@ -43,9 +44,21 @@ _SECRET_FORMS = tuple(
         (("/webhooks/",), r"/webhooks/\d+/[\w-]{20,}", f"/webhooks/{MASK}"),
         (("bearer",), r"(?i:\bbearer\s{1,20})[\w.~+/-]{8,}=*", MASK),
         (
+            ("authorization",),
+            r"(?i:authorization[\"']?\s{0,3}[=:]\s{0,3}[\"']?)(?:\w{1,20}\s{1,3})?[^\s,;\"'}]+",
+            MASK,
+        ),
+        # A private key in PEM
+        (
+            ("private key-----",),
+            r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,30}-----)?",
+            MASK,
+        ),
+        # password=x, also as the end of a longer name, in JSON, and in quotes
+        (
             ("pass", "pwd", "contrase", "clave", "secret", "token", "api"),
-            r"(?i:\b(?:password|passwd|pwd|contraseña|clave|secret|token|api[-_]?key)"
-            r"[\"']?\s{0,3}[=:]\s{0,3}[\"']?)[^\s,;&\"'}]+",
+            r"(?<![\w-])[\w-]{0,40}(?i:pass(?:word|wd|phrase|code)?|pwd|contraseña|clave|secret|token"
+            r"|api[-_]?key)[\"']?\s{0,3}[=:]\s{0,3}(?:\"[^\"]+\"?|'[^']+'?|[^\s,;&\"'}]+)",
             MASK,
         ),
     )
@@ -54,7 +67,7 @@ _ANY_TRIGGER = re.compile("|".join(re.escape(t) for form in _SECRET_FORMS for t 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # what jsonb refuses
 _REPLACEMENT = "\ufffd"
 _KEY_TRIGGER = re.compile(
-    "pass|contrase|secret|token|key|authorization|cookie|credential|dsn|pwd|pin|cvv|otp|jwt|clave"
+    "pass|contrase|secret|token|key|auth|cookie|credential|dsn|pwd|pin|cvv|otp|jwt|clave"
     "|webhook|phrase|mnemonic"
 )
 _SHORTEST_SECRET = 18  # characters of the shortest form that is a name too
@@ -65,7 +78,7 @@ def redact(data: Payload) -> dict[str, Any]:
     """Returns a copy of `data` without secrets, which jsonb accepts as it is."""
     safe = {}
     for key, value in data.items():
-        name, secret = _judged_key(key)
+        name, secret = _judged_key(key if type(key) is str else str(key))
         safe[name] = MASK if secret and _says_something(value) else _safe(value)
     return safe
 

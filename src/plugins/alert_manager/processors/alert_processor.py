@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -111,7 +112,8 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         """
         raw = RawEvent(
             source="push",
-            event_id=None,
+            # Its own identity: a try that was cut off may have stored it.
+            event_id=uuid.uuid4().int >> 66,
             channel=event.canal,
             payload=event.datos,
             timestamp=time.time(),

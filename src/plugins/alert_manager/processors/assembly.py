@@ -29,6 +29,8 @@ from ..utils.pg import PgSession
 from ..utils.streams import StreamsReader
 from ..web.server import Address, WebServer
 
+LEAD_IDLE_LIMIT = 30.0  # seconds; a leader says something every 5 s
+
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
@@ -71,7 +73,9 @@ def assemble(
     settings = loaded.settings
     alert_db = settings.database()
     reading = PgSession("lectura", db_config, autocommit=True)
-    storing = PgSession("almacen", alert_db)
+    # A process that is frozen while it leads must not keep everybody else from it.
+    idle_limit = max(LEAD_IDLE_LIMIT, 4 * settings.config.reader.tick)
+    storing = PgSession("almacen", alert_db, idle_limit=idle_limit)
     telling = PgSession("avisos", alert_db)
     reporting = PgSession("reportes", db_config)
     # Health asks on connections of its own: a part that works hard is not a part that is down.
@@ -108,7 +112,8 @@ def assemble(
     if redis is not None and (names := settings.streams()):
         start = settings.config.reader.start()
         batch = settings.config.streams.batch_size
-        streams = StreamsReader(redis, names, instance, batch, start)
+        limit = settings.config.limits.max_bytes
+        streams = StreamsReader(redis, names, instance, batch, limit, start)
         second = Pipeline(streams, store, recorder, own_alerts, old_events, metrics)
         loops["streams"] = ReadLoop(
             second, recorder, own_alerts, settings.config.reader.tick, optional=True

@@ -105,7 +105,13 @@ class AlertStore:
         if not self.leads(source):
             return  # and remember whom to end, should a cut network leave the lock with the dead
         arguments = {"key": LOCK_CLASS, "source": source}
-        await self._session.run(lambda c: _fetch_one(c, "release_lead", arguments))
+
+        def work(connection: Connection) -> None:
+            # It may have been taken more than once: a call whose caller went took it, too.
+            while _fetch_one(connection, "release_lead", arguments)[0]:
+                pass
+
+        await self._session.run(work)
         self._leading.pop(source, None)
 
     async def confirm(self, source: str, version: int) -> bool:

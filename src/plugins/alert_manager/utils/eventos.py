@@ -226,7 +226,8 @@ class EventosReader:
         first = fetch_value(cursor, "eventos_first_since", {"since": since, "now": time.time()})
         hi = int(fetch_value(cursor, "eventos_bounds")) if first is None else int(first) - 1
         moved = Position(hi, seen=time.time())
-        return Fetched((), moved, more=True, truncated_at=position.hi)
+        what = f"La tabla eventos: se había leído hasta el id {position.hi}"
+        return Fetched((), moved, more=True, anew=what)
 
     def _was_cut(self, rows: Sequence[tuple[Any, ...]]) -> bool:
         """Says whether a limit may have cut the page off; a page near the byte limit counts too."""

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Mapping
 
 from ..domain.errors import NotNowError
 from ..domain.model import ChannelState
+from ..faults import log_fault
 from ..metrics import Metrics
 from ..settings import BreakerSettings, DeliverySettings
 from .channels.base import Channel
 from .outbox import Outbox
-from .worker import Worker, log_fault
+from .worker import Worker
 
 log = logging.getLogger("corec.alert_manager.delivery")
 
@@ -93,7 +94,7 @@ class Delivery:
             except NotNowError as error:
                 log.debug("no se buscan avisos caducados: %s", error)  # the workers say it aloud
             except Exception as error:  # noqa: BLE001  (a fault of ours must not end the looking)
-                log_fault("fallo inesperado al buscar avisos caducados", error)
+                log_fault(log, "fallo inesperado al buscar avisos caducados", error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(_EXPIRY, max(self._settings.max_age, 1.0))):
                     await self._stopping.wait()

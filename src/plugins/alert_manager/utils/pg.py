@@ -51,6 +51,7 @@ _NETWORK = {
 _PASSING = ("08", "53", "57P", "58", "25006", "40", "55P03")
 _NO_SUCH = ("42P01", "42703", "3F000", "42501")
 _QUERY_CANCELED = "57014"
+EVENT_KEY = "alerts_event_time_rule"  # the index that keeps one alert per event and rule
 
 
 class _Link:
@@ -82,9 +83,16 @@ class _Link:
 class PgSession:
     """One connection to one database, used by one call at a time."""
 
-    def __init__(self, name: str, parameters: Mapping[str, Any], autocommit: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        autocommit: bool = False,
+        idle_limit: float = 0.0,
+    ) -> None:
+        """Connects to nothing yet; the server ends a session idle for `idle_limit` s (0: never)."""
         self.name = name
-        self._parameters = _connect_parameters(name, parameters)
+        self._parameters = _connect_parameters(name, parameters, idle_limit)
         self._autocommit = autocommit
         self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"pg-{name}")
         self._turn = asyncio.Lock()
@@ -216,12 +224,13 @@ class PgSession:
             link.cut()
 
 
-def _connect_parameters(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def _connect_parameters(name: str, given: Mapping[str, Any], idle_limit: float) -> dict[str, Any]:
     """Adds our limits to what the user's configuration says; what it says itself stays."""
     limits = (
         f"-c statement_timeout={STATEMENT_TIMEOUT} -c lock_timeout={LOCK_TIMEOUT}"
         # Cut off between two statements, a transaction would hold the lock of all commits.
         f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT}"
+        f" -c idle_session_timeout={int(idle_limit * 1000)}"
         # The server's side too: a backend whose client vanished would hold our lead for hours.
         " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
         " -c tcp_user_timeout=10000"
@@ -253,7 +262,10 @@ def _translated(name: str, error: psycopg2.Error) -> Exception:
     if _is_lost(error) or (code is not None and code.startswith(_PASSING)):
         return DatabaseUnavailableError(text)
     if isinstance(error, psycopg2.errors.UniqueViolation):
-        return AlreadyStoredError(text)
+        if error.diag.constraint_name == EVENT_KEY:
+            return AlreadyStoredError(text)
+        # No value of ours is refused: a sequence lies behind its rows, as after a partial restore.
+        return DatabaseUnusableError(text)
     if isinstance(error, psycopg2.DataError | psycopg2.IntegrityError):
         return RefusedError(text)
     return DatabaseUnusableError(text) if code in _NO_SUCH else error

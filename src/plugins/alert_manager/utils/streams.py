@@ -1,8 +1,8 @@
 """Reads Redis streams by consumer group: acknowledged after the commit, never before.
 
-alert_db knows how far each stream is judged. Whoever begins to read sets the group back to that
-place, so that what a dead reader had in its hands is handed out again, in order: nothing is lost
-and nothing judged twice, wherever a reader was killed.
+alert_db knows how far each stream is judged. Every read sets the group to that place first, in the
+same transaction, so that it hands out what comes next whatever became of earlier answers: a reader
+that was killed, one that lost its lead without noticing, an answer that never arrived.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ FIELD = b"data"
 _BLOCK = 1.0  # seconds; the longest wait of one blocking call, and so of `wake`
 _POLL = 0.25  # seconds between looks in a cluster, where no call can wait for several streams
 _AT_ONCE = 1000  # entries acknowledged in one command
+_MARGIN = 3_600_000  # milliseconds of a stream that began anew that are read again
+_JOIN_INTERVAL = 5.0  # seconds between looks whether the streams are still what they were
+_LARGE = 8 << 20  # bytes in one answer; Redis bounds it by entries alone
 
 
 class StreamsReader:
@@ -39,14 +42,21 @@ class StreamsReader:
         redis: a `redis.asyncio` client (or cluster client), or None.
         streams: their names; each is the channel of its events.
         consumer: our name in the group.
-        batch_size: entries of one stream that are read at once.
+        batch_size: entries of one stream that are read at once, at the most.
+        max_bytes: larger payloads are not kept, and become dead letters.
         start: where a first start begins.
     """
 
     source = "streams"
 
     def __init__(
-        self, redis: Any, streams: Sequence[str], consumer: str, batch_size: int, start: StartFrom
+        self,
+        redis: Any,
+        streams: Sequence[str],
+        consumer: str,
+        batch_size: int,
+        max_bytes: int,
+        start: StartFrom,
     ) -> None:
         self._redis = redis
         self._streams = tuple(streams)
@@ -54,7 +64,9 @@ class StreamsReader:
         self._consumer = consumer
         self._batch_size = batch_size
         self._start = start
-        self._joined = False
+        self._max_bytes = max_bytes
+        self._joined_at = float("-inf")
+        self._count = batch_size
         self._in_hand: list[tuple[str, EntryId]] = []
         self._woken = False
 
@@ -67,14 +79,14 @@ class StreamsReader:
         return StreamPosition.from_json(stored)
 
     async def check(self) -> None:
-        """Asks whether Redis answers; the next fetch sets the group back to its position.
+        """Asks whether Redis answers.
 
         Raises:
             SourceUnavailableError: it does not.
         """
         async with self._redis_faults():
             await self._redis.ping()
-        self._joined = False
+        self._joined_at = float("-inf")
 
     async def first_position(self) -> StreamPosition:
         """Returns where a first start begins.
@@ -86,7 +98,7 @@ class StreamsReader:
             return StreamPosition({name: await self._first(name) for name in self._streams})
 
     async def fetch(self, position: StreamPosition) -> Fetched[StreamPosition]:
-        """Reads what comes next.
+        """Reads what comes after a position.
 
         Raises:
             SourceUnavailableError: Redis does not answer.
@@ -94,10 +106,8 @@ class StreamsReader:
         async with self._redis_faults():
             try:
                 return await self._fetch(position)
-            except ResponseError as error:
-                if not str(error).startswith("NOGROUP"):
-                    raise
-                self._joined = False  # flushed, or the stream was deleted
+            except ResponseError:
+                self._joined_at = float("-inf")  # flushed, or a stream was deleted
                 return await self._fetch(position)
 
     def part(
@@ -107,7 +117,7 @@ class StreamsReader:
         return before.after(self._in_hand[:count])
 
     async def committed(self, position: StreamPosition) -> None:
-        """Acknowledges what alert_db has; where that fails, the next `check` makes up for it."""
+        """Acknowledges what alert_db has; where that fails, joining makes up for it."""
         done: dict[str, list[str]] = {}
         for name, entry_id in self._in_hand:
             if entry_id <= position.last[name]:
@@ -149,34 +159,45 @@ class StreamsReader:
             raise SourceUnavailableError(f"Redis no responde: {type(error).__name__}") from error
 
     async def _fetch(self, position: StreamPosition) -> Fetched[StreamPosition]:
-        if not self._joined:
-            position = await self._join(position)
+        if time.monotonic() - self._joined_at >= _JOIN_INTERVAL:
+            position, anew = await self._join(position)
+            if anew:
+                return Fetched((), position, more=True, anew=anew)
         found = [
             (name, EntryId.parse(raw_id), fields)
-            for name, entries in (await self._read_new()).items()
+            for name, entries in (await self._read_after(position)).items()
             for raw_id, fields in entries
         ]
         self._in_hand = [(name, entry_id) for name, entry_id, _ in found]
-        events = tuple(_raw_event(*entry) for entry in found)
+        events = tuple(self._raw_event(*entry) for entry in found)
+        if sum(event.size for event in events) > _LARGE:
+            self._count = max(1, self._count // 8)
+        else:
+            self._count = min(self._batch_size, self._count * 2)
         return Fetched(events, position.after(self._in_hand), more=bool(events))
 
-    async def _read_new(self) -> dict[str, list[tuple[Any, Any]]]:
-        """Returns new entries by stream."""
+    async def _read_after(self, position: StreamPosition) -> dict[str, list[tuple[Any, Any]]]:
+        """Returns entries by stream."""
         # The streams of a cluster live in several places: no command reads from two of them.
         one_by_one = isinstance(self._redis, RedisCluster)
         groups = [[name] for name in self._readable] if one_by_one else [self._readable]
         found: dict[str, list[tuple[Any, Any]]] = {}
         for names in filter(None, groups):
-            found |= _by_stream(
-                await self._redis.xreadgroup(
-                    GROUP, self._consumer, dict.fromkeys(names, ">"), count=self._batch_size
-                )
-            )
+            async with self._redis.pipeline(transaction=True) as pipe:
+                for name in names:
+                    pipe.xgroup_setid(name, GROUP, str(position.last[name]))
+                pipe.xreadgroup(GROUP, self._consumer, dict.fromkeys(names, ">"), count=self._count)
+                found |= _by_stream((await pipe.execute())[-1])
         return found
 
-    async def _join(self, position: StreamPosition) -> StreamPosition:
-        """Sets the group of each stream to what alert_db knows; makes it where it is missing."""
+    async def _join(self, position: StreamPosition) -> tuple[StreamPosition, str]:
+        """Makes groups where they are missing, and acknowledges what alert_db has.
+
+        Returns:
+            The position; and which streams began anew, in words.
+        """
         last = dict(position.last)
+        anew: list[str] = []
         self._readable = []
         for name in self._streams:
             if await self._is_something_else(name):
@@ -187,25 +208,24 @@ class StreamsReader:
             known = await self._first(name) if known is None else known
             newest = await self._newest(name)
             if newest is not None and newest < known:
-                # Emptied or restored: its ids begin anew and prove nothing about what was judged.
-                log.warning("el stream %s empezó de nuevo: se lee entero", name)
-                known = EntryId()
-            await self._set_group(name, known)
+                # Its ids go on below the old ones: what was judged is there again, or it is not.
+                anew.append(f"el stream {name}: se había leído hasta {known}")
+                known = EntryId(max(0, newest.ms - _MARGIN))
+            await self._make_group(name, known)
             await self._acknowledge_known(name, known)
             last[name] = known
-        self._joined = True
-        return StreamPosition(last)
+        self._joined_at = time.monotonic()
+        return StreamPosition(last), "; ".join(anew)
 
     async def _is_something_else(self, name: str) -> bool:
         return _text(await self._redis.type(name)) not in ("stream", "none")
 
-    async def _set_group(self, name: str, known: EntryId) -> None:
+    async def _make_group(self, name: str, known: EntryId) -> None:
         try:
             await self._redis.xgroup_create(name, GROUP, id=str(known), mkstream=True)
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise
-            await self._redis.xgroup_setid(name, GROUP, str(known))
 
     async def _acknowledge_known(self, name: str, known: EntryId) -> None:
         """Acknowledges what alert_db has, and a dead reader did not come to acknowledge."""
@@ -239,25 +259,25 @@ class StreamsReader:
         block = max(1, int(min(seconds, _BLOCK) * 1000))
         return bool(await self._redis.xread(last, count=1, block=block))
 
+    def _raw_event(self, name: str, entry_id: EntryId, fields: Mapping[bytes, bytes]) -> RawEvent:
+        data = fields.get(FIELD)
+        size = len(data or b"")
+        return RawEvent(
+            source=f"stream:{name}",
+            event_id=entry_id.pack(),
+            channel=name,
+            payload=data if size <= self._max_bytes else None,
+            timestamp=entry_id.ms / 1000,
+            instance_id=None,
+            size=size,
+        )
+
 
 def _by_stream(reply: Any) -> dict[str, list[tuple[Any, Any]]]:
     """Returns a reply's entries by stream: RESP2 has pairs, RESP3 a mapping to a list of lists."""
     if isinstance(reply, Mapping):
         return {_text(name): [e for part in parts for e in part] for name, parts in reply.items()}
     return {_text(name): list(entries) for name, entries in reply or ()}
-
-
-def _raw_event(name: str, entry_id: EntryId, fields: Mapping[bytes, bytes]) -> RawEvent:
-    data = fields.get(FIELD)
-    return RawEvent(
-        source=f"stream:{name}",
-        event_id=entry_id.pack(),
-        channel=name,
-        payload=data,
-        timestamp=entry_id.ms / 1000,
-        instance_id=None,
-        size=len(data or b""),
-    )
 
 
 def _text(value: Any) -> str:

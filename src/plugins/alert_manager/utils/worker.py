@@ -11,13 +11,13 @@ import contextlib
 import logging
 import random
 import time
-import traceback
 
 from ..domain.backoff import retry_delay
 from ..domain.breaker import Breaker
 from ..domain.delivery import Disabled, Outcome, Progress, Rejected, Retry, Sent
 from ..domain.errors import NotNowError
 from ..domain.model import ChannelState
+from ..faults import log_fault
 from ..metrics import Metrics
 from ..settings import BreakerSettings, DeliverySettings
 from .channels.base import Channel
@@ -82,7 +82,7 @@ class Worker:
         try:
             await self._channel.close()
         except Exception as error:  # noqa: BLE001  (the other channels are still to be closed)
-            log_fault(f"{self._name}: fallo inesperado al cerrar el canal", error)
+            log_fault(log, f"{self._name}: fallo inesperado al cerrar el canal", error)
 
     async def run(self) -> None:
         """Sends what there is, until `stop`, or until the target turns out to be gone."""
@@ -94,7 +94,7 @@ class Worker:
                 await self._pause(_FLOOR)
             except Exception as error:  # noqa: BLE001
                 # A fault of ours must not silence a channel; the lease brings the message back.
-                log_fault(f"{self._name}: fallo inesperado al entregar", error)
+                log_fault(log, f"{self._name}: fallo inesperado al entregar", error)
                 await self._pause(_FLOOR)
 
     async def _step(self) -> None:
@@ -155,7 +155,7 @@ class Worker:
             if self._sending is not None and self._sending.expired():
                 return self._cut_off()
             # A channel promises not to raise; one that does is treated as failing, not as fatal.
-            log_fault(f"{self._name}: el canal falló de forma inesperada", error)
+            log_fault(log, f"{self._name}: el canal falló de forma inesperada", error)
             reason = f"fallo inesperado: {type(error).__name__}"
             return Retry(reason) if len(claim.ids) == 1 else Rejected(reason)
         finally:
@@ -240,12 +240,6 @@ class Worker:
         attempt = max(message.attempt for message in claim.messages)
         settings = self._settings
         return retry_delay(attempt, random.random(), settings.retry_base, settings.retry_cap)  # noqa: S311
-
-
-def log_fault(what: str, error: Exception) -> None:
-    """Logs a fault of ours with its place, but without its text, which may quote a secret."""
-    place = "".join(traceback.format_tb(error.__traceback__))
-    log.error("%s: %s\n%s", what, type(error).__name__, place)
 
 
 def _ids(claim: Claim) -> str:
