@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..domain.model import P
 from ..health import Health
 from ..judge import BatchJudge
 from ..loop_lag import LoopLag
@@ -14,9 +15,10 @@ from ..metrics import Metrics
 from ..old_events import OldEvents
 from ..own_alerts import OwnAlerts
 from ..pipeline import Pipeline
+from ..ports import Reader
 from ..read_loop import ReadLoop
 from ..recorder import Recorder
-from ..settings import Loaded
+from ..settings import Loaded, Settings
 from ..utils.channels.base import Channel
 from ..utils.channels.registry import build
 from ..utils.channels.report import EventosReport, StreamReport
@@ -71,73 +73,88 @@ def assemble(
         schema: the SQL that makes alert_db's tables.
     """
     settings = loaded.settings
-    alert_db = settings.database()
-    reading = PgSession("lectura", db_config, autocommit=True)
-    # A process that is frozen while it leads must not keep everybody else from it.
-    idle_limit = max(LEAD_IDLE_LIMIT, 4 * settings.config.reader.tick)
-    storing = PgSession("almacen", alert_db, idle_limit=idle_limit)
-    telling = PgSession("avisos", alert_db)
-    reporting = PgSession("reportes", db_config)
-    # Health asks on connections of its own: a part that works hard is not a part that is down.
-    asking_corec = PgSession("salud", db_config)
-    asking_alert = PgSession("salud", alert_db)
+    sessions = _Sessions.of(db_config, settings)
     metrics = Metrics()
-    reader = EventosReader(
-        reading,
-        settings.channels,
-        settings.config.limits.max_bytes,
-        settings.config.reader,
-        metrics,
-    )
-    store = AlertStore(storing, instance, schema)
+    delivery = _delivery(loaded, redis, instance, sessions, metrics)
+    store = AlertStore(sessions.storing, instance, schema)
     cache = DedupeCache(redis, settings.alert_config.dedupe.redis_timeout)
-    channels: dict[str, Channel] = {
-        "alert_data": EventosReport(reporting, instance),
-        "alert_data_stream": StreamReport(redis, instance),
-        **_configured_channels(loaded),
-    }
-    delivery = Delivery(
-        Outbox(telling),
-        channels,
-        settings.config.circuit_breaker,
-        settings.config.delivery,
-        metrics,
+    recorder = Recorder(BatchJudge(loaded), store, cache, metrics, delivery.wake)
+    limit = settings.config.limits.max_bytes
+    reader = EventosReader(
+        sessions.reading, settings.channels, limit, settings.config.reader, metrics
     )
     own_alerts = OwnAlerts(loaded.targets(), instance, settings.alert_config.timezone)
     old_events = OldEvents(settings.config.reader.max_event_age, loaded.machines())
-    recorder = Recorder(BatchJudge(loaded), store, cache, metrics, delivery.wake)
-    pipeline = Pipeline(reader, store, recorder, own_alerts, old_events, metrics)
-    eventos = ReadLoop(pipeline, recorder, own_alerts, settings.config.reader.tick)
-    loops = {"lector": eventos}
+
+    def read_loop(source: Reader[P], optional: bool = False) -> ReadLoop:
+        pipeline = Pipeline(source, store, recorder, own_alerts, old_events, metrics)
+        tick = settings.config.reader.tick
+        return ReadLoop(pipeline, recorder, own_alerts, tick, optional)
+
+    loops = {"lector": read_loop(reader)}
     if redis is not None and (names := settings.streams()):
-        start = settings.config.reader.start()
-        batch = settings.config.streams.batch_size
-        limit = settings.config.limits.max_bytes
-        streams = StreamsReader(redis, names, instance, batch, limit, start)
-        second = Pipeline(streams, store, recorder, own_alerts, old_events, metrics)
-        loops["streams"] = ReadLoop(
-            second, recorder, own_alerts, settings.config.reader.tick, optional=True
-        )
+        start, batch_size = settings.config.reader.start(), settings.config.streams.batch_size
+        streams = StreamsReader(redis, names, instance, batch_size, limit, start)
+        loops["streams"] = read_loop(streams, optional=True)
     health = Health(
-        {"corec_db": asking_corec.probe, "alert_db": asking_alert.probe},
+        {"corec_db": sessions.asking_corec.probe, "alert_db": sessions.asking_alert.probe},
         {name: loop.part for name, loop in loops.items()},
         lambda: cache.available,
         delivery.states,
     )
     return Assembly(
         instance=instance,
-        sessions=(reading, storing, telling, reporting, asking_corec, asking_alert),
+        sessions=tuple(sessions),
         reader=reader,
         store=store,
         recorder=recorder,
         cache=cache,
-        eventos=eventos,
+        eventos=loops["lector"],
         loops=tuple(loops.values()),
         delivery=delivery,
         lag=LoopLag(metrics),
         health=health,
         web=WebServer(address, health, metrics, home),
     )
+
+
+class _Sessions(NamedTuple):
+    """A connection for each part that needs one: none waits for another's."""
+
+    reading: PgSession
+    storing: PgSession
+    telling: PgSession
+    reporting: PgSession
+    asking_corec: PgSession
+    asking_alert: PgSession
+
+    @classmethod
+    def of(cls, corec_db: Mapping[str, Any], settings: Settings) -> _Sessions:
+        alert_db = settings.database()
+        # A process that is frozen while it leads must not keep everybody else from it.
+        idle_limit = max(LEAD_IDLE_LIMIT, 4 * settings.config.reader.tick)
+        return cls(
+            reading=PgSession("lectura", corec_db, autocommit=True),
+            storing=PgSession("almacen", alert_db, idle_limit=idle_limit),
+            telling=PgSession("avisos", alert_db),
+            reporting=PgSession("reportes", corec_db),
+            # Health asks for itself: a part that works hard is not a part that is down.
+            asking_corec=PgSession("salud", corec_db),
+            asking_alert=PgSession("salud", alert_db),
+        )
+
+
+def _delivery(
+    loaded: Loaded, redis: Any, instance: str, sessions: _Sessions, metrics: Metrics
+) -> Delivery:
+    config = loaded.settings.config
+    channels: dict[str, Channel] = {
+        "alert_data": EventosReport(sessions.reporting, instance),
+        "alert_data_stream": StreamReport(redis, instance),
+        **_configured_channels(loaded),
+    }
+    outbox = Outbox(sessions.telling)
+    return Delivery(outbox, channels, config.circuit_breaker, config.delivery, metrics)
 
 
 def _configured_channels(loaded: Loaded) -> dict[str, Channel]:
