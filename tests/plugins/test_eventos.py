@@ -15,6 +15,7 @@ from psycopg2.extensions import parse_dsn
 from src.plugins.alert_manager.domain.holes import Position
 from src.plugins.alert_manager.metrics import Metrics
 from src.plugins.alert_manager.settings import ReaderSettings
+from src.plugins.alert_manager.utils import eventos
 from src.plugins.alert_manager.utils.eventos import EventosReader
 from src.plugins.alert_manager.utils.pg import PgSession
 from tests.plugins.conftest import World, eventually
@@ -230,3 +231,27 @@ async def test_a_tick_ends_while_writers_are_faster_than_the_reader(world: World
             await asyncio.to_thread(thread.join)
         await eventually(lambda: len(world.alerts()) >= len(committed))
     assert sorted(alert["event_id"] for alert in world.alerts()) == sorted(committed)
+
+
+async def test_a_row_whose_hole_was_given_up_is_found_at_a_probe_and_counted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(eventos, "PROBE_INTERVAL", 0.2)
+    async with world.running() as processor:
+        ((early,),) = world.corec("SELECT nextval('eventos_id_seq')")
+        world.write("alertas", b'{"tipo": "t", "plugin": "a"}')
+        position = "SELECT position FROM reader_positions WHERE source = 'eventos'"
+
+        def retired() -> bool:  # what is known of holes is stored with the next commit
+            world.write("alertas", b'{"tipo": "t", "plugin": "a"}')
+            return [early, early] in [r[:2] for r in world.alert(position)[0][0]["retired"]]
+
+        await eventually(retired)
+        world.corec(
+            "INSERT INTO eventos (id, canal, datos, timestamp, instance_id) VALUES"
+            """ (%s, 'alertas', '{"tipo": "t", "plugin": "late"}', 1, 'w')""",
+            (early,),
+        )
+        await eventually(lambda: "late" in told(world))
+        metrics = processor._parts.web._metrics.text().decode()
+    assert "alert_manager_reader_late_rows_total 1.0" in metrics

@@ -23,6 +23,9 @@ class Metrics:
             "notifications", "Messages by what became of them.", "channel", "result"
         )
         self.holes = gauge("reader_open_holes", "Ranges of ids that a writer may still fill.")
+        self.late_rows = counter(
+            "reader_late_rows", "Rows that appeared in holes which were given up, and were judged."
+        )
         self.position = gauge("reader_position", "Highest id of eventos that was judged.")
         self.leading = gauge("reader_leading", "1 where this instance reads a source.", "source")
         self.breaker_open = gauge("breaker_open", "1 while a channel's breaker is open.", "channel")

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from .domain.errors import AlreadyStoredError, RefusedError
@@ -89,22 +89,39 @@ class Recorder:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _without_refused(self, events: Sequence[RawEvent], judged: Judged) -> Judged:
-        """Tries candidates one by one; what alert_db refuses becomes a dead letter of its event."""
+        """Leaves out what alert_db refuses; it becomes a dead letter of its event."""
         by_id: Mapping[Any, RawEvent] = {(raw.source, raw.event_id): raw for raw in events}
-        candidates: list[Candidate] = []
+        refused = {id(c): error for c, error in await self._refused(judged.candidates)}
         dead = list(judged.dead_letters)
         for candidate in judged.candidates:
-            refusal = await self._store.refusal(replace(judged, candidates=(candidate,)))
-            if refusal is None:
-                candidates.append(candidate)
-            elif not isinstance(refusal, AlreadyStoredError):
-                raw = by_id.get((candidate.source, candidate.event_id))
-                if raw is None:  # an alert of our own
-                    log.error("alert_db no admite «%s»: %s", candidate.title, refusal)
-                    continue
-                reason = f"alert_db no lo admite: {refusal}"
-                dead.append(dead_letter(raw, reason, candidate.timestamp))
-        return Judged(judged.events, tuple(candidates), tuple(dead))
+            refusal = refused.get(id(candidate))
+            if refusal is None or isinstance(refusal, AlreadyStoredError):
+                continue
+            raw = by_id.get((candidate.source, candidate.event_id))
+            if raw is None:  # an alert of our own
+                log.error("alert_db no admite «%s»: %s", candidate.title, refusal)
+                continue
+            reason = f"alert_db no lo admite: {refusal}"
+            dead.append(dead_letter(raw, reason, candidate.timestamp))
+        left = tuple(c for c in judged.candidates if id(c) not in refused)
+        return Judged(judged.events, left, tuple(dead))
+
+    async def _refused(
+        self, candidates: Sequence[Candidate]
+    ) -> list[tuple[Candidate, RefusedError]]:
+        """Finds what alert_db refuses, by halves: a batch may hold thousands."""
+        if not candidates:
+            return []
+        refusal = await self._store.refusal(Judged(0, tuple(candidates)))
+        if refusal is None:
+            return []
+        if len(candidates) == 1:
+            return [(candidates[0], refusal)]
+        half = len(candidates) // 2
+        return [
+            *await self._refused(candidates[:half]),
+            *await self._refused(candidates[half:]),
+        ]
 
     async def _commit(self, judged: Judged, moved: Moved | None) -> Summary:
         cached = await self._cache.look_up(judged.candidates)

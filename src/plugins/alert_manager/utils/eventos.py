@@ -7,10 +7,8 @@ writes, locks or alters the table: a role with SELECT on it is enough.
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -18,10 +16,11 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ..domain.errors import DatabaseUnusableError
 from ..domain.holes import Hole, Position, Retired, after_locks, after_read, forget_retired
-from ..domain.model import Fetched, RawEvent
+from ..domain.model import Fetched
 from ..metrics import Metrics
 from ..ports import StoredPosition
 from ..settings import ReaderSettings
+from .eventos_rows import SOURCE, finite, marked, ranges, raw_event
 from .pg import CALL_TIMEOUT, PgSession
 from .queries import fetch_value, query
 from .sleep import Sleeper
@@ -31,9 +30,9 @@ log = logging.getLogger("corec.alert_manager.eventos")
 PROBE_INTERVAL = 60.0  # seconds between probes of retired holes
 RETIRED_FOR = 24 * 3600.0  # seconds
 MAX_RETIRED = 1000  # ranges
+MANY_HOLES = 1000  # ranges; each poll and each commit carries them
 BOUNDS_INTERVAL = 5.0  # seconds between looks whether the newest row is still there
 RESTORE_MARGIN = 3600.0  # seconds; more than any two clocks of writers and ours differ
-_SHORT = 16  # ids; a longer hole is looked for as a range
 START_SPAN = 10_000  # ids below a first start's position that are searched for holes
 
 
@@ -61,9 +60,10 @@ class EventosReader:
         self._payload = "datos"
         self._probed_at = float("-inf")
         self._bounds_at = float("-inf")
+        self._warned_at = float("-inf")
         self._sleeper = Sleeper(settings.poll_interval)
 
-    source = "eventos"
+    source = SOURCE
 
     def encode(self, position: Position) -> StoredPosition:
         """Returns a position as JSON."""
@@ -107,7 +107,7 @@ class EventosReader:
         """Returns the position after the first `count` rows of a fetch that began at `before`."""
         events = fetched.events[:count]
         ids = [event.event_id for event in events if event.event_id is not None]
-        return _marked(
+        return marked(
             after_read(before, ids, fetched.position.seen, complete=False),
             events[-1].event_id,
             events[-1].timestamp,
@@ -127,7 +127,7 @@ class EventosReader:
 
         def work(connection: Connection) -> None:
             self._prepare(connection)
-            news = {"after": position.hi, **_ranges(position.holes)}
+            news = {"after": position.hi, **ranges(position.holes)}
             self._sleeper.sleep(connection, seconds, news)
 
         await self._session.run(work, limit=seconds + CALL_TIMEOUT)
@@ -176,7 +176,8 @@ class EventosReader:
             first = fetch_value(cursor, "eventos_first_since", {"since": since, "now": now})
             hi = hi if first is None else int(first) - 1
             cursor.execute(query("eventos_gaps"), {"hi": hi, "span": START_SPAN})
-            return Position(hi, tuple(Hole(lo, last) for lo, last in cursor))
+            holes = tuple(Hole(lo, last) for lo, last in cursor)
+            return Position(hi, holes, mark=finite(fetch_value(cursor, "eventos_mark", {"hi": hi})))
 
     def _fetch(self, connection: Connection, position: Position) -> Fetched[Position]:
         self._prepare(connection)
@@ -190,21 +191,37 @@ class EventosReader:
             filled = self._read_holes(cursor, holes)
             complete = not self._was_cut(filled)
             rows = self._read_new(cursor, position.hi) if complete else []
+            self._count_late(position.retired, filled)
             ids = [row[0] for row in (*filled, *rows)]
             if complete and self._is_truncated(cursor, position, bool(rows)):
                 return self._start_again(cursor, position)
             moved = after_read(position, ids, now, complete)
             if rows:
-                moved = _marked(moved, rows[-1][0], rows[-1][2])
+                moved = marked(moved, rows[-1][0], rows[-1][2])
             if moved.holes:
                 # Strictly after the rows were read: a writer that ends in between still counts as
                 # an owner of its hole, and is found gone one poll later.
                 cursor.execute(query("eventos_writers"))
                 moved = after_locks(moved, frozenset(row[0] for row in cursor))
+                self._warn_of_holes(len(moved.holes))
         if ids:
             self._sleeper.busy()
-        events = tuple(_raw_event(row) for row in (*filled, *rows))
+        events = tuple(raw_event(row) for row in (*filled, *rows))
         return Fetched(events, moved, more=not complete or self._was_cut(rows))
+
+    def _count_late(self, retired: Sequence[Retired], rows: Sequence[tuple[Any, ...]]) -> None:
+        late = sum(any(hole.lo <= row[0] <= hole.hi for hole in retired) for row in rows)
+        if late:
+            self._metrics.late_rows.inc(late)
+
+    def _warn_of_holes(self, count: int) -> None:
+        if count > MANY_HOLES and time.monotonic() - self._warned_at > PROBE_INTERVAL:
+            self._warned_at = time.monotonic()
+            log.warning(
+                "%d huecos abiertos en eventos: ¿una transacción larga, o preparada y olvidada? "
+                "Míralo en pg_stat_activity y pg_prepared_xacts",
+                count,
+            )
 
     def _is_truncated(self, cursor: Cursor, position: Position, news: bool) -> bool:
         """Says whether the newest row that was read is gone; without news, asks now and then."""
@@ -225,7 +242,8 @@ class EventosReader:
         since = max(0.0, position.seen - RESTORE_MARGIN)
         first = fetch_value(cursor, "eventos_first_since", {"since": since, "now": time.time()})
         hi = int(fetch_value(cursor, "eventos_bounds")) if first is None else int(first) - 1
-        moved = Position(hi, seen=time.time())
+        mark = finite(fetch_value(cursor, "eventos_mark", {"hi": hi}))
+        moved = Position(hi, seen=time.time(), mark=mark)
         what = f"La tabla eventos: se había leído hasta el id {position.hi}"
         return Fetched((), moved, more=True, anew=what)
 
@@ -238,7 +256,7 @@ class EventosReader:
     def _read_holes(self, cursor: Cursor, holes: Sequence[Hole | Retired]) -> list[tuple[Any, ...]]:
         if not holes:
             return []
-        cursor.execute(self._sql("eventos_holes"), {**self._arguments, **_ranges(holes)})
+        cursor.execute(self._sql("eventos_holes"), {**self._arguments, **ranges(holes)})
         return cursor.fetchall()
 
     def _read_new(self, cursor: Cursor, hi: int) -> list[tuple[Any, ...]]:
@@ -247,38 +265,3 @@ class EventosReader:
 
     def _sql(self, name: str) -> str:
         return query(name).replace("{payload}", self._payload)
-
-
-def _marked(position: Position, event_id: int | None, timestamp: float | None) -> Position:
-    """Returns the position with its mark, if it ends at this row and the row's time is a number."""
-    known = timestamp is not None and math.isfinite(timestamp)
-    return replace(position, mark=timestamp) if known and event_id == position.hi else position
-
-
-def _ranges(holes: Sequence[Hole | Retired]) -> dict[str, int | str]:
-    """Returns the arguments that name holes: short ones id by id, long ones by their ends."""
-    short = [hole for hole in holes if hole.hi - hole.lo < _SHORT]
-    long = [hole for hole in holes if hole.hi - hole.lo >= _SHORT]
-    return {
-        "ids": _array(i for hole in short for i in range(hole.lo, hole.hi + 1)),
-        "lo": _array(hole.lo for hole in long),
-        "hi": _array(hole.hi for hole in long),
-    }
-
-
-def _array(numbers: Iterable[int]) -> str:
-    # One literal: the server takes three times as long over ARRAY[…], which psycopg2 would make.
-    return "{" + ",".join(map(str, numbers)) + "}"
-
-
-def _raw_event(row: tuple[Any, ...]) -> RawEvent:
-    event_id, channel, timestamp, instance_id, size, payload = row
-    return RawEvent(
-        source=EventosReader.source,
-        event_id=event_id,
-        channel=channel or "",
-        payload=bytes(payload) if isinstance(payload, memoryview) else payload,
-        timestamp=timestamp,
-        instance_id=instance_id,
-        size=size,
-    )

@@ -1,0 +1,54 @@
+"""Rows of `eventos` as events, and holes as arguments of its statements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..domain.holes import Hole, Position, Retired
+from ..domain.model import RawEvent
+
+SOURCE = "eventos"
+SHORT = 16  # ids; a longer hole is looked for as a range
+
+
+def marked(position: Position, event_id: int | None, timestamp: float | None) -> Position:
+    """Returns the position with its mark, if it ends at this row and the row's time is a number."""
+    return replace(position, mark=finite(timestamp)) if event_id == position.hi else position
+
+
+def finite(timestamp: float | None) -> float | None:
+    """Returns a time that is a number, or None."""
+    return timestamp if timestamp is not None and math.isfinite(timestamp) else None
+
+
+def ranges(holes: Sequence[Hole | Retired]) -> dict[str, int | str]:
+    """Returns the arguments that name holes: short ones id by id, long ones by their ends."""
+    short = [hole for hole in holes if hole.hi - hole.lo < SHORT]
+    long = [hole for hole in holes if hole.hi - hole.lo >= SHORT]
+    return {
+        "ids": _array(i for hole in short for i in range(hole.lo, hole.hi + 1)),
+        "lo": _array(hole.lo for hole in long),
+        "hi": _array(hole.hi for hole in long),
+    }
+
+
+def _array(numbers: Iterable[int]) -> str:
+    # One literal: the server takes three times as long over ARRAY[…], which psycopg2 would make.
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
+def raw_event(row: tuple[Any, ...]) -> RawEvent:
+    """Returns a row of `eventos_rows` or `eventos_holes` as an event."""
+    event_id, channel, timestamp, instance_id, size, payload = row
+    return RawEvent(
+        source=SOURCE,
+        event_id=event_id,
+        channel=channel or "",
+        payload=bytes(payload) if isinstance(payload, memoryview) else payload,
+        timestamp=timestamp,
+        instance_id=instance_id,
+        size=size,
+    )
