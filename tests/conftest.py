@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,12 @@ from tests.support.servers import TestPostgres, TestRedis, guarded_directory, re
 
 PROJECT = Path(__file__).resolve().parent.parent
 CORE_SCHEMA = PROJECT / "configs" / "core" / "schema.sql"
+
+
+# Started in the background of a shell, the run inherits that Ctrl-C is ignored, and so would all
+# that it starts: what is tested with Ctrl-C would not be tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -22,10 +22,12 @@ from src.plugins.alert_manager.domain.errors import (
     RefusedError,
     TooSlowError,
 )
-from src.plugins.alert_manager.utils.pg import PgSession
+from src.plugins.alert_manager.utils.pg import EVENT_KEY, PgSession
 from tests.plugins.conftest import World
 from tests.support.proxy import Proxy, proxy
 from tests.support.servers import TestPostgres
+
+TWICE = "INSERT INTO t VALUES (1), (1)"
 
 
 def sql(text: str) -> Any:
@@ -107,10 +109,8 @@ async def test_closing_waits_for_no_server(world: World, silent: Proxy) -> None:
     [
         ("SELECT pg_sleep(5)", TooSlowError),
         ("SELECT * FROM no_such_table", DatabaseUnusableError),
-        (
-            "CREATE TEMP TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1), (1)",
-            AlreadyStoredError,
-        ),
+        (f"CREATE TEMP TABLE t (a int CONSTRAINT {EVENT_KEY} UNIQUE); {TWICE}", AlreadyStoredError),
+        (f"CREATE TEMP TABLE t (a int UNIQUE); {TWICE}", DatabaseUnusableError),
         ("SELECT 'x'::jsonb", RefusedError),
         ("SELECT 1 FROM", psycopg2.errors.SyntaxError),
     ],

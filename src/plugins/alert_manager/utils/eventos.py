@@ -21,12 +21,13 @@ from ..metrics import Metrics
 from ..ports import StoredPosition
 from ..settings import ReaderSettings
 from .eventos_rows import SOURCE, finite, marked, ranges, raw_event
-from .pg import CALL_TIMEOUT, PgSession
+from .pg import PgSession
 from .queries import fetch_value, query
 from .sleep import Sleeper
 
 log = logging.getLogger("corec.alert_manager.eventos")
 
+SLEEP_ANSWER = 5.0  # seconds
 PROBE_INTERVAL = 60.0  # seconds between probes of retired holes
 RETIRED_FOR = 24 * 3600.0  # seconds
 MAX_RETIRED = 1000  # ranges
@@ -130,7 +131,9 @@ class EventosReader:
             news = {"after": position.hi, **ranges(position.holes)}
             self._sleeper.sleep(connection, seconds, news)
 
-        await self._session.run(work, limit=seconds + CALL_TIMEOUT)
+        # Around the sleep there are only statements that take no time: a server that takes longer
+        # over them is silent.
+        await self._session.run(work, limit=seconds + SLEEP_ANSWER)
 
     def wake(self) -> None:
         """Ends a sleep at once; safe from any thread."""

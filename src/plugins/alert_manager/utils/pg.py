@@ -32,10 +32,10 @@ log = logging.getLogger("corec.alert_manager.pg")
 # A server that vanished without a word is noticed within 15 s: the client's own limits for a silent
 # peer, then `CALL_TIMEOUT` for one that accepts packets and answers nothing.
 CONNECT_TIMEOUT = 5  # seconds
-STATEMENT_TIMEOUT = 10_000  # milliseconds
-LOCK_TIMEOUT = 9_000  # milliseconds
+STATEMENT_TIMEOUT = 8_000  # milliseconds
+LOCK_TIMEOUT = 7_000  # milliseconds
 IDLE_TIMEOUT = 12_000  # milliseconds
-CALL_TIMEOUT = 11.5  # seconds
+CALL_TIMEOUT = 9.0  # seconds
 PROBE_TIMEOUT = 4.0  # seconds
 _CLOSE_WAIT = 1.0  # seconds that a stop waits for a call that was cut
 _NETWORK = {
@@ -121,7 +121,7 @@ class PgSession:
 
         Raises:
             DatabaseUnavailableError: no connection, or it was lost; the next call opens a new one.
-            TooSlowError: the server gave a statement up after 10 s; nothing was stored.
+            TooSlowError: the server gave a statement up after 8 s; nothing was stored.
             RefusedError: the server refused a value (bad data, a violated constraint).
             DatabaseUnusableError: a table or column is missing, or the role may not use it.
             psycopg2.Error: the server refused a statement for another reason.
