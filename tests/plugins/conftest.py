@@ -25,6 +25,13 @@ from tests.support.discord import DiscordServer
 PROJECT = Path(__file__).resolve().parents[2]
 SHIPPED_CONFIG = PROJECT / "configs" / "plugins" / "alert_manager" / "alert_manager.yaml"
 SCHEMA = SHIPPED_CONFIG.with_name("schema.sql")
+# A commit that fails with an error that is neither a lost connection nor a refused value.
+BROKEN = """
+    CREATE SEQUENCE tries;
+    CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM nextval('tries'); RAISE 'clave=no-se-dice'; END $$;
+    CREATE TRIGGER broken BEFORE INSERT ON alerts FOR EACH ROW EXECUTE FUNCTION broken()
+"""
 
 
 def shipped_config() -> dict[str, Any]:

@@ -6,7 +6,6 @@ Each run returns an `Outcome` and judges nothing: tests and the long form share 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import statistics
 import threading
@@ -32,6 +31,7 @@ from src.plugins.alert_manager.utils.eventos import EventosReader
 from src.plugins.alert_manager.utils.pg import PgSession
 from tests.plugins.conftest import World, eventually
 from tests.plugins.hosts import host
+from tests.plugins.payloads import event
 from tests.support.discord import DiscordServer
 
 _INSERT = (
@@ -57,11 +57,6 @@ class Outcome:
     lost: int
     doubled: int
     figures: dict[str, float] = field(default_factory=dict)
-
-
-def payload(name: str) -> bytes:
-    """An event that becomes an alert of its own."""
-    return json.dumps({"tipo": "t", "plugin": name}).encode()
 
 
 class Committed:
@@ -163,7 +158,7 @@ class _Writer(threading.Thread):
                 cursor.execute("SELECT nextval('eventos_id_seq')")
                 row = cursor.fetchone()
                 identity = int(row[0]) if row else 0
-            cursor.execute(_INSERT, (identity, payload(name)))
+            cursor.execute(_INSERT, (identity, event(name)))
         return name
 
 
@@ -230,10 +225,10 @@ class _Load(threading.Thread):
 
     def _write(self, name: str) -> None:
         if self._road == "eventos":
-            self._world.write("alertas", payload(name))
+            self._world.write("alertas", event(name))
             return
         with closing(sync_redis.Redis.from_url(self._world.redis_url)) as client:
-            client.xadd("alertas", {"data": zstandard.ZstdCompressor().compress(payload(name))})
+            client.xadd("alertas", {"data": zstandard.ZstdCompressor().compress(event(name))})
 
 
 @contextmanager
@@ -316,7 +311,7 @@ async def instances(world: World, home: Path, events: int) -> Outcome:
 def _write_many(world: World, names: Sequence[str]) -> None:
     with closing(psycopg2.connect(world.corec_dsn)) as connection, connection.cursor() as cursor:
         for start in range(0, len(names), 500):
-            datos = [payload(name) for name in names[start : start + 500]]
+            datos = [event(name) for name in names[start : start + 500]]
             cursor.execute(
                 "INSERT INTO eventos (canal, datos, timestamp, instance_id)"
                 " SELECT 'alertas', d, extract(epoch FROM now()), 'w'"

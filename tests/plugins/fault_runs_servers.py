@@ -9,9 +9,8 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
-from psycopg2.extensions import make_dsn, parse_dsn
+from psycopg2.extensions import make_dsn
 
 from tests.plugins.conftest import World, eventually
 from tests.plugins.fault_runs import (
@@ -20,10 +19,10 @@ from tests.plugins.fault_runs import (
     compare,
     load,
     loop_lag,
-    payload,
     percentile,
 )
-from tests.support.proxy import proxy
+from tests.plugins.payloads import event
+from tests.support.proxy import postgres_proxy
 from tests.support.servers import TestPostgres, TestRedis
 
 
@@ -90,21 +89,19 @@ async def crashes(world: World, server: TestPostgres, count: int) -> Outcome:
                 await asyncio.sleep(0.2)
                 await asyncio.to_thread(server.start)
                 started = time.monotonic()
-                marker = await asyncio.to_thread(
-                    world.write, "alertas", payload(f"marker-{number}")
-                )
+                marker = await asyncio.to_thread(world.write, "alertas", event(f"marker-{number}"))
                 committed.add([f"marker-{number}"])
                 await eventually(partial(_is_stored, world, marker), 30.0)
                 back.append(time.monotonic() - started)
         # A commit may have reached the disk without its answer reaching the writer.
-        names = await asyncio.to_thread(_stored_names, world)
+        names = await asyncio.to_thread(stored_names, world)
         assert set(committed.names) <= set(names)
         lost, doubled = await compare(world, names, 60.0)
     figures = {"reading again after, s (longest)": max(back)}
     return Outcome(f"{count} crashes", len(names), lost, doubled, figures)
 
 
-def _stored_names(world: World) -> list[str]:
+def stored_names(world: World) -> list[str]:
     sql = "SELECT convert_from(datos, 'UTF8')::jsonb ->> 'plugin' FROM eventos WHERE canal = %s"
     return [row[0] for row in world.corec(sql, ("alertas",))]
 
@@ -116,10 +113,9 @@ def _is_stored(world: World, event_id: int) -> bool:
 async def black_hole(world: World, database: str, seconds: float) -> Outcome:
     """A database accepts packets and answers nothing, for so long; then new connections pass."""
     dsn = world.corec_dsn if database == "corec_db" else world.alert_dsn
-    parts = parse_dsn(dsn)
     committed = Committed()
-    with proxy(Path(parts["host"]) / f".s.PGSQL.{parts.get('port', 5432)}") as cut:
-        through = make_dsn(**{**parts, "host": "127.0.0.1", "port": cut.port})
+    with postgres_proxy(dsn) as (cut, parameters):
+        through = make_dsn(**parameters)
         behind = World(
             through if database == "corec_db" else world.corec_dsn,
             through if database == "alert_db" else world.alert_dsn,

@@ -28,6 +28,11 @@ def to_json(data: Any) -> bytes:
     return json.dumps(data, ensure_ascii=False).encode()
 
 
+def event(name: str, **more: object) -> bytes:
+    """An event that becomes an alert of its own."""
+    return to_json({"tipo": "t", "plugin": name, **more})
+
+
 def _unsized_frame(data: Any) -> bytes:
     compressor = zstandard.ZstdCompressor(write_content_size=False).compressobj()
     return compressor.compress(to_json(data)) + compressor.flush()

@@ -14,16 +14,12 @@ from src.plugins.alert_manager import read_loop
 from src.plugins.alert_manager.domain.holes import Position
 from src.plugins.alert_manager.domain.model import Fetched
 from src.plugins.alert_manager.utils.eventos import EventosReader
-from tests.plugins.conftest import World, eventually
-from tests.plugins.test_streams import BROKEN
+from tests.plugins.conftest import BROKEN, World, eventually
+from tests.plugins.payloads import event
 
 
 def plugins(world: World) -> list[str]:
     return [alert["event_data"]["plugin"] for alert in world.alerts()]
-
-
-def event(name: str, **more: object) -> bytes:
-    return json.dumps({"tipo": "t", "plugin": name, **more}).encode()
 
 
 async def test_rows_that_unpack_to_much_do_not_hold_up_the_first_alerts(world: World) -> None:

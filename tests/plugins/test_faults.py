@@ -3,71 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import threading
-import time
 from pathlib import Path
 
-import psycopg2
 import pytest
 
 from src.plugins.alert_manager.utils import eventos
 from tests.plugins import fault_runs, fault_runs_servers
 from tests.plugins.conftest import World, eventually
+from tests.plugins.fault_runs import Committed, compare, load
 from tests.plugins.hosts import health, host
 from tests.support.servers import TestPostgres, TestRedis
-
-
-class Writer:
-    """Writes events until it is stopped, through restarts of the database; keeps what committed."""
-
-    def __init__(self, dsn: str, pause: float = 0.002) -> None:
-        self._dsn = dsn
-        self._pause = pause
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.committed: list[int] = []
-
-    def __enter__(self) -> Writer:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._stopping.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._write()
-            except psycopg2.Error:
-                self._stopping.wait(0.05)
-
-    def _write(self) -> None:
-        connection = psycopg2.connect(self._dsn)
-        try:
-            while not self._stopping.wait(self._pause):
-                loss = json.dumps({"profit": -200 - time.monotonic_ns() / 1e9, "symbol": "X"})
-                with connection, connection.cursor() as cursor:
-                    cursor.execute(
-                        "INSERT INTO eventos (canal, datos, timestamp, instance_id) VALUES"
-                        " ('trading_results', %s, extract(epoch FROM now()), 'w') RETURNING id",
-                        (loss.encode(),),
-                    )
-                    row = cursor.fetchone()
-                    assert row is not None
-                self.committed.append(int(row[0]))
-        finally:
-            connection.close()
-
-
-async def judged_once(world: World, committed: list[int], seconds: float = 60.0) -> None:
-    await eventually(
-        lambda: world.alert("SELECT count(*) FROM alerts")[0][0] >= len(committed), seconds
-    )
-    alerts = world.alerts()
-    assert sorted(alert["event_id"] for alert in alerts) == sorted(committed)
-    assert {alert["occurrences"] for alert in alerts} == {1}
 
 
 async def test_kill_9_at_random_moments_loses_and_doubles_nothing(
@@ -108,8 +53,12 @@ async def test_a_large_table_costs_nothing_to_poll(world: World) -> None:
 async def test_redis_down_and_back_changes_nothing(world: World, redis_server: TestRedis) -> None:
     world.config["config"]["delivery"] = {"retry_base": 0.1, "retry_cap": 0.5}
     world.config["config"]["circuit_breaker"] = {"max_failures": 3, "reset_timeout": 0.5}
+    committed = Committed()
+    reported = (
+        "SELECT count(*) FROM notifications WHERE channel = 'alert_data_stream' AND status = 'sent'"
+    )
     async with world.running():
-        with Writer(world.corec_dsn, pause=0.01) as writer:
+        with load(world, committed, 0.01):
             await eventually(lambda: len(world.alerts()) > 20)
             redis_server.stop()
             before = len(world.alerts())
@@ -117,17 +66,8 @@ async def test_redis_down_and_back_changes_nothing(world: World, redis_server: T
             redis_server.start()
             before = len(world.alerts())
             await eventually(lambda: len(world.alerts()) > before + 50)
-        await judged_once(world, writer.committed)
-        await eventually(
-            lambda: (
-                world.alert(
-                    "SELECT count(*) FROM notifications WHERE channel = 'alert_data_stream'"
-                    " AND status = 'sent'"
-                )
-                == [(len(writer.committed),)]
-            ),
-            20.0,
-        )
+        assert await compare(world, committed.names, 60.0) == (0, 0)
+        await eventually(lambda: world.alert(reported)[0][0] >= len(committed.names), 20.0)
 
 
 async def test_repeats_are_counted_right_when_redis_was_flushed_or_alert_db_emptied(
@@ -162,18 +102,20 @@ async def test_tables_that_vanished_are_made_again(world: World) -> None:
 async def test_a_crash_of_the_database_server_loses_and_doubles_nothing(
     world: World, postgres_server: TestPostgres, tmp_path: Path
 ) -> None:
-    with host(world, tmp_path / "h") as process, Writer(world.corec_dsn) as writer:
+    committed = Committed()
+    with host(world, tmp_path / "h") as process:
         await eventually(lambda: health(tmp_path / "h")[0] == 200, 60.0)
-        for crash in range(1, 4):
-            await eventually(lambda n=100 * crash: len(writer.committed) > n)  # type: ignore[misc]
-            await asyncio.to_thread(postgres_server.stop, "immediate")
-            await eventually(lambda: health(tmp_path / "h")[0] == 503)
-            await asyncio.to_thread(postgres_server.start)
-            await eventually(lambda: health(tmp_path / "h")[0] == 200, 60.0)
-        writer.__exit__()
+        with load(world, committed, 0.002):
+            for crash in range(1, 4):
+                await eventually(lambda n=100 * crash: len(committed.names) > n)  # type: ignore[misc]
+                await asyncio.to_thread(postgres_server.stop, "immediate")
+                await eventually(lambda: health(tmp_path / "h")[0] == 503)
+                await asyncio.to_thread(postgres_server.start)
+                await eventually(lambda: health(tmp_path / "h")[0] == 200, 60.0)
         # A commit may have reached the disk without its answer reaching the writer.
-        stored = world.corec("SELECT id FROM eventos WHERE canal = 'trading_results'")
-        await judged_once(world, [row[0] for row in stored])
+        stored = await asyncio.to_thread(fault_runs_servers.stored_names, world)
+        assert await compare(world, stored, 60.0) == (0, 0)
+        assert set(committed.names) <= set(stored)
         assert process.poll() is None
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,7 +23,7 @@ from src.plugins.alert_manager.domain.errors import (
 )
 from src.plugins.alert_manager.utils.pg import EVENT_KEY, PgSession
 from tests.plugins.conftest import World
-from tests.support.proxy import Proxy, proxy
+from tests.support.proxy import postgres_proxy
 from tests.support.servers import TestPostgres
 
 TWICE = "INSERT INTO t VALUES (1), (1)"
@@ -37,18 +36,6 @@ def sql(text: str) -> Any:
             return cursor.fetchall() if cursor.description else None
 
     return work
-
-
-@pytest.fixture
-def silent(postgres_server: TestPostgres) -> Iterator[Proxy]:
-    """A proxy in front of the tests' PostgreSQL."""
-    parts = parse_dsn(postgres_server.dsn("postgres"))
-    with proxy(Path(parts["host"]) / f".s.PGSQL.{parts.get('port', 5432)}") as running:
-        yield running
-
-
-def through(running: Proxy, dsn: str) -> dict[str, Any]:
-    return {**parse_dsn(dsn), "host": "127.0.0.1", "port": running.port}
 
 
 @contextlib.asynccontextmanager
@@ -69,16 +56,17 @@ async def test_waiting_for_a_turn_is_no_silence(world: World) -> None:
 
 
 async def test_a_silent_server_is_cut_off_and_a_new_connection_opened(
-    world: World, silent: Proxy
+    world: World,
 ) -> None:
-    async with session(through(silent, world.alert_dsn)) as pg:
-        await pg.run(sql("SELECT 1"))
-        silent.freeze()
-        with pytest.raises(DatabaseUnavailableError, match="sin respuesta"):
-            await pg.run(sql("SELECT 2"), limit=0.5)
-        silent.thaw()
-        assert await pg.run(sql("SELECT 3")) == [(3,)]
-        assert pg.generation == 2
+    with postgres_proxy(world.alert_dsn) as (silent, through):
+        async with session(through) as pg:
+            await pg.run(sql("SELECT 1"))
+            silent.freeze()
+            with pytest.raises(DatabaseUnavailableError, match="sin respuesta"):
+                await pg.run(sql("SELECT 2"), limit=0.5)
+            silent.thaw()
+            assert await pg.run(sql("SELECT 3")) == [(3,)]
+            assert pg.generation == 2
 
 
 async def test_a_call_whose_caller_went_is_waited_for_and_does_not_count(world: World) -> None:
@@ -90,18 +78,19 @@ async def test_a_call_whose_caller_went_is_waited_for_and_does_not_count(world: 
         assert pg.generation == 1
 
 
-async def test_closing_waits_for_no_server(world: World, silent: Proxy) -> None:
-    async with session(through(silent, world.alert_dsn)) as pg:
-        silent.freeze()
-        hanging = asyncio.create_task(pg.run(sql("SELECT 1")))
-        await asyncio.sleep(0.2)  # it is connecting, which nobody can cut short
-        begun = time.monotonic()
-        await pg.close()
-        assert time.monotonic() - begun < 1.5
-        with pytest.raises(DatabaseUnavailableError):
-            await hanging
-        with pytest.raises(DatabaseUnavailableError, match="cerrada"):
-            await pg.run(sql("SELECT 1"))
+async def test_closing_waits_for_no_server(world: World) -> None:
+    with postgres_proxy(world.alert_dsn) as (silent, through):
+        async with session(through) as pg:
+            silent.freeze()
+            hanging = asyncio.create_task(pg.run(sql("SELECT 1")))
+            await asyncio.sleep(0.2)  # it is connecting, which nobody can cut short
+            begun = time.monotonic()
+            await pg.close()
+            assert time.monotonic() - begun < 1.5
+            with pytest.raises(DatabaseUnavailableError):
+                await hanging
+            with pytest.raises(DatabaseUnavailableError, match="cerrada"):
+                await pg.run(sql("SELECT 1"))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from psycopg2.extensions import parse_dsn
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from src.plugins.alert_manager import read_loop
 from src.plugins.alert_manager.domain.errors import DatabaseUnavailableError
@@ -23,12 +23,13 @@ from src.plugins.alert_manager.utils.db import AlertStore
 from src.plugins.alert_manager.utils.pg import PgSession
 from tests.conftest import CORE_SCHEMA
 from tests.plugins.conftest import SCHEMA, World, eventually
-from tests.support.proxy import proxy
+from tests.plugins.payloads import event
+from tests.support.proxy import postgres_proxy
 from tests.support.servers import TestPostgres
 
 
 def loss(world: World, name: str) -> int:
-    return world.write("alertas", b'{"tipo": "t", "plugin": "%s"}' % name.encode())
+    return world.write("alertas", event(name))
 
 
 def told(world: World) -> list[str]:
@@ -42,10 +43,8 @@ async def reader_part(processor: AlertProcessor) -> Any:
 async def test_the_lead_comes_back_after_the_network_was_cut(
     world: World, postgres_server: TestPostgres
 ) -> None:
-    parts = parse_dsn(world.alert_dsn)
-    server = Path(parts["host"]) / f".s.PGSQL.{parts.get('port', 5432)}"
-    with proxy(server) as cut:
-        session = PgSession("prueba", {**parts, "host": "127.0.0.1", "port": cut.port})
+    with postgres_proxy(world.alert_dsn) as (cut, parameters):
+        session = PgSession("prueba", parameters)
         store = AlertStore(session, "corec1", SCHEMA)
         try:
             await store.prepare()
@@ -122,12 +121,9 @@ async def test_it_starts_without_the_table_and_reads_when_it_comes(world: World)
 async def test_a_silent_alert_db_delays_neither_start_nor_health_nor_stop(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts = parse_dsn(world.alert_dsn)
-    with proxy(Path(parts["host"]) / f".s.PGSQL.{parts.get('port', 5432)}") as cut:
+    with postgres_proxy(world.alert_dsn) as (cut, parameters):
         cut.freeze()
-        monkeypatch.setenv(
-            "ALERT_DB_DSN", f"postgresql://{parts['user']}@127.0.0.1:{cut.port}/{parts['dbname']}"
-        )
+        monkeypatch.setenv("ALERT_DB_DSN", make_dsn(**parameters))
         processor = AlertProcessor(world.config, None, parse_dsn(world.corec_dsn))
 
         begun = time.monotonic()

@@ -13,20 +13,10 @@ import pytest
 import redis
 import zstandard
 
-from tests.plugins.conftest import World, eventually
+from tests.plugins.conftest import BROKEN, World, eventually
+from tests.plugins.payloads import event
 
 GROUP = "alert_manager"
-# A commit that fails with an error that is neither a lost connection nor a refused value.
-BROKEN = """
-    CREATE SEQUENCE tries;
-    CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN PERFORM nextval('tries'); RAISE 'clave=no-se-dice'; END $$;
-    CREATE TRIGGER broken BEFORE INSERT ON alerts FOR EACH ROW EXECUTE FUNCTION broken()
-"""
-
-
-def event(name: str, **more: object) -> bytes:
-    return json.dumps({"tipo": "t", "plugin": name, **more}).encode()
 
 
 def loss(amount: float) -> bytes:

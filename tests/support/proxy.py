@@ -8,12 +8,15 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from psycopg2.extensions import parse_dsn
 
 
 class Proxy:
-    """Forwards connections to a server until `freeze`; those that were open then never wake."""
+    """Forwards connections to a socket until `freeze`; those that were open then never wake."""
 
-    def __init__(self, server: Path | tuple[str, int]) -> None:
+    def __init__(self, server: Path) -> None:
         self._server = server
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._selector = selectors.DefaultSelector()
@@ -70,11 +73,8 @@ class Proxy:
             self._forward(side)
 
     def _join(self, client: socket.socket) -> None:
-        if isinstance(self._server, Path):
-            server = socket.socket(socket.AF_UNIX)
-            server.connect(str(self._server))
-        else:
-            server = socket.create_connection(self._server)
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(str(self._server))
         for one, other in ((client, server), (server, client)):
             self._peers[one] = other
             self._selector.register(one, selectors.EVENT_READ)
@@ -93,10 +93,11 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def proxy(server: Path | tuple[str, int]) -> Iterator[Proxy]:
-    """A proxy that is gone at the end."""
-    running = Proxy(server)
+def postgres_proxy(dsn: str) -> Iterator[tuple[Proxy, dict[str, Any]]]:
+    """A proxy in front of a database that has a socket; and the parameters that lead through it."""
+    parts = parse_dsn(dsn)
+    proxy = Proxy(Path(parts["host"]) / f".s.PGSQL.{parts.get('port', 5432)}")
     try:
-        yield running
+        yield proxy, {**parts, "host": "127.0.0.1", "port": proxy.port}
     finally:
-        running.close()
+        proxy.close()

@@ -6,15 +6,16 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import AsyncIterator, Sequence
 from typing import Generic
 
 from .domain.backlog import Backlog
 from .domain.errors import DatabaseUnavailableError, TooSlowError
-from .domain.model import Fetched, Judged, P
+from .domain.model import Fetched, Judged, P, RawEvent
 from .metrics import Metrics
 from .old_events import OldEvents
 from .own_alerts import OwnAlerts
-from .place import Held, Place
+from .place import Place
 from .ports import Reader, Store
 from .recorder import Recorder, Summary
 
@@ -72,18 +73,13 @@ class Pipeline(Generic[P]):
         """
         total = Summary()
         self.wake()
-        async with self._lock:
-            try:
-                if await self._hold():
-                    for _ in range(_MAX_BATCHES):
-                        summary, more = await self._batch()
-                        total += summary
-                        if not more:
-                            break
-            except Exception:
-                # Whatever it was: what was stored, and who leads, alert_db knows.
-                await self._leave()
-                raise
+        async with self._alone():
+            if await self._hold():
+                for _ in range(_MAX_BATCHES):
+                    summary, more = await self._batch()
+                    total += summary
+                    if not more:
+                        break
         return total
 
     async def take_place(self) -> None:
@@ -92,12 +88,8 @@ class Pipeline(Generic[P]):
         Raises:
             NotNowError: a database does not answer, or a person has to mend it.
         """
-        async with self._lock:
-            try:
-                await self._hold()
-            except Exception:
-                await self._leave()
-                raise
+        async with self._alone():
+            await self._hold()
 
     async def sleep(self, seconds: float) -> None:
         """Waits until there may be something new in the source, or until `wake`.
@@ -124,23 +116,26 @@ class Pipeline(Generic[P]):
         if self._asleep:  # else the next sleep would end at once, and so would all that follow
             self._reader.wake()
 
-    async def _leave(self) -> None:
-        await self._place.leave()
-        self._metrics.leading.labels(self.source).set(0)
+    @contextlib.asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """One caller at a time, which gives the lead up when it fails."""
+        async with self._lock:
+            try:
+                yield
+            except Exception:
+                # Whatever it was: what was stored, and who leads, alert_db knows.
+                await self._place.leave()
+                self._metrics.leading.labels(self.source).set(0)
+                raise
 
     async def _hold(self) -> bool:
         holds = await self._place.hold()
         self._metrics.leading.labels(self.source).set(int(holds))
         return holds
 
-    def _held(self) -> Held[P]:
-        if self._place.held is None:
-            raise LookupError("a batch needs a position")
-        return self._place.held
-
     async def _batch(self) -> tuple[Summary, bool]:
         """Takes one batch; returns what it came to, and whether more is waiting."""
-        held = self._held()
+        held = self._place.standing()
         fetched = await self._reader.fetch(held.position)
         if fetched.anew is not None:
             return await self._begin_anew(fetched, fetched.anew), True
@@ -165,10 +160,9 @@ class Pipeline(Generic[P]):
         if end < len(fetched.events):
             position = self._reader.part(before, fetched, end)
         judged, old = self._old_events.quieten(judged, time.time())
-        backlog = self._held().backlog.plus(old)
-        moved = self._place.move(position, backlog)
+        backlog = self._place.standing().backlog.plus(old)
         try:
-            summary = await self._recorder.record(events, judged, moved)
+            summary = await self._commit(events, judged, position, backlog)
         except (TooSlowError, DatabaseUnavailableError) as error:
             # Too much at once may be the reason: the same again would fail the same way for ever.
             self._limit = max(1, len(events) // 2)
@@ -177,24 +171,27 @@ class Pipeline(Generic[P]):
             log.warning("alert_db es lenta (%s): lotes de %d eventos", error, self._limit)
             return Summary()
         self._limit = min(_MAX_EVENTS, self._limit + max(1, self._limit // 8))
-        self._place.moved(position, backlog)
         await self._reader.committed(position)
         self._metrics.events.labels(self.source).inc(summary.events)
         return summary
 
+    async def _commit(
+        self, events: Sequence[RawEvent], judged: Judged, position: P, backlog: Backlog
+    ) -> Summary:
+        """Commits what events came to together with the place behind them, and goes on there."""
+        moved = self._place.move(position, backlog)
+        summary = await self._recorder.record(events, judged, moved)
+        self._place.moved(position, backlog)
+        return summary
+
     async def _tell_backlog(self, fetched: Fetched[P]) -> None:
         """Tells once what was stored without telling each, when the backlog is behind us."""
-        digest = self._own_alerts.backlog(self._held().backlog, time.time())
-        moved = self._place.move(fetched.position, Backlog())
-        await self._recorder.record((), Judged(0, (digest,)), moved)
-        self._place.moved(fetched.position, Backlog())
+        digest = self._own_alerts.backlog(self._place.standing().backlog, time.time())
+        await self._commit((), Judged(0, (digest,)), fetched.position, Backlog())
 
     async def _begin_anew(self, fetched: Fetched[P], what: str) -> Summary:
         """Moves to where reading begins in an emptied or restored source, and tells people."""
         log.error("una fuente se vació o se restauró: %s", what)
         alarm = self._own_alerts.begun_anew(what, time.time())
-        backlog = self._held().backlog
-        moved = self._place.move(fetched.position, backlog)
-        summary = await self._recorder.record((), Judged(0, (alarm,)), moved)
-        self._place.moved(fetched.position, backlog)
-        return summary
+        backlog = self._place.standing().backlog
+        return await self._commit((), Judged(0, (alarm,)), fetched.position, backlog)

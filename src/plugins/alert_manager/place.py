@@ -55,6 +55,16 @@ class Place(Generic[P]):
         """Where we stand; None while another instance reads."""
         return self._held
 
+    def standing(self) -> Held[P]:
+        """Returns where we stand.
+
+        Raises:
+            LookupError: another instance reads; who asks has not held the place.
+        """
+        if self._held is None:
+            raise LookupError(f"this instance does not read {self._source}")
+        return self._held
+
     async def hold(self) -> bool:
         """Says whether we are the reader, having taken the lead where it was free.
 
@@ -76,14 +86,14 @@ class Place(Generic[P]):
 
     def move(self, position: P, backlog: Backlog) -> Moved:
         """Returns what the next commit has to store to go on from there."""
-        stored: StoredPosition = self._reader.encode(position)
+        stored: StoredPosition = position.to_json()
         if backlog:
             stored = {**stored, _BACKLOG: backlog.to_json()}
-        return Moved(self._source, stored, self._now().version)
+        return Moved(self._source, stored, self.standing().version)
 
     def moved(self, position: P, backlog: Backlog) -> None:
         """Goes on from there: a commit has stored it."""
-        self._held = Held(position, self._now().version + 1, backlog)
+        self._held = Held(position, self.standing().version + 1, backlog)
         self._confirmed_at = time.monotonic()
 
     async def looked(self, position: P) -> None:
@@ -96,7 +106,7 @@ class Place(Generic[P]):
         Raises:
             NotNowError: alert_db does not answer.
         """
-        held = self._now()
+        held = self.standing()
         self._held = Held(position, held.version, held.backlog)
         if time.monotonic() - self._confirmed_at < CONFIRM_INTERVAL:
             return
@@ -110,16 +120,11 @@ class Place(Generic[P]):
         with contextlib.suppress(NotNowError):
             await self._store.release_lead(self._source)
 
-    def _now(self) -> Held[P]:
-        if self._held is None:
-            raise LookupError(f"this instance does not read {self._source}")
-        return self._held
-
     async def _load(self) -> Held[P]:
         stored = await self._store.load_position(self._source)
         if stored is None:
             first = await self._reader.first_position()
-            await self._store.create_position(self._source, self._reader.encode(first))
+            await self._store.create_position(self._source, first.to_json())
             stored = await self._store.load_position(self._source)
         if stored is None:
             raise LookupError("reader_positions lost the row that was just made")

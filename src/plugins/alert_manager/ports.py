@@ -31,12 +31,8 @@ class Reader(Protocol[P]):
         """The source's name, as its position is stored under."""
         ...
 
-    def encode(self, position: P) -> StoredPosition:
-        """Returns a position as JSON."""
-        ...
-
     def decode(self, stored: StoredPosition) -> P:
-        """Returns the position that `encode` made JSON of."""
+        """Returns the position that was stored as this JSON."""
         ...
 
     async def check(self) -> None:

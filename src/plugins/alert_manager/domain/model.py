@@ -5,10 +5,19 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-P = TypeVar("P")
-"""A source's position: how far it is read. Only its reader knows what is in it."""
+
+class AnyPosition(Protocol):
+    """How far a source is read. Only its reader knows what is in it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns it as JSON, which its reader can read again."""
+        ...
+
+
+P = TypeVar("P", bound=AnyPosition)
+"""A source's position."""
 
 Payload = Mapping[str, Any]
 

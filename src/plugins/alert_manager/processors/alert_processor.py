@@ -18,7 +18,7 @@ from src.core.event import Event
 from src.core.processors.base import ProcesadorBase
 from src.plugins.plugin_manager import PluginBase
 
-from ..domain.errors import NotNowError
+from ..domain.errors import DatabaseUnusableError, NotNowError
 from ..domain.model import RawEvent
 from ..health import Report
 from ..recorder import Summary
@@ -123,8 +123,11 @@ class AlertProcessor(ProcesadorBase, PluginBase):
 
         @backoff.on_exception(backoff.expo, NotNowError, max_time=_PUSH_WAIT, logger=None)
         async def push() -> Summary:
-            await self._parts.store.prepare()
-            return await self._parts.recorder.push(raw)
+            try:
+                return await self._parts.recorder.push(raw)
+            except DatabaseUnusableError:
+                await self._parts.store.prepare()  # its tables may have gone, or never been
+                raise
 
         try:
             self._pushed += await push()

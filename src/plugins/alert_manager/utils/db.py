@@ -17,7 +17,7 @@ from ..domain.model import Committed, Judged
 from ..ports import Moved, StoredPosition
 from .commit import LOCK_CLASS, insert_dead_letters, store
 from .pg import PgSession
-from .queries import query
+from .queries import fetch_row, query
 
 log = logging.getLogger("corec.alert_manager.db")
 
@@ -225,5 +225,4 @@ def _fetch_optional(
     connection: Connection, name: str, arguments: Any = None
 ) -> tuple[Any, ...] | None:
     with connection.cursor() as cursor:
-        cursor.execute(query(name), arguments)
-        return cursor.fetchone()
+        return fetch_row(cursor, name, arguments)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -22,7 +23,7 @@ from ..ports import StoredPosition
 from ..settings import ReaderSettings
 from .eventos_rows import SOURCE, finite, marked, ranges, raw_event
 from .pg import PgSession
-from .queries import fetch_value, query
+from .queries import fetch_row, fetch_value, query
 from .sleep import Sleeper
 
 log = logging.getLogger("corec.alert_manager.eventos")
@@ -39,6 +40,8 @@ START_SPAN = 10_000  # ids below a first start's position that are searched for 
 
 class EventosReader:
     """Polls `eventos`, and sleeps until a writer wakes it. Its session must be in autocommit."""
+
+    source = SOURCE
 
     def __init__(
         self,
@@ -64,14 +67,8 @@ class EventosReader:
         self._warned_at = float("-inf")
         self._sleeper = Sleeper(settings.poll_interval)
 
-    source = SOURCE
-
-    def encode(self, position: Position) -> StoredPosition:
-        """Returns a position as JSON."""
-        return position.to_json()
-
     def decode(self, stored: StoredPosition) -> Position:
-        """Returns the position that `encode` made JSON of."""
+        """Returns the position that was stored as this JSON."""
         return Position.from_json(stored)
 
     async def check(self) -> None:
@@ -155,8 +152,7 @@ class EventosReader:
         self._prepared_for = self._session.generation
 
     def _check_server(self, cursor: Cursor) -> None:
-        cursor.execute(query("eventos_server"))
-        standby, cached_ids = cursor.fetchone() or (False, None)
+        standby, cached_ids = fetch_row(cursor, "eventos_server") or (False, None)
         if standby:
             raise DatabaseUnusableError(
                 "corec_db es una réplica (standby): no muestra qué transacciones del primario "
@@ -170,17 +166,13 @@ class EventosReader:
             )
 
     def _first_position(self, connection: Connection) -> Position:
-        now = time.time()
-        since = self._settings.start().threshold(now)
+        since = self._settings.start().threshold(time.time())
         if since is None:
             return Position(0)
         with connection.cursor() as cursor:
-            hi = int(fetch_value(cursor, "eventos_bounds"))
-            first = fetch_value(cursor, "eventos_first_since", {"since": since, "now": now})
-            hi = hi if first is None else int(first) - 1
-            cursor.execute(query("eventos_gaps"), {"hi": hi, "span": START_SPAN})
-            holes = tuple(Hole(lo, last) for lo, last in cursor)
-            return Position(hi, holes, mark=finite(fetch_value(cursor, "eventos_mark", {"hi": hi})))
+            position = _just_before(cursor, since)
+            cursor.execute(query("eventos_gaps"), {"hi": position.hi, "span": START_SPAN})
+            return replace(position, holes=tuple(Hole(lo, last) for lo, last in cursor))
 
     def _fetch(self, connection: Connection, position: Position) -> Fetched[Position]:
         self._prepare(connection)
@@ -242,11 +234,7 @@ class EventosReader:
         Its ids may have begun anew, so that they prove nothing; rows that are older than our last
         look by a margin were judged. What is read twice is counted as a repeat of itself.
         """
-        since = max(0.0, position.seen - RESTORE_MARGIN)
-        first = fetch_value(cursor, "eventos_first_since", {"since": since, "now": time.time()})
-        hi = int(fetch_value(cursor, "eventos_bounds")) if first is None else int(first) - 1
-        mark = finite(fetch_value(cursor, "eventos_mark", {"hi": hi}))
-        moved = Position(hi, seen=time.time(), mark=mark)
+        moved = _just_before(cursor, max(0.0, position.seen - RESTORE_MARGIN))
         what = f"La tabla eventos: se había leído hasta el id {position.hi}"
         return Fetched((), moved, more=True, anew=what)
 
@@ -268,3 +256,12 @@ class EventosReader:
 
     def _sql(self, name: str) -> str:
         return query(name).replace("{payload}", self._payload)
+
+
+def _just_before(cursor: Cursor, since: float) -> Position:
+    """Returns the position before the first row whose time is `since` (epoch seconds) or later."""
+    now = time.time()
+    first = fetch_value(cursor, "eventos_first_since", {"since": since, "now": now})
+    hi = int(fetch_value(cursor, "eventos_bounds")) if first is None else int(first) - 1
+    mark = finite(fetch_value(cursor, "eventos_mark", {"hi": hi}))
+    return Position(hi, seen=now, mark=mark)

@@ -14,7 +14,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from ..domain.delivery import Message, Progress
 from ..domain.model import Severity
 from .pg import PgSession
-from .queries import query
+from .queries import fetch_value, query
 
 log = logging.getLogger("corec.alert_manager.outbox")
 
@@ -81,9 +81,8 @@ class Outbox:
 
         def work(connection: Connection) -> float | None:
             with connection.cursor() as cursor:
-                cursor.execute(query("notifications_next"), arguments)
-                row = cursor.fetchone()
-                return None if row is None else row[0]
+                due: float | None = fetch_value(cursor, "notifications_next", arguments)
+                return due
 
         return await self._session.run(work)
 

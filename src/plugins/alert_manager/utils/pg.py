@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -27,7 +26,6 @@ from ..domain.errors import (
 )
 
 T = TypeVar("T")
-log = logging.getLogger("corec.alert_manager.pg")
 
 # A server that vanished without a word is noticed within 15 s: the client's own limits for a silent
 # peer, then `CALL_TIMEOUT` for one that accepts packets and answers nothing.

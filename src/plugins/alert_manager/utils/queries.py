@@ -24,10 +24,17 @@ def _queries() -> Mapping[str, str]:
     }
 
 
+def fetch_row(
+    cursor: Cursor, name: str, arguments: Mapping[str, Any] | None = None
+) -> tuple[Any, ...] | None:
+    """Returns a statement's first row, or None."""
+    cursor.execute(query(name), arguments)
+    return cursor.fetchone()
+
+
 def fetch_value(cursor: Cursor, name: str, arguments: Mapping[str, Any] | None = None) -> Any:
     """Returns the first column of a statement's first row; None where there is no row."""
-    cursor.execute(query(name), arguments)
-    row = cursor.fetchone()
+    row = fetch_row(cursor, name, arguments)
     return None if row is None else row[0]
 
 

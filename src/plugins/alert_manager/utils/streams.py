@@ -70,12 +70,8 @@ class StreamsReader:
         self._in_hand: list[tuple[str, EntryId]] = []
         self._woken = False
 
-    def encode(self, position: StreamPosition) -> StoredPosition:
-        """Returns a position as JSON."""
-        return position.to_json()
-
     def decode(self, stored: StoredPosition) -> StreamPosition:
-        """Returns the position that `encode` made JSON of."""
+        """Returns the position that was stored as this JSON."""
         return StreamPosition.from_json(stored)
 
     async def check(self) -> None:
@@ -95,7 +91,8 @@ class StreamsReader:
             SourceUnavailableError: Redis does not answer.
         """
         async with self._redis_faults():
-            return StreamPosition({name: await self._first(name) for name in self._streams})
+            newest = {name: await self._newest(name) for name in self._streams}
+        return StreamPosition({name: self._first(entry_id) for name, entry_id in newest.items()})
 
     async def fetch(self, position: StreamPosition) -> Fetched[StreamPosition]:
         """Reads what comes after a position.
@@ -204,9 +201,8 @@ class StreamsReader:
                 log.warning("la clave %s de Redis no es un stream: no se lee", name)
                 continue
             self._readable.append(name)
-            known = position.last.get(name)
-            known = await self._first(name) if known is None else known
             newest = await self._newest(name)
+            known = position.last.get(name, self._first(newest))
             if newest is not None and newest < known:
                 # Its ids go on below the old ones: what was judged is there again, or it is not.
                 anew.append(f"el stream {name}: se había leído hasta {known}")
@@ -234,10 +230,9 @@ class StreamsReader:
         ):
             await self._redis.xack(name, GROUP, *(entry["message_id"] for entry in entries))
 
-    async def _first(self, name: str) -> EntryId:
+    def _first(self, newest: EntryId | None) -> EntryId:
         """Returns where a stream that was never read begins; not behind its end."""
         since = self._start.threshold(time.time())
-        newest = await self._newest(name)
         if since is None or newest is None:
             return EntryId()
         return min(newest, EntryId(max(0, int(since * 1000))))

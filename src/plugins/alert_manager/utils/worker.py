@@ -211,7 +211,11 @@ class Worker:
             log.error("%s: circuit breaker abierto: %s", self._name, reason)
 
     async def _record(self, claim: Claim, outcome: Outcome) -> None:
-        """Stores the outcome, however long alert_db is away: until then nobody else can claim."""
+        """Stores the outcome, however long alert_db is away.
+
+        Somebody may send again meanwhile, once the lease is over: an outcome that nobody could
+        store is one that nobody can know.
+        """
         while True:
             try:
                 await self._store(claim, outcome)

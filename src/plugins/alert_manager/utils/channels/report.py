@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from ...domain.delivery import Message, Outcome, Rejected, Retry, Sent
 from ...domain.errors import NotNowError, RefusedError
 from ..pg import PgSession
-from ..queries import query
+from ..queries import fetch_value, query
 
 CHANNEL = "alert_data"
 _STREAM_LENGTH = 10_000  # entries that the stream keeps, about
@@ -70,9 +70,7 @@ class EventosReport:
     def _insert(self, connection: Connection, batch: Sequence[Message]) -> None:
         reports = [report(message, self._instance) for message in batch]
         with connection.cursor() as cursor:
-            cursor.execute(query("eventos_payload_type"))
-            row = cursor.fetchone()
-            kind = row[0] if row else "bytea"
+            kind = fetch_value(cursor, "eventos_payload_type") or "bytea"
             datos: list[Any] = [text.decode() for text in reports]
             if kind == "bytea":
                 compress = zstandard.ZstdCompressor().compress
