@@ -12,7 +12,8 @@ from .domain.model import Candidate, DeadLetter, Event, Judged, Match, Payload, 
 from .domain.paths import parse_path
 from .domain.redact import redact, redact_text
 from .domain.render import words
-from .domain.rules import RuleSpec, compile_rules
+from .domain.rule_spec import RuleSpec
+from .domain.rules import compile_rules
 from .faults import log_fault
 from .settings import Loaded
 

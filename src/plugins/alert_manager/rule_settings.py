@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from .domain.model import Severity
 from .domain.paths import parse_path
 from .domain.render import check_template
-from .domain.rules import COMPARISONS, Condition, Limit, Measure, RuleSpec
+from .domain.rule_spec import COMPARISONS, Condition, Limit, Measure, RuleSpec
 from .durations import Seconds
 from .utils.channels.base import SeverityField
 

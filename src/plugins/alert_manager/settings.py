@@ -21,7 +21,7 @@ from .config_file import ConfigError, Fault, faults_of, interpolate, read_yaml
 from .database_settings import DatabaseSettings, from_environment
 from .domain.decode import Limits
 from .domain.model import Severity
-from .domain.rules import RuleSpec
+from .domain.rule_spec import RuleSpec
 from .durations import Seconds
 from .rule_settings import RuleSettings
 from .start_from import StartFrom, parse_start_from

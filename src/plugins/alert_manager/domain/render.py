@@ -17,8 +17,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from .escape import ELLIPSIS, single_line
 from .model import Match, Payload
+from .numbers import as_number
 from .redact import redact_text
-from .rules import RuleSpec, as_number
+from .rule_spec import RuleSpec
 
 MISSING = "sin dato"
 _MAX_VALUE = 300  # characters of one value inside a message

@@ -7,86 +7,15 @@ An `otherwise` rule speaks only where no other rule of the channel applied.
 
 from __future__ import annotations
 
-import math
-import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .model import Event, Match, Payload, Severity
+from .numbers import as_number
 from .paths import Path, lookup
-
-COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
-    ">": operator.gt,
-    ">=": operator.ge,
-    "<": operator.lt,
-    "<=": operator.le,
-}
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A level's limit: a number, or a named threshold, negated where it was written `-name`."""
-
-    value: float = 0.0
-    name: str | None = None
-    negate: bool = False
-
-    def resolve(self, thresholds: Mapping[str, float]) -> float:
-        """Returns the number that counts now.
-
-        Raises:
-            KeyError: the named threshold does not exist.
-        """
-        if self.name is None:
-            return self.value
-        value = thresholds[self.name]
-        return -value if self.negate else value
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """One condition on a field: eq, ne, in, not_in, matches, exists or a comparison."""
-
-    path: Path
-    operation: str
-    operand: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """What a rule compares: a field, in absolute value where asked, with a limit per severity."""
-
-    path: Path
-    comparison: str
-    levels: tuple[tuple[Severity, Limit], ...]
-    absolute: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RuleSpec:
-    """A rule as configured, checked and ready to compile.
-
-    Attributes:
-        dedupe_by: fields that identify a repeat; None takes the whole payload.
-        window: seconds in which a repeat is counted instead of told.
-        title: Jinja2 template of one short line.
-        message: Jinja2 template of one paragraph.
-    """
-
-    name: str
-    channels: tuple[str, ...]
-    title: str
-    message: str
-    window: float
-    when: tuple[Condition, ...] = ()
-    measure: Measure | None = None
-    severity: Severity | None = None
-    otherwise: bool = False
-    dedupe_by: tuple[Path, ...] | None = None
-
+from .rule_spec import COMPARISONS, Condition, Measure, RuleSpec
 
 Judge = Callable[[Event], list[Match]]
 _Test = Callable[[Payload], bool]
@@ -127,19 +56,6 @@ def compile_rules(rules: Iterable[RuleSpec], thresholds: Mapping[str, float]) ->
         return matches
 
     return judge
-
-
-def as_number(value: Any) -> float | None:
-    """Returns a finite number, also one written as text (exchanges do); None for anything else."""
-    if isinstance(value, str) and len(value) <= 64 and _NUMBER.fullmatch(value.strip()):
-        value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _compile(spec: RuleSpec, thresholds: Mapping[str, float]) -> _Compiled:

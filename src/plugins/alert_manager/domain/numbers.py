@@ -1,0 +1,22 @@
+"""What counts as a number in a payload."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
+
+
+def as_number(value: Any) -> float | None:
+    """Returns a finite number, also one written as text (exchanges do); None for anything else."""
+    if isinstance(value, str) and len(value) <= 64 and _NUMBER.fullmatch(value.strip()):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
