@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.plugins.alert_manager.domain.model import Event, Severity
+from src.plugins.alert_manager.domain.model import Event, Match, Severity
 from src.plugins.alert_manager.domain.rules import Judge, compile_rules
 from src.plugins.alert_manager.rule_settings import RuleSettings
 
@@ -24,7 +24,7 @@ def judge_of(*rules: dict[str, Any]) -> Judge:
 
 def severities(judge: Judge, data: dict[str, Any], channel: str = "c") -> list[str]:
     event = Event("eventos", 1, channel, data, 0.0, None)
-    return [match.severity.key for match in judge(event)]
+    return [match.severity.key for match in judge(event) if isinstance(match, Match)]
 
 
 VIX = {"name": "vix", "field": "v", "compare": ">=", "levels": {"alta": "vix", "critica": 40}}
@@ -63,6 +63,7 @@ def test_levels_at_their_bounds(rule: dict[str, Any], value: Any, expected: list
 )
 def test_a_compared_field_without_a_finite_number_is_an_alert(value: Any) -> None:
     [match] = judge_of(VIX)(Event("eventos", 1, "c", {"v": value}, 0.0, None))
+    assert isinstance(match, Match)
     assert match.invalid
     assert match.severity is Severity.ALTA
 

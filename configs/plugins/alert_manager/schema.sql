@@ -24,7 +24,9 @@ ALTER TABLE alerts
     ADD COLUMN IF NOT EXISTS event_id    bigint,             -- id in the source, where it has one
     ADD COLUMN IF NOT EXISTS instance_id text,
     ADD COLUMN IF NOT EXISTS fingerprint bytea,
-    ADD COLUMN IF NOT EXISTS created_at  timestamptz NOT NULL DEFAULT now();
+    ADD COLUMN IF NOT EXISTS created_at  timestamptz NOT NULL DEFAULT now(),
+    ADD COLUMN IF NOT EXISTS resolved_at double precision,   -- event time of the end, where there is one
+    ADD COLUMN IF NOT EXISTS resolution  text;               -- what people are told about it
 
 -- Promise P2: one row per (event, rule), whatever happens. An id alone is no event: a table that was
 -- truncated or restored hands its ids out again.
@@ -48,11 +50,13 @@ CREATE TABLE IF NOT EXISTS notifications (
     created_at      timestamptz NOT NULL DEFAULT now(),
     finished_at     timestamptz,
     external_id     text,
-    last_error      text,
-    UNIQUE (alert_id, channel)
+    last_error      text
 );
 ALTER TABLE notifications
-    ADD COLUMN IF NOT EXISTS progress jsonb;  -- who is still to be told, where some recipients were
+    ADD COLUMN IF NOT EXISTS progress jsonb,  -- who is still to be told, where some recipients were
+    ADD COLUMN IF NOT EXISTS kind text NOT NULL DEFAULT 'alert' CHECK (kind IN ('alert', 'recovery')),
+    DROP CONSTRAINT IF EXISTS notifications_alert_id_channel_key;
+CREATE UNIQUE INDEX IF NOT EXISTS notifications_once ON notifications (alert_id, channel, kind);
 CREATE INDEX IF NOT EXISTS notifications_due ON notifications (channel, next_attempt_at)
     WHERE status = 'pending';
 
@@ -79,4 +83,14 @@ CREATE TABLE IF NOT EXISTS reader_positions (
     version    bigint NOT NULL DEFAULT 0,
     updated_at timestamptz NOT NULL DEFAULT now(),
     updated_by text
+);
+
+-- What rules remember from one event to the next. It moves in the same transaction, too.
+CREATE TABLE IF NOT EXISTS rule_states (
+    rule       text NOT NULL,
+    key        bytea NOT NULL,               -- hash of the fields in the rule's `per`
+    state      jsonb NOT NULL,
+    version    bigint NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (rule, key)
 );

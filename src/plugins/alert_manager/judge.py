@@ -5,15 +5,33 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import msgspec
 
 from .domain.decode import DecodeError, Decoder
+from .domain.dedupe import TWIN_WINDOW
 from .domain.fingerprint import fingerprint
-from .domain.model import Candidate, DeadLetter, Event, Judged, Match, Payload, RawEvent
+from .domain.model import (
+    Candidate,
+    DeadLetter,
+    Event,
+    Judged,
+    Match,
+    Observation,
+    Payload,
+    RawEvent,
+    Resolution,
+    StateKey,
+    States,
+    StoredState,
+)
 from .domain.paths import parse_path
 from .domain.redact import redact, redact_text
-from .domain.render import words
+from .domain.render import recovery, words
 from .domain.rule_spec import RuleSpec
-from .domain.rules import compile_rules
+from .domain.rules import Found, compile_rules
+from .domain.tracking import RuleState, compile_tracks
 from .faults import log_fault
 from .settings import Loaded
 
@@ -22,6 +40,7 @@ log = logging.getLogger("corec.alert_manager.judge")
 MAX_DECODED = 4 << 20  # bytes
 _EARLIEST = 946_684_800.0  # 2000-01-01: an older event time is a broken clock, not an event
 _AHEAD = 24 * 3600.0  # seconds that a writer's clock may be ahead
+_NEW = RuleState()
 _MAX_CHANNEL = 50  # characters; the width of `canal`
 # A field that holds no number is one state of its writer, whatever else the events say.
 _INVALID_IDENTITY = tuple(map(parse_path, ("plugin", "exchange", "symbol", "user_id")))
@@ -36,6 +55,7 @@ class BatchJudge:
         specs = alert_config.specs()
         self._specs: Mapping[str, RuleSpec] = {spec.name: spec for spec in specs}
         self._rules = compile_rules(specs, alert_config.thresholds)
+        self._tracks = compile_tracks(specs, alert_config.thresholds)
         self._zone = alert_config.timezone
         self._watched = frozenset(loaded.settings.channels)
         self._targets = loaded.targets()
@@ -47,6 +67,7 @@ class BatchJudge:
         many were taken: small rows may unpack to gigabytes, and a batch has to end in about 1 s.
         """
         candidates: list[Candidate] = []
+        observations: list[Observation] = []
         dead: list[DeadLetter] = []
         count = 0
         self._decoder.decoded_bytes = 0
@@ -62,15 +83,52 @@ class BatchJudge:
             except DecodeError as error:
                 dead.append(dead_letter(raw, redact_text(str(error)), timestamp))
                 continue
-            event = Event(raw.source, raw.event_id, raw.channel, data, timestamp, raw.instance_id)
+            event = Event(
+                raw.source, raw.event_id, raw.channel, data, timestamp, raw.instance_id, raw.size
+            )
             try:
-                candidates.extend(self._candidates(event))
+                found = self._rules(event)
+                candidates.extend(self._candidates(event, found))
+                observations.extend(one for one in found if isinstance(one, Observation))
             except Exception as error:  # noqa: BLE001
                 # A fault of ours on one event: it becomes visible, and the others go on.
-                log_fault(log, f"fallo al juzgar el evento {raw.event_id} de {raw.source}", error)
-                reason = f"fallo interno al juzgarlo: {type(error).__name__}"
-                dead.append(dead_letter(raw, reason, timestamp))
-        return Judged(count, tuple(candidates), tuple(dead))
+                dead.append(_fault(event, error))
+        return Judged(count, tuple(candidates), tuple(dead), tuple(observations))
+
+    def track(self, judged: Judged, states: States) -> Judged:
+        """Judges what is left to be seen together with what rules remember, in order.
+
+        Args:
+            judged: what `judge` came to.
+            states: what is stored of each key that its observations name, where something is.
+
+        Returns:
+            The same with the alerts that came of it, what is over, and what is to be remembered.
+        """
+        after = {key: _decoded(stored) for key, stored in states.items()}
+        candidates = list(judged.candidates)
+        resolutions: list[Resolution] = []
+        dead = list(judged.dead_letters)
+        for observation in judged.observations:
+            key, event = observation.key, observation.event
+            try:
+                state, tracked = self._tracks[key[0]](after.get(key, _NEW), observation)
+                if tracked.match is not None:
+                    candidates.extend(self._candidates(event, [tracked.match]))
+                if tracked.ended is not None:
+                    resolutions.append(self._resolution(observation, tracked.ended))
+            except Exception as error:  # noqa: BLE001  (as above)
+                dead.append(_fault(event, error))
+                continue
+            after[key] = state
+        return replace(
+            judged,
+            candidates=tuple(candidates),
+            dead_letters=tuple(dead),
+            observations=(),
+            resolutions=tuple(resolutions),
+            states=_changed(states, after),
+        )
 
     def _decode(self, raw: RawEvent) -> Payload:
         if raw.payload is None:
@@ -79,20 +137,35 @@ class BatchJudge:
             raise DecodeError("sin datos")
         return self._decoder.decode(raw.payload)
 
-    def _candidates(self, event: Event) -> list[Candidate]:
-        matches = self._rules(event)
+    def _candidates(self, event: Event, found: Iterable[Found]) -> list[Candidate]:
+        matches = [one for one in found if isinstance(one, Match)]
         if not matches:
             return []
         safe = redact(event.data)
         return [self._candidate(event, safe, match) for match in matches]
 
+    def _resolution(self, observation: Observation, since: float) -> Resolution:
+        event = observation.event
+        spec = self._specs[observation.key[0]]
+        safe = redact(event.data)
+        match = Match(spec.name, spec.least_severity, observation.value)
+        return Resolution(
+            fingerprints=tuple(
+                fingerprint(spec.name, severity, safe, spec.identity, since)
+                for severity in spec.severities
+            ),
+            message=recovery(spec, match, event.channel, safe, event.timestamp, self._zone),
+            timestamp=event.timestamp,
+        )
+
     def _candidate(self, event: Event, safe: Payload, match: Match) -> Candidate:
         spec = self._specs[match.rule]
         title, message = words(spec, match, event.channel, safe, event.timestamp, self._zone)
-        identity = spec.dedupe_by
-        name = spec.name
+        identity, name, window = spec.identity, spec.name, spec.window
         if match.invalid:
             identity, name = _INVALID_IDENTITY, f"{spec.name}: invalid"
+        if match.since is not None:  # all of it is one alert, however long it lasts
+            window = abs(event.timestamp - match.since) + TWIN_WINDOW
         return Candidate(
             source=event.source,
             event_id=event.event_id,
@@ -104,10 +177,43 @@ class BatchJudge:
             event_data=safe,
             timestamp=event.timestamp,
             instance_id=event.instance_id,
-            fingerprint=fingerprint(name, match.severity, safe, identity),
-            window=spec.window,
+            fingerprint=fingerprint(name, match.severity, safe, identity, match.since),
+            window=window,
             targets=self._targets[match.severity],
         )
+
+
+def _fault(event: Event, error: Exception) -> DeadLetter:
+    log_fault(log, f"fallo al juzgar el evento {event.event_id} de {event.source}", error)
+    return DeadLetter(
+        source=event.source,
+        event_id=event.event_id,
+        channel=event.channel[:_MAX_CHANNEL],
+        reason=f"fallo interno al juzgarlo: {type(error).__name__}",
+        timestamp=event.timestamp,
+        instance_id=event.instance_id,
+        size=event.size,
+    )
+
+
+def _decoded(stored: StoredState) -> RuleState:
+    try:
+        return msgspec.json.decode(stored.text, type=RuleState)
+    except msgspec.DecodeError as error:  # of another version of ours: begin anew, and say so
+        log.error("lo que recordaba una regla no se entiende, empieza de nuevo: %s", error)
+        return _NEW
+
+
+def _changed(before: States, after: Mapping[StateKey, RuleState]) -> States:
+    """Returns what is to be stored."""
+    nothing = StoredState("", 0)
+    changed: dict[StateKey, StoredState] = {}
+    for key, state in after.items():
+        stored = before.get(key, nothing)
+        text = msgspec.json.encode(state).decode()
+        if text != stored.text:
+            changed[key] = StoredState(text, stored.version)
+    return changed
 
 
 def event_time(timestamp: float | None, now: float) -> float:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Generic
 
 from .domain.backlog import Backlog
-from .domain.errors import DatabaseUnavailableError, TooSlowError
+from .domain.errors import DatabaseUnavailableError, StaleStateError, TooSlowError
 from .domain.model import Fetched, Judged, P, RawEvent
 from .metrics import Metrics
 from .old_events import OldEvents
@@ -163,6 +163,8 @@ class Pipeline(Generic[P]):
         backlog = self._place.standing().backlog.plus(old)
         try:
             summary = await self._commit(events, judged, position, backlog)
+        except StaleStateError:
+            return Summary()  # judged once more, with what is remembered now
         except (TooSlowError, DatabaseUnavailableError) as error:
             # Too much at once may be the reason: the same again would fail the same way for ever.
             self._limit = max(1, len(events) // 2)

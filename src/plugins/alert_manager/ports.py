@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from .domain.errors import RefusedError
-from .domain.model import Candidate, Committed, Fetched, Judged, P
+from .domain.model import Candidate, Committed, Fetched, Judged, P, StateKey, States
 
 Known = Mapping[bytes, tuple[int, float]]
 """Alerts by fingerprint: (alert id, event time of the first alert)."""
@@ -99,6 +99,10 @@ class Store(Protocol):
         """Stores the first position of a source, unless somebody else already did."""
         ...
 
+    async def load_states(self, keys: Collection[StateKey]) -> States:
+        """Returns what rules remember of these keys; those with nothing stored are left out."""
+        ...
+
     async def commit(
         self, judged: Judged, moved: Moved | None = None, cached: Known | None = None
     ) -> Committed:
@@ -106,6 +110,7 @@ class Store(Protocol):
 
         Raises:
             StaleReaderError: the version in `moved` is not the stored one.
+            StaleStateError: what a rule remembers was changed by another source's reader.
             RefusedError: the database does not take a value.
             TooSlowError: it was too much for one commit; nothing was stored.
         """

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .domain.errors import AlreadyStoredError, RefusedError
@@ -57,9 +57,17 @@ class Recorder:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="judge")
 
     async def judge(self, events: Sequence[RawEvent]) -> Judged:
-        """Judges events off the event loop, as many as the judge takes at once."""
+        """Judges events off the event loop, as many as the judge takes at once.
+
+        Raises:
+            NotNowError: alert_db does not say what rules remember.
+        """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._judge.judge, events, time.time())
+        judged = await loop.run_in_executor(self._thread, self._judge.judge, events, time.time())
+        if not judged.observations:
+            return judged
+        states = await self._store.load_states({seen.key for seen in judged.observations})
+        return await loop.run_in_executor(self._thread, self._judge.track, judged, states)
 
     async def record(
         self, events: Sequence[RawEvent], judged: Judged, moved: Moved | None = None
@@ -104,7 +112,7 @@ class Recorder:
             reason = f"alert_db no lo admite: {refusal}"
             dead.append(dead_letter(raw, reason, candidate.timestamp))
         left = tuple(c for c in judged.candidates if id(c) not in refused)
-        return Judged(judged.events, left, tuple(dead))
+        return replace(judged, candidates=left, dead_letters=tuple(dead))
 
     async def _refused(
         self, candidates: Sequence[Candidate]
@@ -128,8 +136,9 @@ class Recorder:
         committed = await self._store.commit(judged, moved, cached)
         await self._cache.remember(judged.candidates, committed)
         self._count(judged, committed)
-        if committed.alerts:
-            self._on_alerts({n for i in committed.alerts for n in judged.candidates[i].targets})
+        told = {name for i in committed.alerts for name in judged.candidates[i].targets}
+        if told or committed.recoveries:
+            self._on_alerts(told | committed.recoveries)
         return Summary(
             judged.events, len(committed.alerts), committed.repeats, committed.dead_letters
         )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .domain.frequency import MAX_COUNT
 from .domain.model import Severity
 from .domain.paths import parse_path
 from .domain.render import check_template
-from .domain.rule_spec import COMPARISONS, Condition, Limit, Measure, RuleSpec
+from .domain.rule_spec import COMPARISONS, Change, Condition, Limit, Measure, RuleSpec
 from .durations import Seconds
 from .utils.channels.base import SeverityField
 
@@ -28,29 +29,69 @@ class RuleSettings(BaseModel):
     channel: str | list[str]
     when: dict[str, Any] = {}
     field: str | None = None
+    change: Change | None = None
+    change_within: Seconds | None = None
+    count_within: Seconds | None = None
+    per: list[str] = []
     compare: Literal[">", ">=", "<", "<="] | None = None
     levels: dict[str, float | str] = {}
     absolute: bool = False
+    clear: float | str | None = None
     severity: SeverityField | None = None
     otherwise: bool = False
     dedupe_by: list[str] | None = None
     dedupe_window: Seconds | None = None
     title: str = Field(min_length=1)
     message: str = Field(min_length=1)
+    recovery: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _check(self) -> RuleSettings:
-        compares = (self.field is not None, self.compare is not None, bool(self.levels))
+        counts = self.count_within is not None
+        compares = (
+            counts or self.field is not None,
+            self._comparison is not None,
+            bool(self.levels),
+        )
         if any(compares) and not all(compares):
-            raise ValueError("una regla que compara lleva field, compare y levels, los tres")
+            raise ValueError(
+                "una regla que compara lleva field, compare y levels, los tres; "
+                "una que cuenta, count_within y levels"
+            )
         if all(compares) == (self.severity is not None):
-            raise ValueError("se espera o bien severity, o bien field, compare y levels")
-        if self.absolute and self.field is None:
-            raise ValueError("absolute solo vale junto a field")
+            raise ValueError(
+                "se espera o bien severity, o bien field, compare y levels, "
+                "o bien count_within y levels"
+            )
+        for fault in self._misplaced():
+            raise ValueError(fault)
         self.spec(window=0.0)
-        check_template(self.title)
-        check_template(self.message)
+        for template in (self.title, self.message, self.recovery):
+            check_template(template or "")
         return self
+
+    def _misplaced(self) -> Iterator[str]:
+        """Says which keys stand without those that they belong to."""
+        counts = self.count_within is not None
+        if self.field is not None and counts:
+            yield "se espera field o count_within, no los dos"
+        if self.field is None and (self.absolute or self.change is not None):
+            yield "absolute y change solo valen junto a field"
+        if self.change_within is not None and self.change is None:
+            yield "change_within solo vale junto a change"
+        if 0.0 in (self.change_within, self.count_within):
+            yield "count_within y change_within son más de 0 segundos, por ejemplo 10m"
+        if self.per and not (counts or self.change is not None or self.clear is not None):
+            yield "per solo vale junto a count_within, change o clear"
+        if self.recovery is not None and self.clear is None:
+            yield "recovery solo vale junto a clear"
+        if self.clear is not None and self.severity is not None:
+            yield "clear solo vale junto a levels"
+
+    @property
+    def _comparison(self) -> str | None:
+        """How the number is compared; a count is, unless it says otherwise, too high."""
+        return ">=" if self.compare is None and self.count_within is not None else self.compare
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -63,7 +104,10 @@ class RuleSettings(BaseModel):
         Raises:
             ValueError: a severity or a limit that cannot be read.
         """
-        return {Severity.parse(name): _limit(name, value) for name, value in self.levels.items()}
+        return {
+            Severity.parse(name): _limit(f"levels.{name}", value)
+            for name, value in self.levels.items()
+        }
 
     def check_levels(self, thresholds: Mapping[str, float]) -> None:
         """Checks that named thresholds exist and that a more urgent level is harder to reach.
@@ -71,16 +115,28 @@ class RuleSettings(BaseModel):
         Raises:
             ValueError: says what is wrong.
         """
-        limits = sorted(self.limits().items())
-        for _, limit in limits:
-            if limit.name is not None and limit.name not in thresholds:
+        limits = [limit for _, limit in sorted(self.limits().items())]
+        clear = self._clear()
+        for limit in (*limits, clear):
+            if limit is not None and limit.name is not None and limit.name not in thresholds:
                 known = ", ".join(sorted(thresholds)) or "ninguno"
                 raise ValueError(f"no existe el umbral {limit.name!r}; se permite: {known}")
-        values = [limit.resolve(thresholds) for _, limit in limits]
-        rising = self.compare in (">", ">=")
+        values = [limit.resolve(thresholds) for limit in limits]
+        rising = self._comparison in (">", ">=")
+        order = "mayor" if rising else "menor"
         if values != sorted(values, reverse=not rising) or len(set(values)) != len(values):
-            order = "mayor" if rising else "menor"
-            raise ValueError(f"con {self.compare}, cada nivel más urgente lleva un límite {order}")
+            raise ValueError(
+                f"con {self._comparison}, cada nivel más urgente lleva un límite {order}"
+            )
+        if self.count_within is not None and max(values, default=0.0) > MAX_COUNT:
+            raise ValueError(f"se cuenta hasta {MAX_COUNT}; se encontró {max(values):g}")
+        if clear is not None:
+            end = clear.resolve(thresholds)
+            if (end > min(values)) if rising else (end < max(values)):
+                raise ValueError(
+                    f"se encontró clear {end:g}; con {self._comparison} no puede ser {order} que "
+                    "el nivel menos urgente"
+                )
 
     def spec(self, window: float) -> RuleSpec:
         """Returns the rule ready to compile; `window` (seconds) holds where it says none.
@@ -89,9 +145,15 @@ class RuleSettings(BaseModel):
             ValueError: a condition, path, regular expression or limit that cannot be read.
         """
         measure = None
-        if self.field is not None and self.compare is not None:
+        if self._comparison is not None:
             measure = Measure(
-                parse_path(self.field), self.compare, tuple(self.limits().items()), self.absolute
+                path=None if self.field is None else parse_path(self.field),
+                comparison=self._comparison,
+                levels=tuple(self.limits().items()),
+                absolute=self.absolute,
+                change=self.change,
+                within=self.count_within or self.change_within,
+                clear=self._clear(),
             )
         return RuleSpec(
             name=self.name,
@@ -104,14 +166,19 @@ class RuleSettings(BaseModel):
             severity=self.severity,
             otherwise=self.otherwise,
             dedupe_by=None if self.dedupe_by is None else tuple(map(parse_path, self.dedupe_by)),
+            per=tuple(map(parse_path, self.per)),
+            recovery=self.recovery,
         )
 
+    def _clear(self) -> Limit | None:
+        return None if self.clear is None else _limit("clear", self.clear)
 
-def _limit(name: str, value: float | str) -> Limit:
+
+def _limit(where: str, value: float | str) -> Limit:
     if isinstance(value, str):
         if not _LIMIT_NAME.fullmatch(value):
             raise ValueError(
-                f"levels.{name}: se encontró {value!r}; se espera un número, un umbral o -umbral"
+                f"{where}: se encontró {value!r}; se espera un número, un umbral o -umbral"
             )
         return Limit(name=value.removeprefix("-"), negate=value.startswith("-"))
     return Limit(value=float(value))

@@ -36,6 +36,7 @@ class Message:
         event_data: the redacted payload.
         timestamp: event time, seconds since the epoch.
         progress: what earlier attempts reached; None where all recipients are still to be told.
+        recovered: True where the message says that the alert is over.
     """
 
     alert_id: int
@@ -48,6 +49,12 @@ class Message:
     event_data: Payload
     timestamp: float
     progress: Progress | None = None
+    recovered: bool = False
+
+    @property
+    def label(self) -> str:
+        """What it is in one word: its severity, or that it is over."""
+        return "resuelta" if self.recovered else self.severity.label
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,10 @@ class StaleReaderError(NotNowError):
     """Somebody else moved the position: this reader lost its lead, nothing was stored."""
 
 
+class StaleStateError(NotNowError):
+    """Another source's reader changed what a rule remembers; nothing was stored: judge again."""
+
+
 class DatabaseUnusableError(NotNowError):
     """A table is missing, our role may not use it, it is a standby: a person has to mend that."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from .model import Payload, Severity
+from .model import Payload, Severity, StateKey
 from .paths import Path, lookup
 
 SIZE = 16  # bytes; 128 bits make an accidental collision of two alerts a matter of aeons
@@ -16,13 +16,32 @@ _encoder = msgspec.json.Encoder(order="sorted")
 
 
 def fingerprint(
-    rule: str, severity: Severity, data: Payload, dedupe_by: tuple[Path, ...] | None
+    rule: str,
+    severity: Severity,
+    data: Payload,
+    dedupe_by: tuple[Path, ...] | None,
+    since: float | None = None,
 ) -> bytes:
     """Returns the 16-byte fingerprint of an alert.
 
     `dedupe_by` names the fields that identify it; None takes the whole payload, which is right for
-    money: two different losses are two alerts.
+    money: two different losses are two alerts. `since` tells apart the states that an alert stands
+    for: each time that the same thing begins anew is another alert.
     """
     identity: Any = data if dedupe_by is None else [lookup(data, path) for path in dedupe_by]
-    canonical = _encoder.encode([rule, severity.key, identity])
-    return hashlib.blake2b(canonical, digest_size=SIZE).digest()
+    content = [rule, severity.key, identity]
+    return _hash(content if since is None else [*content, since], SIZE)
+
+
+def state_key(rule: str, data: Payload, per: tuple[Path, ...]) -> StateKey:
+    """Returns the key of what a rule remembers of an event's kind."""
+    return rule, _hash([lookup(data, path) for path in per], SIZE)
+
+
+def mark(data: Payload) -> int:
+    """Returns a number that is the same for the same content, of 63 bits."""
+    return int.from_bytes(_hash(data, 8)) >> 1
+
+
+def _hash(content: Any, size: int) -> bytes:
+    return hashlib.blake2b(_encoder.encode(content), digest_size=size).digest()

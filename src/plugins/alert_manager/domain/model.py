@@ -5,7 +5,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import msgspec
 
 
 class AnyPosition(Protocol):
@@ -96,7 +98,10 @@ class Fetched(Generic[P]):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A decoded event; `timestamp` is a finite number of seconds since the epoch."""
+    """A decoded event.
+
+    `timestamp` is a finite number of seconds since the epoch, `size` the stored payload's bytes.
+    """
 
     source: str
     event_id: int | None
@@ -104,6 +109,7 @@ class Event:
     data: Payload
     timestamp: float
     instance_id: str | None
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,8 @@ class Match:
         value: the number (or invalid value) that the rule compared, if it compared one.
         threshold: the limit that was reached, if there was one.
         invalid: True when the compared field held no finite number.
+        before: the value that a change is measured from, and its event time.
+        since: event time at which the state began that the alert stands for as long as it lasts.
     """
 
     rule: str
@@ -136,6 +144,65 @@ class Match:
     value: Any = None
     threshold: float | None = None
     invalid: bool = False
+    before: tuple[float, float] | None = None
+    since: float | None = None
+
+
+StateKey = tuple[str, bytes]
+"""A rule's name, and 16 bytes that stand for what it remembers apart."""
+
+
+class Occurrence(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """One event as rules remember it.
+
+    Attributes:
+        time: epoch seconds.
+        mark: the same for events with the same content.
+        road: by which way it came, a `Road`.
+    """
+
+    time: float
+    mark: int
+    road: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """An event that a rule has to see together with what it remembers.
+
+    Attributes:
+        value: the number in the rule's field; None where it counts events.
+    """
+
+    key: StateKey
+    occurrence: Occurrence
+    value: float | None
+    event: Event
+
+
+class StoredState(NamedTuple):
+    """What a rule remembers, as JSON, and the version of it that is stored (0: none)."""
+
+    text: str
+    version: int
+
+
+States = Mapping[StateKey, StoredState]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The end of what alerts stood for.
+
+    Attributes:
+        fingerprints: of the alerts that are over.
+        message: says so, to those who were told of them.
+        timestamp: event time of the end (epoch seconds).
+    """
+
+    fingerprints: tuple[bytes, ...]
+    message: str
+    timestamp: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +232,20 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What one batch of events came to; `events` counts all of them, alert or not."""
+    """What one batch of events came to.
+
+    Attributes:
+        events: counts all of them, alert or not.
+        observations: events that rules still have to see together with what they remember.
+        states: what rules remember after the batch, with the version that it was made from.
+    """
 
     events: int
     candidates: tuple[Candidate, ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
+    observations: tuple[Observation, ...] = ()
+    resolutions: tuple[Resolution, ...] = ()
+    states: States = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +257,14 @@ class Committed:
         repeats: number of candidates that were counted on an existing alert.
         dead_letters: number of dead letters stored.
         known: (alert id, event time of the first alert) of each fingerprint, for the cache.
+        recoveries: notification channels that have to tell that an alert is over.
     """
 
     alerts: Mapping[int, int] = field(default_factory=dict)
     repeats: int = 0
     dead_letters: int = 0
     known: Mapping[bytes, tuple[int, float]] = field(default_factory=dict)
+    recoveries: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from .rule_spec import RuleSpec
 MISSING = "sin dato"
 _MAX_VALUE = 300  # characters of one value inside a message
 _MAX_TITLE = 200
+_RECOVERED = "Volvió a la normalidad."
 _MAX_MESSAGE = 2000
 _MAX_READ = 4000  # characters of one value that are looked at; a payload may hold a megabyte
 
@@ -88,8 +89,9 @@ def check_template(source: str) -> None:
 def render(template: str, match: Match, channel: str, data: Payload, when: datetime) -> str:
     """Returns one line of text.
 
-    The template sees the event's fields by name, and `valor`, `umbral`, `severidad`, `regla`,
-    `canal`, `fecha` (a datetime in the family's time zone) and `evento` (all fields).
+    The template sees the event's fields by name, and `valor`, `umbral`, `antes` (what a change is
+    measured from), `severidad`, `regla`, `canal`, `fecha` (a datetime in the family's time zone)
+    and `evento` (all fields).
 
     Raises:
         jinja2.TemplateError: the template failed on this event.
@@ -99,6 +101,7 @@ def render(template: str, match: Match, channel: str, data: Payload, when: datet
         "evento": data,
         "valor": match.value,
         "umbral": match.threshold,
+        "antes": None if match.before is None else match.before[0],
         "severidad": match.severity.label,
         "regla": match.rule,
         "canal": channel,
@@ -125,6 +128,20 @@ def words(
         message = f"La plantilla de {match.rule} falló ({clean(error)}); evento: {clean(data)}"
     # Once more: what was no secret field by field can be one in the sentence.
     return _cut(redact_text(title), _MAX_TITLE), _cut(redact_text(message), _MAX_MESSAGE)
+
+
+def recovery(
+    spec: RuleSpec, match: Match, channel: str, data: Payload, timestamp: float, zone: str
+) -> str:
+    """Returns the sentence that says that an alert is over; arguments as those of `words`."""
+    if spec.recovery is None:
+        return _RECOVERED
+    when = datetime.fromtimestamp(timestamp, ZoneInfo(zone))
+    try:
+        text = render(spec.recovery, match, channel, data, when)
+    except Exception as error:  # noqa: BLE001  (as above)
+        text = f"{_RECOVERED} (la plantilla recovery falló: {clean(error)})"
+    return _cut(redact_text(text), _MAX_MESSAGE)
 
 
 def _cut(text: str, length: int) -> str:

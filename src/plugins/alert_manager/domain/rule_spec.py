@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -49,12 +50,60 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What a rule compares: a field, in absolute value where asked, with a limit per severity."""
+    """The number that a rule compares with a limit per severity.
 
-    path: Path
+    Attributes:
+        path: the field; None counts events.
+        absolute: True compares without the sign.
+        change: compares how the field changed, instead of its value.
+        within: seconds in which events are counted, or changes looked for.
+        clear: the limit beyond which an alert of this rule is over.
+    """
+
+    path: Path | None
     comparison: str
     levels: tuple[tuple[Severity, Limit], ...]
     absolute: bool = False
+    change: Change | None = None
+    within: float | None = None
+    clear: Limit | None = None
+
+    @property
+    def remembers(self) -> bool:
+        """True where an event alone does not say what it comes to."""
+        return self.path is None or self.change is not None or self.clear is not None
+
+    def reach(self, thresholds: Mapping[str, float]) -> Reach:
+        """Returns what finds the most urgent level that a number reaches, and its limit.
+
+        Raises:
+            KeyError: a named threshold does not exist.
+        """
+        compare = COMPARISONS[self.comparison]
+        levels = [
+            (severity, limit.resolve(thresholds))
+            for severity, limit in sorted(self.levels, key=lambda level: -level[0])
+        ]
+        absolute = self.absolute
+
+        def reached(number: float) -> tuple[Severity, float] | None:
+            compared = abs(number) if absolute else number
+            for severity, limit in levels:
+                if compare(compared, limit):
+                    return severity, limit
+            return None
+
+        return reached
+
+
+class Change(enum.Enum):
+    """How a change is measured."""
+
+    PERCENT = "percent"
+    ABSOLUTE = "absolute"
+
+
+Reach = Callable[[float], tuple[Severity, float] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +115,8 @@ class RuleSpec:
         window: seconds in which a repeat is counted instead of told.
         title: Jinja2 template of one short line.
         message: Jinja2 template of one paragraph.
+        per: fields that tell apart what the rule remembers: each symbol by itself, for instance.
+        recovery: Jinja2 template of one paragraph that says that the alert is over.
     """
 
     name: str
@@ -78,3 +129,24 @@ class RuleSpec:
     severity: Severity | None = None
     otherwise: bool = False
     dedupe_by: tuple[Path, ...] | None = None
+    per: tuple[Path, ...] = ()
+    recovery: str | None = None
+
+    @property
+    def least_severity(self) -> Severity:
+        """The fixed severity, or that of the lowest level."""
+        return min(self.severities)
+
+    @property
+    def severities(self) -> tuple[Severity, ...]:
+        """Every severity that an alert of the rule can have; one at the least."""
+        if self.severity is not None or self.measure is None:
+            return (self.severity or Severity.BAJA,)
+        return tuple(severity for severity, _ in self.measure.levels)
+
+    @property
+    def identity(self) -> tuple[Path, ...] | None:
+        """The fields that identify a repeat."""
+        if self.dedupe_by is None and self.measure is not None and self.measure.remembers:
+            return self.per
+        return self.dedupe_by

@@ -12,24 +12,28 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .model import Event, Match, Payload, Severity
+from .dedupe import Road
+from .fingerprint import mark, state_key
+from .model import Event, Match, Observation, Occurrence, Payload
 from .numbers import as_number
 from .paths import Path, lookup
 from .rule_spec import COMPARISONS, Condition, Measure, RuleSpec
 
-Judge = Callable[[Event], list[Match]]
+Found = Match | Observation
+Judge = Callable[[Event], list[Found]]
+_JudgeOne = Callable[[Event], Found | None]
 _Test = Callable[[Payload], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
     applies: _Test
-    judge: Callable[[Payload], Match | None]
+    judge: _JudgeOne
     otherwise: bool
 
 
 def compile_rules(rules: Iterable[RuleSpec], thresholds: Mapping[str, float]) -> Judge:
-    """Compiles rules into one function that returns the matches of an event, in rule order.
+    """Compiles rules into one function that returns what they find in an event, in rule order.
 
     Raises:
         KeyError: a rule names a threshold that does not exist.
@@ -42,18 +46,17 @@ def compile_rules(rules: Iterable[RuleSpec], thresholds: Mapping[str, float]) ->
     for compiled_rules in by_channel.values():
         compiled_rules.sort(key=lambda rule: rule.otherwise)  # stable: `otherwise` rules last
 
-    def judge(event: Event) -> list[Match]:
-        matches: list[Match] = []
+    def judge(event: Event) -> list[Found]:
+        found: list[Found] = []
         applied = False
         data = event.data
         for rule in by_channel.get(event.channel, ()):
             if (rule.otherwise and applied) or not rule.applies(data):
                 continue
             applied = True
-            match = rule.judge(data)
-            if match is not None:
-                matches.append(match)
-        return matches
+            if (one := rule.judge(event)) is not None:
+                found.append(one)
+        return found
 
     return judge
 
@@ -78,28 +81,54 @@ def _all(tests: Sequence[_Test]) -> _Test:
 
 def _judge(
     spec: RuleSpec, comparisons: Sequence[Condition], thresholds: Mapping[str, float]
-) -> Callable[[Payload], Match | None]:
+) -> _JudgeOne:
     holds = _comparisons(comparisons)
-    measure = _measure(spec.measure, thresholds) if spec.measure else None
-    name, fixed = spec.name, spec.severity
-    levels = spec.measure.levels if spec.measure else ()
-    invalid_severity = fixed if fixed is not None else min(severity for severity, _ in levels)
+    finding = _finding(spec, thresholds)
+    name = spec.name
+    invalid_severity = spec.least_severity
 
-    def judge(data: Payload) -> Match | None:
+    def judge(event: Event) -> Found | None:
         try:
-            if not holds(data):
-                return None
-            if measure is None:
-                return Match(name, invalid_severity)
-            reached = measure(data)
+            return finding(event) if holds(event.data) else None
         except _InvalidValueError as error:
             return Match(name, invalid_severity, value=error.value, invalid=True)
-        if reached is None:
-            return None
-        severity, value, threshold = reached
-        return Match(name, severity, value, threshold)
 
     return judge
+
+
+def _finding(spec: RuleSpec, thresholds: Mapping[str, float]) -> _JudgeOne:
+    """Compiles what a rule finds in an event that its conditions hold for."""
+    measure = spec.measure
+    if measure is None:
+        fixed = Match(spec.name, spec.least_severity)
+        return lambda event: fixed
+    if measure.remembers:
+        return _observing(spec, measure)
+    if measure.path is None:
+        raise ValueError(f"{spec.name}: a rule that remembers nothing compares a field")
+    name, path, reach = spec.name, measure.path, measure.reach(thresholds)
+
+    def compare(event: Event) -> Match | None:
+        value = _number_at(event.data, path)
+        reached = None if value is None else reach(value)
+        return None if reached is None else Match(name, reached[0], value, reached[1])
+
+    return compare
+
+
+def _observing(spec: RuleSpec, measure: Measure) -> _JudgeOne:
+    name, path, per = spec.name, measure.path, spec.per
+    marked = path is None or measure.clear is not None  # else nothing asks which event it was
+
+    def observe(event: Event) -> Observation | None:
+        value = None if path is None else _number_at(event.data, path)
+        if value is None and path is not None:
+            return None
+        which = mark(event.data) if marked else 0
+        occurrence = Occurrence(event.timestamp, which, Road.of(event.source))
+        return Observation(state_key(name, event.data, per), occurrence, value, event)
+
+    return observe
 
 
 class _InvalidValueError(Exception):
@@ -131,29 +160,6 @@ def _comparisons(conditions: Sequence[Condition]) -> _Test:
         return True
 
     return holds
-
-
-def _measure(
-    measure: Measure, thresholds: Mapping[str, float]
-) -> Callable[[Payload], tuple[Severity, float, float] | None]:
-    compare = COMPARISONS[measure.comparison]
-    levels = [
-        (severity, limit.resolve(thresholds))
-        for severity, limit in sorted(measure.levels, key=lambda level: -level[0])
-    ]
-    path, absolute = measure.path, measure.absolute
-
-    def measured(data: Payload) -> tuple[Severity, float, float] | None:
-        value = _number_at(data, path)
-        if value is None:
-            return None
-        compared = abs(value) if absolute else value
-        for severity, limit in levels:
-            if compare(compared, limit):
-                return severity, value, limit
-        return None
-
-    return measured
 
 
 def _selector(condition: Condition) -> _Test:

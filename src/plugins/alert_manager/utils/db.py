@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ..domain.errors import DatabaseUnusableError, RefusedError, StaleReaderError
-from ..domain.model import Committed, Judged
+from ..domain.model import Committed, Judged, StateKey, States
 from ..ports import Moved, StoredPosition
 from .commit import LOCK_CLASS, insert_dead_letters, store
 from .pg import PgSession
 from .queries import fetch_row, query
+from .states import load_states, resolve, store_states
 
 log = logging.getLogger("corec.alert_manager.db")
 
@@ -152,6 +153,15 @@ class AlertStore:
         arguments = self._position_arguments(source, position)
         await self._session.run(lambda c: c.cursor().execute(query("position_create"), arguments))
 
+    async def load_states(self, keys: Collection[StateKey]) -> States:
+        """Returns what rules remember of these keys; those with nothing stored are left out."""
+
+        def work(connection: Connection) -> States:
+            with connection.cursor() as cursor:
+                return load_states(cursor, keys)
+
+        return await self._session.run(work)
+
     async def commit(
         self,
         judged: Judged,
@@ -167,6 +177,7 @@ class AlertStore:
 
         Raises:
             StaleReaderError: the version is not the stored one.
+            StaleStateError: what a rule remembers was changed by another source's reader.
             DatabaseUnavailableError: alert_db went away; the position tells what it stored.
         """
 
@@ -175,9 +186,11 @@ class AlertStore:
                 if moved is not None:
                     self._move(cursor, moved)
                 insert_dead_letters(cursor, judged.dead_letters)
-                if not judged.candidates:
-                    return Committed(dead_letters=len(judged.dead_letters))
-                return store(cursor, judged, cached or {})
+                store_states(cursor, judged.states)
+                committed = Committed(dead_letters=len(judged.dead_letters))
+                if judged.candidates:
+                    committed = store(cursor, judged, cached or {})
+                return replace(committed, recoveries=resolve(cursor, judged.resolutions))
 
         return await self._session.run(work)
 

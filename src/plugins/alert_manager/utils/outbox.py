@@ -168,18 +168,19 @@ class Outbox:
 
 
 def _message(row: tuple[Any, ...]) -> Message:
-    (_, alert_id, attempts, progress) = row[:4]
-    (severity, title, text, rule, channel, event_data, timestamp) = row[4:]
+    (_, alert_id, attempts, progress, recovered, resolution) = row[:6]
+    (severity, title, text, rule, channel, event_data, timestamp) = row[6:]
     return Message(
         alert_id=alert_id,
         attempt=attempts,
         severity=Severity.parse(str(severity)),
         title=str(title or ""),
-        text=str(text),
+        text=str(resolution or "") if recovered else str(text),
         rule=str(rule or ""),
         channel=str(channel),
         event_data=event_data or {},
         timestamp=float(timestamp),
+        recovered=recovered,
         progress=None if progress is None else _progress(progress),
     )
 

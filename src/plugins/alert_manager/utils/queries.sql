@@ -4,9 +4,10 @@
 SELECT to_regclass('alerts') IS NOT NULL AND to_regclass('notifications') IS NOT NULL
    AND to_regclass('reader_positions') IS NOT NULL AND to_regclass('dead_letters') IS NOT NULL
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('notifications')
-                  AND attname = 'progress' AND NOT attisdropped)
+                  AND attname = 'kind' AND NOT attisdropped)
+   AND to_regclass('rule_states') IS NOT NULL
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('alerts')
-                  AND attname = 'from_streams' AND NOT attisdropped);
+                  AND attname = 'resolution' AND NOT attisdropped);
 
 -- name: serialise_commits
 -- Dedupe reads, decides and writes: two commits at once could both find nothing and both write.
@@ -88,6 +89,41 @@ RETURNING a.id;
 INSERT INTO notifications (alert_id, channel, severity)
 SELECT * FROM unnest(%(alert_id)s::bigint[], %(channel)s::text[], %(severity)s::smallint[]);
 
+-- name: states_get
+SELECT s.rule, s.key, s.state::text, s.version
+  FROM unnest(%(rule)s::text[], %(key)s::bytea[]) AS k (rule, key)
+  JOIN rule_states AS s USING (rule, key);
+
+-- name: states_put
+-- The version makes it fail where somebody else stored the same meanwhile: rows are missing then.
+INSERT INTO rule_states AS s (rule, key, state, version)
+SELECT n.rule, n.key, n.state::jsonb, n.version + 1
+  FROM unnest(%(rule)s::text[], %(key)s::bytea[], %(state)s::text[], %(version)s::bigint[])
+       AS n (rule, key, state, version)
+ ORDER BY n.rule, n.key
+ON CONFLICT (rule, key) DO UPDATE
+   SET state = excluded.state, version = excluded.version, updated_at = now()
+ WHERE s.version = excluded.version - 1;
+
+-- name: alerts_resolve
+-- Of an alert that became worse on the way there are several rows: its end is told once a channel.
+WITH ends AS (
+    SELECT * FROM unnest(%(number)s::int[], %(fingerprint)s::bytea[], %(timestamp)s::float8[],
+                         %(message)s::text[]) AS e (number, fingerprint, timestamp, message)
+), over AS (
+    UPDATE alerts AS a
+       SET status = 'resuelta', resolved_at = e.timestamp, resolution = e.message
+      FROM ends AS e WHERE a.fingerprint = e.fingerprint AND a.status <> 'resuelta'
+    RETURNING a.id, e.number
+)
+INSERT INTO notifications (alert_id, channel, severity, kind)
+SELECT DISTINCT ON (o.number, n.channel) n.alert_id, n.channel, n.severity, 'recovery'
+  FROM over AS o JOIN notifications AS n ON n.alert_id = o.id
+ WHERE n.kind = 'alert' AND n.status <> 'dead' AND n.channel <> ALL(%(silent)s)
+ ORDER BY o.number, n.channel, n.severity DESC, n.id DESC
+ON CONFLICT (alert_id, channel, kind) DO NOTHING
+RETURNING channel;
+
 -- name: dead_letters_insert
 INSERT INTO dead_letters (source, event_id, channel, reason, size, timestamp, instance_id)
 SELECT * FROM unnest(%(source)s::text[], %(event_id)s::bigint[], %(channel)s::text[],
@@ -109,9 +145,9 @@ WITH due AS (
        SET attempts = n.attempts + 1, lease_token = %(token)s,
            next_attempt_at = now() + make_interval(secs => %(lease)s)
       FROM due WHERE n.id = due.id
-    RETURNING n.id, n.alert_id, n.attempts, n.severity, n.progress
+    RETURNING n.id, n.alert_id, n.attempts, n.severity, n.progress, n.kind
 )
-SELECT c.id, c.alert_id, c.attempts, c.progress,
+SELECT c.id, c.alert_id, c.attempts, c.progress, c.kind = 'recovery', a.resolution,
        a.severity, a.title, a.message, a.rule, a.channel, a.event_data, a.timestamp
   FROM claimed AS c JOIN alerts AS a ON a.id = c.alert_id
  ORDER BY c.severity DESC, c.id;

@@ -33,7 +33,7 @@ def shown(text: str) -> str:
 
 def headline(message: Message) -> str:
     """Returns `CRÍTICA: título`."""
-    return f"{message.severity.label.upper()}: {shown(message.title)}"
+    return f"{message.label.upper()}: {shown(message.title)}"
 
 
 def facts(message: Message) -> list[tuple[str, str]]:

@@ -25,6 +25,7 @@ _COLOURS = {
     Severity.MEDIA: 0xF1C40F,
     Severity.BAJA: 0x3498DB,
 }
+_RECOVERED = 0x2ECC71
 
 Embed = dict[str, Any]
 
@@ -56,7 +57,7 @@ def _frame(message: Message, zone: ZoneInfo, share: int) -> Embed:
     ]
     return {
         "title": discord_text(headline(message), min(MAX_TITLE, share // _TITLE_PART)),
-        "color": _COLOURS[message.severity],
+        "color": _RECOVERED if message.recovered else _COLOURS[message.severity],
         "fields": [
             {"name": name, "value": discord_text(value, value_limit), "inline": True}
             for name, value in fields

@@ -30,6 +30,7 @@ _COLOURS = {
     Severity.MEDIA: "#7a5d00",
     Severity.BAJA: "#2f5d8a",
 }
+_RECOVERED = "#1e7a3c"
 _PRIORITIES = {Severity.CRITICA: "1 (Highest)", Severity.ALTA: "2 (High)"}
 _TIME_FORM = "%d/%m/%Y %H:%M:%S"
 
@@ -67,7 +68,7 @@ class MailWriter:
         mail["Auto-Submitted"] = "auto-generated"
         mail["X-CoreC-Alert-Id"] = str(message.alert_id)
         mail["X-CoreC-Severity"] = message.severity.key
-        if message.severity in _PRIORITIES:
+        if message.severity in _PRIORITIES and not message.recovered:
             mail["X-Priority"] = _PRIORITIES[message.severity]
             mail["Importance"] = "high"
         values = self._values(message)
@@ -84,7 +85,8 @@ class MailWriter:
 
     def _message_id(self, message: Message) -> str:
         moment = round(event_time(message).timestamp() * 1000)
-        return f"<corec-alerta-{message.alert_id}-{moment}@{self._from.domain}>"
+        kind = "resuelta" if message.recovered else "alerta"
+        return f"<corec-{kind}-{message.alert_id}-{moment}@{self._from.domain}>"
 
     def _values(self, message: Message) -> dict[str, Any]:
         utc, local = event_time(message), event_time(message, self._zone)
@@ -93,8 +95,8 @@ class MailWriter:
             ("Hora UTC", f"{utc.strftime(_TIME_FORM)} UTC"),
         ]
         return {
-            "severity": message.severity.label,
-            "colour": _COLOURS[message.severity],
+            "severity": message.label,
+            "colour": _RECOVERED if message.recovered else _COLOURS[message.severity],
             "title": shown(message.title),
             "text": shown(message.text),
             "rows": [*facts(message), *times, ("Id de la alerta", str(message.alert_id))],

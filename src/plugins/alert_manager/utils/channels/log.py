@@ -39,7 +39,8 @@ class LogChannel:
     async def send(self, batch: Sequence[Message]) -> Outcome:
         """Writes one line for each alert."""
         for message in batch:
-            self._logger.log(_LEVELS[message.severity], "%s", self._line(message))
+            level = logging.INFO if message.recovered else _LEVELS[message.severity]
+            self._logger.log(level, "%s", self._line(message))
         return Sent()
 
     async def close(self) -> None:
@@ -48,7 +49,7 @@ class LogChannel:
 
 def _text_line(message: Message) -> str:
     return (
-        f"ALERTA {message.alert_id} [{message.severity.label.upper()}] {shown(message.title)}"
+        f"ALERTA {message.alert_id} [{message.label.upper()}] {shown(message.title)}"
         f" — {shown(message.text)}"
         f" (canal={shown(message.channel)} regla={shown(message.rule)})"
     )
@@ -58,6 +59,7 @@ def _json_line(message: Message) -> str:
     entry = {
         "id": message.alert_id,
         "severity": message.severity.key,
+        "status": "resuelta" if message.recovered else "abierta",
         "title": shown(message.title),
         "message": shown(message.text),
         "channel": shown(message.channel),

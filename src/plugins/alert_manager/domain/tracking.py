@@ -1,0 +1,163 @@
+"""What events come to together with what their rules remember. Values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from .change import Direction, Sample, difference, sampled
+from .frequency import occurred
+from .hysteresis import Lasting, Step, step
+from .model import Match, Observation, Occurrence, Severity
+from .rule_spec import COMPARISONS, Change, Measure, RuleSpec
+
+
+class RuleState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a rule remembers of one key.
+
+    Attributes:
+        seen: events that are counted.
+        samples: values that changes are measured from.
+        lasting: the state that an alert stands for.
+    """
+
+    seen: tuple[Occurrence, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    lasting: Lasting = Lasting()
+
+
+class Tracked(NamedTuple):
+    """What an observation comes to.
+
+    Attributes:
+        match: what is to be told, or None.
+        ended: when what is over now had begun (event time, epoch seconds); None: nothing is over.
+    """
+
+    match: Match | None = None
+    ended: float | None = None
+
+
+Track = Callable[[RuleState, Observation], tuple[RuleState, Tracked]]
+
+_NOTHING = Tracked()
+
+
+class _Number(NamedTuple):
+    """The number that is compared, and the sample that it is a change from."""
+
+    value: float
+    before: Sample | None = None
+
+
+_Measured = Callable[[RuleState, Observation], tuple[RuleState, _Number | None]]
+
+
+def compile_tracks(
+    rules: Iterable[RuleSpec], thresholds: Mapping[str, float]
+) -> Mapping[str, Track]:
+    """Compiles rules that remember, by their name.
+
+    Raises:
+        KeyError: a rule names a threshold that does not exist.
+    """
+    return {
+        spec.name: _track(spec.name, spec.measure, thresholds)
+        for spec in rules
+        if spec.measure is not None and spec.measure.remembers
+    }
+
+
+def _track(name: str, measure: Measure, thresholds: Mapping[str, float]) -> Track:
+    measured, reach = _measured(measure), measure.reach(thresholds)
+    cleared = _cleared(measure, thresholds)
+
+    def track(state: RuleState, observation: Observation) -> tuple[RuleState, Tracked]:
+        state, number = measured(state, observation)
+        if number is None:
+            return state, _NOTHING
+        reached = reach(number.value)
+        match = None
+        if reached is not None:
+            before = None if number.before is None else (number.before.value, number.before.time)
+            match = Match(name, reached[0], number.value, reached[1], before=before)
+        if cleared is None:
+            return state, Tracked(match)
+        lasting, tracked = _lasting(
+            state.lasting, observation.occurrence, match, cleared(number.value)
+        )
+        return msgspec.structs.replace(state, lasting=lasting), tracked
+
+    return track
+
+
+def _lasting(
+    lasting: Lasting, event: Occurrence, match: Match | None, cleared: bool
+) -> tuple[Lasting, Tracked]:
+    reached = None if match is None else match.severity
+    lasting, outcome, episode = step(lasting, event, reached, cleared)
+    if episode is None or outcome is Step.NOTHING:
+        return lasting, _NOTHING
+    if match is None:
+        return lasting, Tracked(ended=episode.since)
+    told = Match(
+        match.rule,
+        Severity(episode.severity),
+        match.value,
+        match.threshold,
+        before=match.before,
+        since=episode.since,
+    )
+    return lasting, Tracked(told, episode.since if outcome is Step.FLEETING else None)
+
+
+def _measured(measure: Measure) -> _Measured:
+    if measure.path is None:
+        return _counted(measure.within or 0.0)
+    if measure.change is not None:
+        return _changed(measure, measure.change)
+    return lambda state, observation: (
+        state,
+        None if observation.value is None else _Number(observation.value),
+    )
+
+
+def _counted(within: float) -> _Measured:
+    def count(state: RuleState, observation: Observation) -> tuple[RuleState, _Number]:
+        seen, number = occurred(state.seen, observation.occurrence, within)
+        return msgspec.structs.replace(state, seen=seen), _Number(float(number))
+
+    return count
+
+
+def _changed(measure: Measure, change: Change) -> _Measured:
+    rising = measure.comparison in (">", ">=")
+    direction = Direction.RISE if rising else Direction.FALL
+    if measure.absolute:
+        direction = Direction.BOTH
+    within, percent = measure.within, change is Change.PERCENT
+
+    def changed(state: RuleState, observation: Observation) -> tuple[RuleState, _Number | None]:
+        if observation.value is None:
+            return state, None
+        new = Sample(observation.occurrence.time, observation.value)
+        samples, base = sampled(state.samples, new, within)
+        found = difference(base, new.value, direction, percent)
+        return (
+            msgspec.structs.replace(state, samples=samples),
+            None if found is None else _Number(*found),
+        )
+
+    return changed
+
+
+def _cleared(measure: Measure, thresholds: Mapping[str, float]) -> Callable[[float], bool] | None:
+    """Returns what says whether a number ends an alert; None where nothing does."""
+    if measure.clear is None:
+        return None
+    limit, absolute = measure.clear.resolve(thresholds), measure.absolute
+    opposite = {">": "<", ">=": "<", "<": ">", "<=": ">"}[measure.comparison]
+    compare = COMPARISONS[opposite]
+    return lambda number: compare(abs(number) if absolute else number, limit)

@@ -1,0 +1,68 @@
+"""What rules remember, in alert_db; and the ends of the alerts that they opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import psycopg2
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from ..domain.errors import StaleStateError
+from ..domain.model import Resolution, StateKey, States, StoredState
+from .channels.registry import REPORT_CHANNELS
+from .queries import query
+
+
+def load_states(cursor: Cursor, keys: Iterable[StateKey]) -> dict[StateKey, StoredState]:
+    """Returns what is stored of each key; keys without anything stored are left out."""
+    names, hashes = zip(*keys, strict=True)
+    arguments = {"rule": list(names), "key": [psycopg2.Binary(key) for key in hashes]}
+    cursor.execute(query("states_get"), arguments)
+    return {(rule, bytes(key)): StoredState(text, version) for rule, key, text, version in cursor}
+
+
+def store_states(cursor: Cursor, states: States) -> None:
+    """Stores what rules remember, inside the caller's transaction.
+
+    Raises:
+        StaleStateError: another source's reader stored one of them meanwhile.
+    """
+    if not states:
+        return
+    cursor.execute(
+        query("states_put"),
+        {
+            "rule": [rule for rule, _ in states],
+            "key": [psycopg2.Binary(key) for _, key in states],
+            "state": [stored.text for stored in states.values()],
+            "version": [stored.version for stored in states.values()],
+        },
+    )
+    if cursor.rowcount != len(states):
+        raise StaleStateError("otra fuente cambió lo que recordaba una regla")
+
+
+def resolve(cursor: Cursor, resolutions: Sequence[Resolution]) -> frozenset[str]:
+    """Ends alerts, and queues the news for whoever was told of them; returns those channels.
+
+    Reports are about alerts alone: programs count them.
+    """
+    if not resolutions:
+        return frozenset()
+    ends = [
+        (number, psycopg2.Binary(fingerprint), resolution.timestamp, resolution.message)
+        for number, resolution in enumerate(resolutions)
+        for fingerprint in resolution.fingerprints
+    ]
+    numbers, fingerprints, timestamps, messages = map(list, zip(*ends, strict=True))
+    cursor.execute(
+        query("alerts_resolve"),
+        {
+            "number": numbers,
+            "fingerprint": fingerprints,
+            "timestamp": timestamps,
+            "message": messages,
+            "silent": list(REPORT_CHANNELS),
+        },
+    )
+    return frozenset(row[0] for row in cursor)

@@ -1,0 +1,197 @@
+"""Rules that count, compare with earlier values, and end their alerts; through kill -9, too."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import zstandard
+
+from tests.plugins.conftest import World, eventually
+from tests.plugins.hosts import host
+from tests.plugins.payloads import to_json
+from tests.support.discord import DiscordServer
+
+API_ERROR = {"tipo": "api_error", "plugin": "trading_execution", "message": "503"}
+
+
+def rules(world: World, rule: str) -> list[tuple[str, int]]:
+    return [(a["severity"], a["occurrences"]) for a in world.alerts() if a["rule"] == rule]
+
+
+def api_error(world: World, exchange: str, timestamp: float | None = None) -> None:
+    world.write("alertas", to_json({**API_ERROR, "exchange": exchange}), timestamp)
+
+
+def vix(world: World, *values: float) -> None:
+    for value in values:
+        world.write("macro_data", to_json({"vix_price": value}))
+
+
+def judged(world: World) -> bool:
+    """Says whether everything in `eventos` is judged."""
+    last = world.corec("SELECT max(id) FROM eventos WHERE canal <> 'alert_data'")[0][0]
+    if not world.alert("SELECT 1 WHERE to_regclass('rule_states') IS NOT NULL"):
+        return False
+    sql = "SELECT (position->>'hi')::int >= %s FROM reader_positions WHERE source = 'eventos'"
+    return world.alert(sql, (last,)) == [(True,)]
+
+
+@pytest.fixture
+def stream(redis_url: str) -> Iterator[Any]:
+    with closing(redis.Redis.from_url(redis_url)) as client:
+
+        def add(channel: str, payload: dict[str, Any]) -> None:
+            frame = zstandard.ZstdCompressor().compress(to_json(payload))
+            client.xadd(channel, {"data": frame})
+
+        yield add
+
+
+async def test_the_fifth_failure_of_one_exchange_is_one_critical_alert(world: World) -> None:
+    async with world.running():
+        for exchange in ("kraken", "binance", "kraken", "kraken", "binance", "kraken"):
+            api_error(world, exchange)
+        await eventually(lambda: judged(world))
+        assert rules(world, "api_repetida") == []
+        api_error(world, "kraken")
+        await eventually(lambda: rules(world, "api_repetida") == [("critica", 1)])
+        api_error(world, "kraken")
+        await eventually(lambda: rules(world, "api_repetida") == [("critica", 2)])
+    [alert] = [a for a in world.alerts() if a["rule"] == "api_repetida"]
+    assert alert["title"] == "kraken falla una y otra vez"
+    assert "5 fallos de API con kraken" in alert["message"]
+
+
+async def test_failures_are_counted_by_their_own_time(world: World) -> None:
+    now = time.time()
+    for age in (3000, 2500, 2000, 1500, 10):  # all read at once, and far apart
+        api_error(world, "kraken", now - age)
+    for age in (1300, 1200, 1100, 1000, 900):
+        api_error(world, "okx", now - age)
+    async with world.running():
+        await eventually(lambda: rules(world, "api_repetida") == [("critica", 1)])
+        await eventually(lambda: judged(world))
+    [alert] = [a for a in world.alerts() if a["rule"] == "api_repetida"]
+    assert alert["event_data"]["exchange"] == "okx"
+    assert alert["timestamp"] == pytest.approx(now - 900)
+
+
+async def test_the_same_failures_by_table_and_stream_count_once(world: World, stream: Any) -> None:
+    async with world.running():
+        for number in range(4):
+            event = {**API_ERROR, "exchange": "kraken", "message": str(number)}
+            world.write("alertas", to_json(event))
+            stream("alertas", event)
+        marker = {"tipo": "t", "plugin": "por stream"}
+        stream("alertas", marker)
+        await eventually(lambda: ("media", 1) in rules(world, "otro_aviso"))
+        await eventually(lambda: judged(world))
+        assert rules(world, "api_repetida") == []
+        stream("alertas", {**API_ERROR, "exchange": "kraken", "message": "4"})
+        await eventually(lambda: rules(world, "api_repetida") == [("critica", 1)])
+
+
+async def test_two_sources_that_change_the_same_state_at_once_lose_nothing(
+    world: World, stream: Any
+) -> None:
+    world.config["alert_config"]["thresholds"]["api_errors"] = 400
+    async with world.running():
+
+        def by_table() -> None:
+            for number in range(200):
+                world.write(
+                    "alertas", to_json({**API_ERROR, "exchange": "kraken", "message": f"t{number}"})
+                )
+
+        def by_stream() -> None:
+            for number in range(200):
+                stream("alertas", {**API_ERROR, "exchange": "kraken", "message": f"s{number}"})
+                time.sleep(0.002)
+
+        await asyncio.gather(asyncio.to_thread(by_table), asyncio.to_thread(by_stream))
+        await eventually(lambda: rules(world, "api_repetida") == [("critica", 1)], 60.0)
+    kept = "SELECT jsonb_array_length(state->'seen') FROM rule_states WHERE rule = 'api_repetida'"
+    assert world.alert(kept) == [(400,)]
+
+
+async def test_a_price_that_falls_is_measured_from_the_highest_of_ten_minutes(
+    world: World,
+) -> None:
+    now = time.time()
+    prices = [(1200, 120.0), (500, 98.0), (400, 100.0), (200, 95.0), (100, 92.01), (50, 92.0)]
+    async with world.running():
+        for age, price in prices:
+            for symbol, factor in (("BTC/USDT", 1.0), ("ETH/USDT", 1.0 if age > 50 else 1.05)):
+                event = {"symbol": symbol, "price": price * factor}
+                world.write("market_data", to_json(event), now - age)
+        await eventually(lambda: rules(world, "caida_de_precio") == [("alta", 1)])
+        await eventually(lambda: judged(world))
+    [alert] = [a for a in world.alerts() if a["rule"] == "caida_de_precio"]
+    assert alert["title"] == "BTC/USDT cae 8 %"
+    assert "pasó de $100.00 a $92.00" in alert["message"]
+
+
+async def test_an_index_that_swings_is_one_alert_and_its_end_is_told_once(
+    world: World, server: DiscordServer
+) -> None:
+    world.config["notification_config"]["discord"] = {
+        "enabled": True,
+        "webhook_url": server.webhook_url,
+    }
+
+    def titles() -> list[str]:
+        return [e["title"] for message in server.messages for e in message["embeds"]]
+
+    async with world.running():
+        vix(world, 21, 19, 21, 18, 22)
+        await eventually(lambda: rules(world, "vix") == [("alta", 3)])
+        await eventually(lambda: titles() == ["ALTA: VIX en 21"])
+        vix(world, 41, 30)
+        await eventually(lambda: rules(world, "vix") == [("alta", 3), ("critica", 2)])
+        await eventually(lambda: len(titles()) == 2)
+        vix(world, 17.9)
+        await eventually(lambda: len(titles()) == 3)
+        statuses = "SELECT DISTINCT status, resolution FROM alerts"
+        assert world.alert(statuses) == [("resuelta", "La volatilidad bajó: VIX en 17.9.")]
+        vix(world, 16, 21)  # it begins anew, and within the hour of the first
+        await eventually(lambda: len(titles()) == 4)
+    assert titles()[1:] == ["CRÍTICA: VIX en 41", "RESUELTA: VIX en 41", "ALTA: VIX en 21"]
+    end = server.messages[2]["embeds"][0]
+    assert end["description"] == "La volatilidad bajó: VIX en 17.9."
+    # Programs count reports: an end is none.
+    assert world.corec("SELECT count(*) FROM eventos WHERE canal = 'alert_data'") == [(3,)]
+
+
+async def test_kill_9_in_the_middle_of_a_window_forgets_and_doubles_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    for count in (2, 2):
+        with host(world, tmp_path / "h") as process:
+            for _ in range(count):
+                api_error(world, "kraken")
+                vix(world, 21)
+            await eventually(lambda: judged(world), 60.0)
+            process.kill()
+        assert rules(world, "api_repetida") == []
+    with host(world, tmp_path / "h"):
+        api_error(world, "kraken")
+        vix(world, 21)
+        await eventually(lambda: rules(world, "api_repetida") == [("critica", 1)], 60.0)
+        await eventually(lambda: rules(world, "vix") == [("alta", 5)])
+
+
+async def test_a_state_of_another_version_begins_anew(world: World) -> None:
+    async with world.running():
+        vix(world, 21)
+        await eventually(lambda: rules(world, "vix") == [("alta", 1)])
+    world.alert("UPDATE rule_states SET state = '{\"lasting\": 7}'")
+    async with world.running():
+        vix(world, 45)
+        await eventually(lambda: rules(world, "vix") == [("alta", 1), ("critica", 1)])

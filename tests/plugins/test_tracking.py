@@ -1,0 +1,201 @@
+"""What rules remember: windows of occurrences, changes of a value, states that last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import permutations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.plugins.alert_manager.domain.change import (
+    CAPACITY,
+    Direction,
+    Sample,
+    difference,
+    sampled,
+)
+from src.plugins.alert_manager.domain.frequency import occurred
+from src.plugins.alert_manager.domain.hysteresis import Lasting, Step, step
+from src.plugins.alert_manager.domain.model import Occurrence, Severity
+
+EVENTOS, STREAM = 0, 1
+TIMES = st.lists(st.integers(0, 3000).map(float), min_size=1, max_size=30)
+
+
+def counts(events: Sequence[Occurrence], within: float = 600.0) -> list[int]:
+    past: tuple[Occurrence, ...] = ()
+    found = []
+    for event in events:
+        past, count = occurred(past, event, within)
+        found.append(count)
+    return found
+
+
+@pytest.mark.parametrize(("last", "expected"), [(599.9, 5), (600.0, 4), (600.1, 4), (1000.0, 1)])
+def test_a_window_is_open_at_its_far_end(last: float, expected: int) -> None:
+    times = [0.0, 100.0, 200.0, 300.0, last]
+    assert counts([Occurrence(t, i, EVENTOS) for i, t in enumerate(times)])[-1] == expected
+
+
+def test_an_event_that_came_by_two_roads_counts_once() -> None:
+    events = [Occurrence(float(i), i, road) for i in range(5) for road in (EVENTOS, STREAM)]
+    assert counts(events)[-1] == 5
+    same = [Occurrence(float(i), 7, road) for i in range(5) for road in (EVENTOS, STREAM)]
+    assert counts(same)[-1] == 5  # five equal events are five
+
+
+@given(TIMES)
+def test_every_order_of_arrival_reaches_the_same_highest_count(times: list[float]) -> None:
+    events = [Occurrence(t, i, EVENTOS) for i, t in enumerate(times)]
+    newest = max(times)
+    near = [e for e in events if e.time > newest - 600]  # what is older may be forgotten
+    in_order = max(counts(sorted(near)))
+    assert max(counts(near)) == in_order
+    assert max(counts(near[::-1])) == in_order
+    assert in_order == max(sum(0 <= e.time - f.time < 600 for f in near) for e in near)
+
+
+@given(TIMES, st.integers(0, 30))
+def test_windows_go_on_where_they_were_stored(times: list[float], cut: int) -> None:
+    events = [Occurrence(t, i, EVENTOS) for i, t in enumerate(times)]
+    past: tuple[Occurrence, ...] = ()
+    for event in events[:cut]:
+        past, _ = occurred(past, event, 600.0)
+    continued = []
+    for event in events[cut:]:
+        past, count = occurred(past, event, 600.0)
+        continued.append(count)
+    assert continued == counts(events)[cut:]
+
+
+def changes(
+    samples: Sequence[Sample], within: float | None, direction: Direction, percent: bool = True
+) -> list[float | None]:
+    past: tuple[Sample, ...] = ()
+    found = []
+    for sample in samples:
+        past, base = sampled(past, sample, within)
+        change = difference(base, sample.value, direction, percent)
+        found.append(None if change is None else round(change[0], 6))
+    return found
+
+
+def test_a_fall_is_measured_from_the_highest_of_the_window() -> None:
+    prices = [Sample(0, 100.0), Sample(300, 104.0), Sample(500, 98.0), Sample(899, 95.68)]
+    assert changes(prices, 600, Direction.FALL) == [None, 4.0, pytest.approx(-5.769231), -8.0]
+    # The highest is 601 s ago.
+    prices[-1] = Sample(901, 95.68)
+    assert changes(prices, 600, Direction.FALL)[-1] == pytest.approx(-2.367347)
+
+
+@pytest.mark.parametrize(
+    ("direction", "percent", "expected"),
+    [
+        (Direction.RISE, True, 25.0),
+        (Direction.FALL, True, -50.0),
+        (Direction.BOTH, True, -50.0),
+        (Direction.RISE, False, 20.0),
+        (Direction.FALL, False, -100.0),
+    ],
+)
+def test_directions(direction: Direction, percent: bool, expected: float) -> None:
+    samples = [Sample(0, 80.0), Sample(1, 200.0), Sample(2, 100.0)]
+    assert changes(samples, 600, direction, percent)[-1] == expected
+
+
+def test_without_a_window_the_last_value_counts_and_late_ones_do_not() -> None:
+    samples = [Sample(0, 100.0), Sample(9, 50.0), Sample(5, 500.0), Sample(10, 55.0)]
+    assert changes(samples, None, Direction.BOTH) == [None, -50.0, None, 10.0]
+
+
+def test_no_percentage_of_zero() -> None:
+    assert changes([Sample(0, 0.0), Sample(1, 5.0)], 600, Direction.BOTH) == [None, None]
+    assert changes([Sample(0, 0.0), Sample(1, 5.0)], 600, Direction.BOTH, False) == [None, 5.0]
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 99)), min_size=1, max_size=60))
+def test_what_is_forgotten_is_never_missed(steps: list[tuple[int, int]]) -> None:
+    time, samples = 0.0, []
+    for seconds, value in steps:
+        time += seconds
+        samples.append(Sample(time, float(value)))
+    for direction in Direction:
+        found = changes(samples, 600, direction, percent=False)
+        for i, sample in enumerate(samples):
+            base = [s for s in samples[:i] if s.time >= sample.time - 600]
+            change = difference(base, sample.value, direction, percent=False)
+            assert found[i] == (None if change is None else change[0])
+
+
+def test_a_long_steady_run_is_bounded_and_keeps_its_ends() -> None:
+    past: tuple[Sample, ...] = ()
+    for i in range(3 * CAPACITY):
+        past, base = sampled(past, Sample(float(i), float(i)), 10_000)
+    assert len(past) <= CAPACITY
+    assert difference(base, 0.0, Direction.RISE, percent=False) == (0.0, Sample(0.0, 0.0))
+
+
+Reading = tuple[float, float, int]
+"""Time, value and road."""
+
+
+def episodes(readings: Sequence[Reading]) -> list[tuple[str, float, int]]:
+    """Steps through readings of an index that opens above 20 (critical from 40), ends below 18."""
+    state = Lasting()
+    found: list[tuple[str, float, int]] = []
+    for time, value, road in readings:
+        reached = Severity.CRITICA if value >= 40 else Severity.ALTA if value >= 20 else None
+        event = Occurrence(time, hash(value), road)
+        state, outcome, episode = step(state, event, reached, value < 18)
+        if outcome is not Step.NOTHING:
+            assert episode is not None
+            found.append((outcome.value, episode.since, episode.severity))
+    return found
+
+
+def test_a_value_that_swings_around_its_limit_is_one_episode() -> None:
+    readings = [(float(i), 19.5 + (i % 2), EVENTOS) for i in range(20)]
+    found = episodes([*readings, (20.0, 18.0, EVENTOS), (21.0, 17.9, EVENTOS), (22.0, 17, EVENTOS)])
+    assert {name for name, *_ in found[:-1]} == {"told"}
+    assert {since for _, since, _ in found} == {1.0}
+    assert found[-1] == ("ended", 1.0, Severity.ALTA)
+
+
+def test_it_gets_worse_and_stays_so_until_it_ends() -> None:
+    found = episodes([(1.0, 21, EVENTOS), (2.0, 45, EVENTOS), (3.0, 21, EVENTOS)])
+    assert [severity for *_, severity in found] == [3, 4, 4]
+
+
+def test_after_its_end_the_next_is_a_new_one() -> None:
+    found = episodes([(1.0, 21, EVENTOS), (2.0, 17, EVENTOS), (3.0, 21, EVENTOS)])
+    assert found == [("told", 1.0, 3), ("ended", 1.0, 3), ("told", 3.0, 3)]
+
+
+def test_the_second_road_opens_and_ends_nothing_again() -> None:
+    by_table = [(1.0, 21, EVENTOS), (2.0, 17, EVENTOS), (3.0, 22, EVENTOS)]
+    by_stream = [(time + 60, value, STREAM) for time, value, _ in by_table]
+    assert episodes([*by_table, *by_stream]) == episodes(by_table)
+    # An equal event that really comes again, after its twin, counts.
+    again = episodes([*by_table[:2], *by_stream[:2], (90.0, 21, STREAM)])
+    assert again[-1] == ("told", 90.0, 3)
+
+
+def test_what_comes_late_is_told_and_opens_nothing() -> None:
+    found = episodes([(1.0, 21, EVENTOS), (5.0, 17, EVENTOS), (3.0, 45, EVENTOS)])
+    assert found[-1] == ("fleeting", 3.0, 4)
+    assert episodes([(5.0, 21, EVENTOS), (3.0, 17, EVENTOS)]) == [("told", 5.0, 3)]
+
+
+@given(st.permutations([(1.0, 21.0), (2.0, 45.0), (3.0, 19.0), (4.0, 30.0)]))
+def test_the_worst_is_told_whatever_the_order(readings: list[tuple[float, float]]) -> None:
+    found = episodes([(time, value, EVENTOS) for time, value in readings])
+    assert max(severity for *_, severity in found) == Severity.CRITICA
+
+
+def test_permutations_are_few_enough_to_try_all() -> None:
+    readings = [(1.0, 21), (2.0, 17), (3.0, 45), (4.0, 17)]
+    for order in permutations(readings):
+        told = {severity for name, _, severity in episodes([(t, v, EVENTOS) for t, v in order])}
+        assert Severity.CRITICA in told
