@@ -43,7 +43,8 @@ async def test_message_shape(server: DiscordServer, channel: DiscordChannel) -> 
 
 async def test_each_severity_has_its_colour(server: DiscordServer, channel: DiscordChannel) -> None:
     await channel.send([replace(MESSAGE, severity=severity) for severity in Severity])
-    assert len({embed["color"] for embed in server.embeds}) == len(Severity)
+    await channel.send([replace(MESSAGE, recovered=True)])
+    assert len({embed["color"] for embed in server.embeds}) == len(Severity) + 1
 
 
 async def test_absent_fields_are_left_out(server: DiscordServer, channel: DiscordChannel) -> None:

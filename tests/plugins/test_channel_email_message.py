@@ -76,6 +76,14 @@ def test_priority(severity: Severity, priority: str | None) -> None:
     assert mail["Importance"] == (None if priority is None else "high")
 
 
+def test_the_end_of_an_alert_is_another_mail_and_no_urgent_one() -> None:
+    mail = _received(replace(MESSAGE, recovered=True))
+    assert mail["Subject"].startswith("[CoreC] RESUELTA: Disyuntor")
+    assert mail["Message-ID"] != _received(MESSAGE)["Message-ID"]
+    assert mail["X-Priority"] is None
+    assert "resuelta" in _parts(mail)[0].lower()
+
+
 def test_both_parts_say_everything() -> None:
     plain, page = _parts(_received(MESSAGE))
     for text in (plain, html.unescape(page)):

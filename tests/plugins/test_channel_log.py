@@ -61,11 +61,22 @@ async def test_level_goes_with_severity(severity: Severity, level: int) -> None:
     assert (await _told(replace(MESSAGE, severity=severity))).levelno == level
 
 
+async def test_the_end_of_an_alert_is_no_alarm() -> None:
+    record = await _told(replace(MESSAGE, recovered=True))
+    assert record.levelno == logging.INFO
+    assert record.getMessage().startswith("ALERTA 12 [RESUELTA] Disyuntor")
+    assert (
+        json.loads((await _told(replace(MESSAGE, recovered=True), "json")).getMessage())["status"]
+        == "resuelta"
+    )
+
+
 async def test_json_line() -> None:
     record = await _told(MESSAGE, "json")
     assert json.loads(record.getMessage()) == {
         "id": 12,
         "severity": "critica",
+        "status": "abierta",
         "title": MESSAGE.title,
         "message": MESSAGE.text,
         "channel": "alertas",

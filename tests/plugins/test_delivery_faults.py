@@ -228,12 +228,18 @@ async def test_more_than_one_statement_of_old_messages_is_given_up(
 
 
 async def test_the_schema_upgrades_a_queue_of_before(alert_db: World) -> None:
-    alert_db.alert("ALTER TABLE notifications DROP COLUMN progress")
+    alert_db.alert("ALTER TABLE notifications DROP COLUMN progress, DROP COLUMN kind")
+    alert_db.alert("ALTER TABLE notifications ADD UNIQUE (alert_id, channel)")
     queue(alert_db, "discord")
     for _ in range(2):
         alert_db.alert(SCHEMA.read_text(encoding="utf-8"))
     async with DiscordServer() as discord, delivering(alert_db, webhook(discord)):
         await eventually(lambda: statuses(alert_db, "discord") == {"sent": 1})
+    # The old key would refuse the news that the same alert is over.
+    alert_db.alert(
+        "INSERT INTO notifications (alert_id, channel, severity, kind)"
+        " SELECT alert_id, channel, severity, 'recovery' FROM notifications"
+    )
 
 
 async def test_a_message_whose_sender_died_goes_out_again_after_its_lease(alert_db: World) -> None:
