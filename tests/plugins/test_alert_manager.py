@@ -35,7 +35,7 @@ SPEC_EVENTS = [
 def judged_severity(canal: str, payload: Any) -> str | None:
     judge = BatchJudge(check(shipped_config()))
     raw = RawEvent("eventos", 1, canal, payload, 1_750_000_000.0, "corec1", 0)
-    judged = judge.judge([raw], now=1_750_000_000.0)
+    judged = judge.track(judge.judge([raw], now=1_750_000_000.0), {})
     assert judged.dead_letters == ()
     severities = [c.severity for c in judged.candidates]
     return max(severities).key if severities else None
