@@ -33,7 +33,7 @@ def raw(event_id: int, channel: str, payload: bytes, timestamp: float | None = N
 def timed(judged: BatchJudge, event: RawEvent) -> tuple[Judged, float]:
     """Judges; returns the seconds of processor time too."""
     started = time.thread_time()
-    result = judged.judge([event], time.time())
+    result = judged.track(judged.judge([event], time.time()), {})
     return result, time.thread_time() - started
 
 
@@ -82,6 +82,7 @@ def test_each_is_an_alert_no_alert_or_a_dead_letter_and_quick() -> None:
 )
 def test_whatever_comes_is_judged(channel: str, payload: bytes, timestamp: float | None) -> None:
     result = judge_once.judge([raw(1, channel, payload, timestamp)], time.time())
+    result = judge_once.track(result, {})
     assert result.events == 1
     assert not any("fallo interno" in letter.reason for letter in result.dead_letters)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.plugins.alert_manager.domain.model import Event, Match, Severity
+from src.plugins.alert_manager.domain.model import Event, Match, Observation, Severity
 from src.plugins.alert_manager.domain.rules import Judge, compile_rules
 from src.plugins.alert_manager.rule_settings import RuleSettings
 
@@ -56,6 +56,17 @@ ABOVE = {"name": "a", "field": "v", "compare": ">", "levels": {"media": 1}, "abs
 )
 def test_levels_at_their_bounds(rule: dict[str, Any], value: Any, expected: list[str]) -> None:
     assert severities(judge_of(rule), {"v": value}) == expected
+
+
+@pytest.mark.parametrize("value", ["\ud800", 10**400, math.nan, [{"a": None}], "x" * 10**5])
+def test_whatever_a_key_holds_it_is_observed(value: Any) -> None:
+    rule = {"name": "n", "count_within": "10m", "levels": {"alta": 2}, "per": ["v"]}
+    found = [
+        judge_of(rule)(Event("eventos", 1, "c", {"v": value, "other": value}, 0.0, None))
+        for _ in range(2)
+    ]
+    assert all(isinstance(one, Observation) for [one] in found)
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(

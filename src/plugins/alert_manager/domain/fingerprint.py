@@ -44,4 +44,8 @@ def mark(data: Payload) -> int:
 
 
 def _hash(content: Any, size: int) -> bytes:
-    return hashlib.blake2b(_encoder.encode(content), digest_size=size).digest()
+    try:
+        canonical = _encoder.encode(content)
+    except UnicodeEncodeError:  # half a surrogate pair, in an event that is not redacted yet
+        canonical = repr(content).encode("utf-8", "backslashreplace")
+    return hashlib.blake2b(canonical, digest_size=size).digest()
