@@ -67,7 +67,7 @@ class BatchJudge:
         many were taken: small rows may unpack to gigabytes, and a batch has to end in about 1 s.
         """
         candidates: list[Candidate] = []
-        observations: list[Observation] = []
+        observations: list[tuple[int, Observation]] = []
         dead: list[DeadLetter] = []
         count = 0
         self._decoder.decoded_bytes = 0
@@ -89,7 +89,8 @@ class BatchJudge:
             try:
                 found = self._rules(event)
                 candidates.extend(self._candidates(event, found))
-                observations.extend(one for one in found if isinstance(one, Observation))
+                seen = [one for one in found if isinstance(one, Observation)]
+                observations.extend((len(candidates), one) for one in seen)
             except Exception as error:  # noqa: BLE001
                 # A fault of ours on one event: it becomes visible, and the others go on.
                 dead.append(_fault(event, error))
@@ -106,10 +107,13 @@ class BatchJudge:
             The same with the alerts that came of it, what is over, and what is to be remembered.
         """
         after = {key: _decoded(stored) for key, stored in states.items()}
-        candidates = list(judged.candidates)
+        candidates: list[Candidate] = []
+        taken = 0
         resolutions: list[Resolution] = []
         dead = list(judged.dead_letters)
-        for observation in judged.observations:
+        for before, observation in judged.observations:
+            candidates.extend(judged.candidates[taken:before])
+            taken = before
             key, event = observation.key, observation.event
             try:
                 state, tracked = self._tracks[key[0]](after.get(key, _NEW), observation)
@@ -123,7 +127,7 @@ class BatchJudge:
             after[key] = state
         return replace(
             judged,
-            candidates=tuple(candidates),
+            candidates=(*candidates, *judged.candidates[taken:]),
             dead_letters=tuple(dead),
             observations=(),
             resolutions=tuple(resolutions),

@@ -66,7 +66,7 @@ class Recorder:
         judged = await loop.run_in_executor(self._thread, self._judge.judge, events, time.time())
         if not judged.observations:
             return judged
-        states = await self._store.load_states({seen.key for seen in judged.observations})
+        states = await self._store.load_states({seen.key for _, seen in judged.observations})
         return await loop.run_in_executor(self._thread, self._judge.track, judged, states)
 
     async def record(

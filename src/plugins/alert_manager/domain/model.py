@@ -236,14 +236,15 @@ class Judged:
 
     Attributes:
         events: counts all of them, alert or not.
-        observations: events that rules still have to see together with what they remember.
+        observations: events that rules still have to see together with what they remember, each
+            with the number of candidates that come before it.
         states: what rules remember after the batch, with the version that it was made from.
     """
 
     events: int
     candidates: tuple[Candidate, ...] = ()
     dead_letters: tuple[DeadLetter, ...] = ()
-    observations: tuple[Observation, ...] = ()
+    observations: tuple[tuple[int, Observation], ...] = ()
     resolutions: tuple[Resolution, ...] = ()
     states: States = field(default_factory=dict)
 
