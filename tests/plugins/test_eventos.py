@@ -6,10 +6,13 @@ import asyncio
 import random
 import threading
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.extensions import parse_dsn
 
 from src.plugins.alert_manager.domain.holes import Position
@@ -66,6 +69,35 @@ async def test_a_row_in_flight_across_a_restart_is_judged(world: World) -> None:
     finally:
         slow.close()
         quick.close()
+
+
+@pytest.mark.parametrize("anew", [False, True])
+async def test_a_row_that_commits_while_a_beginning_is_looked_for_is_not_skipped(
+    world: World, monkeypatch: pytest.MonkeyPatch, anew: bool
+) -> None:
+    world.write("alertas", b"{}", time.time() - 7200)
+    written: list[int] = []
+    fetch_value = eventos.fetch_value
+
+    def between(cursor: Cursor, name: str, arguments: Mapping[str, Any] | None = None) -> Any:
+        answer = fetch_value(cursor, name, arguments)
+        if name in ("eventos_bounds", "eventos_first_since") and not written:
+            written.append(world.write("alertas", b"{}"))
+        return answer
+
+    monkeypatch.setattr(eventos, "fetch_value", between)
+    session = PgSession("prueba", parse_dsn(world.corec_dsn), autocommit=True)
+    reader = EventosReader(session, ["alertas"], 1 << 20, ReaderSettings(), Metrics())
+    try:
+        if anew:  # the row that was read last is another one now
+            position = (await reader.fetch(Position(1, seen=time.time(), mark=1.0))).position
+        else:
+            position = await reader.first_position()
+    finally:
+        await session.close()
+        reader.close()
+    assert written
+    assert position.hi < written[0]
 
 
 async def test_a_row_in_flight_at_the_first_start_is_judged(world: World) -> None:

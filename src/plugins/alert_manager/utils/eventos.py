@@ -261,7 +261,9 @@ class EventosReader:
 def _just_before(cursor: Cursor, since: float) -> Position:
     """Returns the position before the first row whose time is `since` (epoch seconds) or later."""
     now = time.time()
+    # In this order: a row that commits in between is found by the second, and not skipped.
+    newest = int(fetch_value(cursor, "eventos_bounds"))
     first = fetch_value(cursor, "eventos_first_since", {"since": since, "now": now})
-    hi = int(fetch_value(cursor, "eventos_bounds")) if first is None else int(first) - 1
+    hi = newest if first is None else int(first) - 1
     mark = finite(fetch_value(cursor, "eventos_mark", {"hi": hi}))
     return Position(hi, seen=now, mark=mark)
