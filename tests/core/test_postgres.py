@@ -132,6 +132,24 @@ async def test_a_connection_that_breaks_in_use_is_given_back(
     assert await database.run(lambda c: _value(c, "SELECT 1")) == 1
 
 
+async def test_a_cancelled_caller_leaves_no_connection_behind(database: Database) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(conn: connection) -> None:
+        _value(conn, "SELECT 1")
+        begun.set()
+        assert go_on.wait(10)
+
+    task = asyncio.create_task(database.run(slow))
+    await until(begun.is_set)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go_on.set()
+    pids = {await database.run(lambda c: c.info.backend_pid) for _ in range(3)}
+    assert len(pids) == 1
+
+
 async def test_close_cuts_off_what_hangs(corec_dsn: str) -> None:
     database = Database(parse_dsn(corec_dsn), size=1)
     task = asyncio.create_task(database.run(lambda c: _value(c, "SELECT pg_sleep(14)")))
@@ -217,7 +235,7 @@ async def test_what_is_given_up_in_hand_is_not_committed(
     with pytest.raises(asyncio.CancelledError):
         await task
     go_on.set()
-    await until(lambda: database.open_connections == 0)  # a new one cannot be stuck in it
+    await until(lambda: database.open_connections == 0)
     assert query(corec_dsn, "SELECT * FROM eventos") == []
 
 

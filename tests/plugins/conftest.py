@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,10 @@ from typing import Any
 import psycopg2
 import psycopg2.extras
 import pytest
+import redis as sync_redis
 import redis.asyncio as redis
 import yaml
+import zstandard
 from psycopg2.extensions import parse_dsn
 
 from src.plugins.alert_manager.processors.alert_processor import AlertProcessor
@@ -24,6 +26,7 @@ from tests.support.discord import DiscordServer
 
 PROJECT = Path(__file__).resolve().parents[2]
 SHIPPED_CONFIG = PROJECT / "configs" / "plugins" / "alert_manager" / "alert_manager.yaml"
+GROUP = "alert_manager"  # the plugin's consumer group
 SCHEMA = SHIPPED_CONFIG.with_name("schema.sql")
 # A commit that fails with an error that is neither a lost connection nor a refused value.
 BROKEN = """
@@ -121,6 +124,29 @@ def _run(dsn: str, sql: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:
             return cursor.fetchall() if cursor.description else []
     finally:
         connection.close()
+
+
+class Streams:
+    """The streams as sibling plugins write them."""
+
+    def __init__(self, url: str) -> None:
+        self.client = sync_redis.Redis.from_url(url)
+
+    def add(self, stream: str, payload: bytes, entry_id: str = "*") -> str:
+        frame = zstandard.ZstdCompressor().compress(payload)
+        added: Any = self.client.xadd(stream, {"data": frame}, id=entry_id)
+        return str(added.decode())
+
+    def pending(self, stream: str) -> int:
+        summary: Any = self.client.xpending(stream, GROUP)
+        return int(summary["pending"])
+
+
+@pytest.fixture
+def streams(redis_url: str) -> Iterator[Streams]:
+    opened = Streams(redis_url)
+    yield opened
+    opened.client.close()
 
 
 @pytest.fixture

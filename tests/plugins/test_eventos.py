@@ -21,6 +21,7 @@ from src.plugins.alert_manager.settings import ReaderSettings
 from src.plugins.alert_manager.utils import eventos
 from src.plugins.alert_manager.utils.eventos import EventosReader
 from src.plugins.alert_manager.utils.pg import PgSession
+from src.plugins.alert_manager.utils.queries import fetch_value
 from tests.plugins.conftest import World, eventually
 
 INSERT = (
@@ -77,7 +78,6 @@ async def test_a_row_that_commits_while_a_beginning_is_looked_for_is_not_skipped
 ) -> None:
     world.write("alertas", b"{}", time.time() - 7200)
     written: list[int] = []
-    fetch_value = eventos.fetch_value
 
     def between(cursor: Cursor, name: str, arguments: Mapping[str, Any] | None = None) -> Any:
         answer = fetch_value(cursor, name, arguments)

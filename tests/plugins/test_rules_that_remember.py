@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-import redis
-import zstandard
 
-from tests.plugins.conftest import World, eventually
+from tests.plugins.conftest import Streams, World, eventually
 from tests.plugins.hosts import host
 from tests.plugins.payloads import to_json
 from tests.support.discord import DiscordServer
@@ -41,17 +36,6 @@ def judged(world: World) -> bool:
         return False
     sql = "SELECT (position->>'hi')::int >= %s FROM reader_positions WHERE source = 'eventos'"
     return world.alert(sql, (last,)) == [(True,)]
-
-
-@pytest.fixture
-def stream(redis_url: str) -> Iterator[Any]:
-    with closing(redis.Redis.from_url(redis_url)) as client:
-
-        def add(channel: str, payload: dict[str, Any]) -> None:
-            frame = zstandard.ZstdCompressor().compress(to_json(payload))
-            client.xadd(channel, {"data": frame})
-
-        yield add
 
 
 async def test_the_fifth_failure_of_one_exchange_is_one_critical_alert(world: World) -> None:
@@ -83,23 +67,25 @@ async def test_failures_are_counted_by_their_own_time(world: World) -> None:
     assert alert["timestamp"] == pytest.approx(now - 900)
 
 
-async def test_the_same_failures_by_table_and_stream_count_once(world: World, stream: Any) -> None:
+async def test_the_same_failures_by_table_and_stream_count_once(
+    world: World, streams: Streams
+) -> None:
     async with world.running():
         for number in range(4):
             event = {**API_ERROR, "exchange": "kraken", "message": str(number)}
             world.write("alertas", to_json(event))
-            stream("alertas", event)
+            streams.add("alertas", to_json(event))
         marker = {"tipo": "t", "plugin": "por stream"}
-        stream("alertas", marker)
+        streams.add("alertas", to_json(marker))
         await eventually(lambda: ("media", 1) in rules(world, "otro_aviso"))
         await eventually(lambda: judged(world))
         assert rules(world, "api_repetida") == []
-        stream("alertas", {**API_ERROR, "exchange": "kraken", "message": "4"})
+        streams.add("alertas", to_json({**API_ERROR, "exchange": "kraken", "message": "4"}))
         await eventually(lambda: rules(world, "api_repetida") == [("critica", 1)])
 
 
 async def test_two_sources_that_change_the_same_state_at_once_lose_nothing(
-    world: World, stream: Any
+    world: World, streams: Streams
 ) -> None:
     world.config["alert_config"]["thresholds"]["api_errors"] = 400
     async with world.running():
@@ -112,7 +98,8 @@ async def test_two_sources_that_change_the_same_state_at_once_lose_nothing(
 
         def by_stream() -> None:
             for number in range(200):
-                stream("alertas", {**API_ERROR, "exchange": "kraken", "message": f"s{number}"})
+                event = {**API_ERROR, "exchange": "kraken", "message": f"s{number}"}
+                streams.add("alertas", to_json(event))
                 time.sleep(0.002)
 
         await asyncio.gather(asyncio.to_thread(by_table), asyncio.to_thread(by_stream))

@@ -5,45 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import pytest
-import redis
 import zstandard
 
-from tests.plugins.conftest import BROKEN, World, eventually
+from tests.plugins.conftest import BROKEN, GROUP, Streams, World, eventually
 from tests.plugins.payloads import event
-
-GROUP = "alert_manager"
 
 
 def loss(amount: float) -> bytes:
     return json.dumps({"profit": -amount, "symbol": "BTC/USDT", "exchange": "kraken"}).encode()
-
-
-class Streams:
-    """The streams as sibling plugins write them."""
-
-    def __init__(self, url: str) -> None:
-        self.client = redis.Redis.from_url(url)
-
-    def add(self, stream: str, payload: bytes, entry_id: str = "*") -> str:
-        frame = zstandard.ZstdCompressor().compress(payload)
-        added: Any = self.client.xadd(stream, {"data": frame}, id=entry_id)
-        return str(added.decode())
-
-    def pending(self, stream: str) -> int:
-        summary: Any = self.client.xpending(stream, GROUP)
-        return int(summary["pending"])
-
-
-@pytest.fixture
-def streams(redis_url: str) -> Iterator[Streams]:
-    opened = Streams(redis_url)
-    yield opened
-    opened.client.close()
 
 
 def told(world: World) -> list[tuple[str, int]]:

@@ -194,7 +194,7 @@ def test_the_worst_is_told_whatever_the_order(readings: list[tuple[float, float]
     assert max(severity for *_, severity in found) == Severity.CRITICA
 
 
-def test_permutations_are_few_enough_to_try_all() -> None:
+def test_the_worst_is_told_in_every_order_of_episodes() -> None:
     readings = [(1.0, 21), (2.0, 17), (3.0, 45), (4.0, 17)]
     for order in permutations(readings):
         told = {severity for name, _, severity in episodes([(t, v, EVENTOS) for t, v in order])}

@@ -87,7 +87,8 @@ class BatchJudge:
                 raw.source, raw.event_id, raw.channel, data, timestamp, raw.instance_id, raw.size
             )
             try:
-                found = self._rules(event)
+                if not (found := self._rules(event)):
+                    continue
                 candidates.extend(self._candidates(event, found))
                 seen = [one for one in found if isinstance(one, Observation)]
                 observations.extend((len(candidates), one) for one in seen)
@@ -189,15 +190,8 @@ class BatchJudge:
 
 def _fault(event: Event, error: Exception) -> DeadLetter:
     log_fault(log, f"fallo al juzgar el evento {event.event_id} de {event.source}", error)
-    return DeadLetter(
-        source=event.source,
-        event_id=event.event_id,
-        channel=event.channel[:_MAX_CHANNEL],
-        reason=f"fallo interno al juzgarlo: {type(error).__name__}",
-        timestamp=event.timestamp,
-        instance_id=event.instance_id,
-        size=event.size,
-    )
+    reason = f"fallo interno al juzgarlo: {type(error).__name__}"
+    return dead_letter(event, reason, event.timestamp)
 
 
 def _decoded(stored: StoredState) -> RuleState:
@@ -227,14 +221,14 @@ def event_time(timestamp: float | None, now: float) -> float:
     return timestamp if _EARLIEST <= timestamp <= now + _AHEAD else now
 
 
-def dead_letter(raw: RawEvent, reason: str, timestamp: float) -> DeadLetter:
+def dead_letter(event: RawEvent | Event, reason: str, timestamp: float) -> DeadLetter:
     """Returns the dead letter of an event; `timestamp` in epoch seconds, `reason` for a person."""
     return DeadLetter(
-        source=raw.source,
-        event_id=raw.event_id,
-        channel=raw.channel[:_MAX_CHANNEL],
+        source=event.source,
+        event_id=event.event_id,
+        channel=event.channel[:_MAX_CHANNEL],
         reason=reason,
         timestamp=timestamp,
-        instance_id=raw.instance_id,
-        size=raw.size,
+        instance_id=event.instance_id,
+        size=event.size,
     )

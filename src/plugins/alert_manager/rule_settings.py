@@ -12,7 +12,7 @@ from .domain.frequency import MAX_COUNT
 from .domain.model import Severity
 from .domain.paths import parse_path
 from .domain.render import check_template
-from .domain.rule_spec import COMPARISONS, Change, Condition, Limit, Measure, RuleSpec
+from .domain.rule_spec import COMPARISONS, RISING, Change, Condition, Limit, Measure, RuleSpec
 from .durations import Seconds
 from .utils.channels.base import SeverityField
 
@@ -63,9 +63,10 @@ class RuleSettings(BaseModel):
                 "se espera o bien severity, o bien field, compare y levels, "
                 "o bien count_within y levels"
             )
-        for fault in self._misplaced():
+        if (fault := next(self._misplaced(), None)) is not None:
             raise ValueError(fault)
-        self.spec(window=0.0)
+        if not self.spec(window=0.0).remembers and self.per:
+            raise ValueError("per solo vale junto a count_within, change o clear")
         for template in (self.title, self.message, self.recovery):
             check_template(template or "")
         return self
@@ -81,8 +82,6 @@ class RuleSettings(BaseModel):
             yield "change_within solo vale junto a change"
         if 0.0 in (self.change_within, self.count_within):
             yield "count_within y change_within son más de 0 segundos, por ejemplo 10m"
-        if self.per and not (counts or self.change is not None or self.clear is not None):
-            yield "per solo vale junto a count_within, change o clear"
         if self.recovery is not None and self.clear is None:
             yield "recovery solo vale junto a clear"
         if self.clear is not None and self.severity is not None:
@@ -122,7 +121,7 @@ class RuleSettings(BaseModel):
                 known = ", ".join(sorted(thresholds)) or "ninguno"
                 raise ValueError(f"no existe el umbral {limit.name!r}; se permite: {known}")
         values = [limit.resolve(thresholds) for limit in limits]
-        rising = self._comparison in (">", ">=")
+        rising = self._comparison in RISING
         order = "mayor" if rising else "menor"
         if values != sorted(values, reverse=not rising) or len(set(values)) != len(values):
             raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 
@@ -36,9 +36,7 @@ def occurred(
             break
         if end + 1 < len(events) and times[end + 1] == times[end]:
             continue
-        begin = bisect_left(times, times[end] - within)
-        while times[begin] <= times[end] - within:
-            begin += 1
+        begin = bisect_right(times, times[end] - within)
         best = max(best, _once_each(events[begin : end + 1]))
     # Twice the window: a late event needs what came before it.
     kept = bisect_left(times, times[-1] - 2 * within)

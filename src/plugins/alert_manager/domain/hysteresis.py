@@ -17,7 +17,7 @@ class Episode(msgspec.Struct, frozen=True, array_like=True):
     """A state that lasts: event time of its first event (epoch seconds), and its worst severity."""
 
     since: float
-    severity: int
+    severity: Severity
 
 
 class Lasting(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -61,7 +61,7 @@ def step(
         return _while_open(state, state.episode, event, reached, cleared)
     if reached is None:
         return state, Step.NOTHING, None
-    episode = Episode(event.time, int(reached))
+    episode = Episode(event.time, reached)
     if state.turns and event.time < max(turn.time for turn in state.turns):
         return state, Step.FLEETING, episode
     return _turned(episode, state, event), Step.TOLD, episode
@@ -71,7 +71,7 @@ def _while_open(
     state: Lasting, episode: Episode, event: Occurrence, reached: Severity | None, cleared: bool
 ) -> tuple[Lasting, Step, Episode | None]:
     if reached is not None:
-        worst = Episode(episode.since, max(episode.severity, int(reached)))
+        worst = Episode(episode.since, max(episode.severity, reached))
         return Lasting(worst, state.turns), Step.TOLD, worst
     if not cleared or event.time < episode.since:
         return state, Step.NOTHING, None

@@ -135,7 +135,7 @@ class Match:
         value: the number (or invalid value) that the rule compared, if it compared one.
         threshold: the limit that was reached, if there was one.
         invalid: True when the compared field held no finite number.
-        before: the value that a change is measured from, and its event time.
+        before: the value that a change is measured from.
         since: event time at which the state began that the alert stands for as long as it lasts.
     """
 
@@ -144,7 +144,7 @@ class Match:
     value: Any = None
     threshold: float | None = None
     invalid: bool = False
-    before: tuple[float, float] | None = None
+    before: float | None = None
     since: float | None = None
 
 

@@ -101,7 +101,7 @@ def render(template: str, match: Match, channel: str, data: Payload, when: datet
         "evento": data,
         "valor": match.value,
         "umbral": match.threshold,
-        "antes": None if match.before is None else match.before[0],
+        "antes": match.before,
         "severidad": match.severity.label,
         "regla": match.rule,
         "canal": channel,

@@ -17,6 +17,7 @@ COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
 }
+RISING = (">", ">=")  # comparisons by which more is worse
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +146,11 @@ class RuleSpec:
         return tuple(severity for severity, _ in self.measure.levels)
 
     @property
+    def remembers(self) -> bool:
+        """True where an event alone does not say what it comes to."""
+        return self.measure is not None and self.measure.remembers
+
+    @property
     def identity(self) -> tuple[Path, ...] | None:
         """The fields that identify a repeat."""
-        if self.dedupe_by is None and self.measure is not None and self.measure.remembers:
-            return self.per
-        return self.dedupe_by
+        return self.per if self.dedupe_by is None and self.remembers else self.dedupe_by

@@ -102,10 +102,8 @@ def _finding(spec: RuleSpec, thresholds: Mapping[str, float]) -> _JudgeOne:
     if measure is None:
         fixed = Match(spec.name, spec.least_severity)
         return lambda event: fixed
-    if measure.remembers:
+    if measure.path is None or measure.remembers:
         return _observing(spec, measure)
-    if measure.path is None:
-        raise ValueError(f"{spec.name}: a rule that remembers nothing compares a field")
     name, path, reach = spec.name, measure.path, measure.reach(thresholds)
 
     def compare(event: Event) -> Match | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
@@ -10,8 +12,8 @@ import msgspec
 from .change import Direction, Sample, difference, sampled
 from .frequency import occurred
 from .hysteresis import Lasting, Step, step
-from .model import Match, Observation, Occurrence, Severity
-from .rule_spec import COMPARISONS, Change, Measure, RuleSpec
+from .model import Match, Observation, Occurrence
+from .rule_spec import RISING, Change, Measure, RuleSpec
 
 
 class RuleState(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,10 +48,10 @@ _NOTHING = Tracked()
 
 
 class _Number(NamedTuple):
-    """The number that is compared, and the sample that it is a change from."""
+    """The number that is compared, and the value that it is a change from."""
 
     value: float
-    before: Sample | None = None
+    before: float | None = None
 
 
 _Measured = Callable[[RuleState, Observation], tuple[RuleState, _Number | None]]
@@ -81,8 +83,7 @@ def _track(name: str, measure: Measure, thresholds: Mapping[str, float]) -> Trac
         reached = reach(number.value)
         match = None
         if reached is not None:
-            before = None if number.before is None else (number.before.value, number.before.time)
-            match = Match(name, reached[0], number.value, reached[1], before=before)
+            match = Match(name, reached[0], number.value, reached[1], before=number.before)
         if cleared is None:
             return state, Tracked(match)
         lasting, tracked = _lasting(
@@ -98,18 +99,11 @@ def _lasting(
 ) -> tuple[Lasting, Tracked]:
     reached = None if match is None else match.severity
     lasting, outcome, episode = step(lasting, event, reached, cleared)
-    if episode is None or outcome is Step.NOTHING:
+    if episode is None:
         return lasting, _NOTHING
     if match is None:
         return lasting, Tracked(ended=episode.since)
-    told = Match(
-        match.rule,
-        Severity(episode.severity),
-        match.value,
-        match.threshold,
-        before=match.before,
-        since=episode.since,
-    )
+    told = replace(match, severity=episode.severity, since=episode.since)
     return lasting, Tracked(told, episode.since if outcome is Step.FLEETING else None)
 
 
@@ -133,8 +127,7 @@ def _counted(within: float) -> _Measured:
 
 
 def _changed(measure: Measure, change: Change) -> _Measured:
-    rising = measure.comparison in (">", ">=")
-    direction = Direction.RISE if rising else Direction.FALL
+    direction = Direction.RISE if measure.comparison in RISING else Direction.FALL
     if measure.absolute:
         direction = Direction.BOTH
     within, percent = measure.within, change is Change.PERCENT
@@ -147,7 +140,7 @@ def _changed(measure: Measure, change: Change) -> _Measured:
         found = difference(base, new.value, direction, percent)
         return (
             msgspec.structs.replace(state, samples=samples),
-            None if found is None else _Number(*found),
+            None if found is None else _Number(found[0], found[1].value),
         )
 
     return changed
@@ -158,6 +151,5 @@ def _cleared(measure: Measure, thresholds: Mapping[str, float]) -> Callable[[flo
     if measure.clear is None:
         return None
     limit, absolute = measure.clear.resolve(thresholds), measure.absolute
-    opposite = {">": "<", ">=": "<", "<": ">", "<=": ">"}[measure.comparison]
-    compare = COMPARISONS[opposite]
+    compare = operator.lt if measure.comparison in RISING else operator.gt
     return lambda number: compare(abs(number) if absolute else number, limit)
