@@ -156,6 +156,19 @@ async def test_an_index_that_swings_is_one_alert_and_its_end_is_told_once(
     assert world.corec("SELECT count(*) FROM eventos WHERE canal = 'alert_data'") == [(3,)]
 
 
+async def test_the_end_of_a_count_is_told_in_its_own_number(world: World) -> None:
+    [rule] = [r for r in world.config["alert_config"]["rules"] if r["name"] == "api_repetida"]
+    rule |= {"clear": 2, "recovery": "{{ exchange }}: {{ valor|numero }} en 10 minutos"}
+    now = time.time()
+    async with world.running():
+        for age in (5000, 4900, 4800, 4700, 4600, 10):
+            api_error(world, "kraken", now - age)
+        ends = "SELECT resolution, resolved_at FROM alerts WHERE rule = 'api_repetida'"
+        await eventually(
+            lambda: world.alert(ends) == [("kraken: 1 en 10 minutos", pytest.approx(now - 10))]
+        )
+
+
 async def test_kill_9_in_the_middle_of_a_window_forgets_and_doubles_nothing(
     world: World, tmp_path: Path
 ) -> None:

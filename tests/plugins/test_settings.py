@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from src.plugins.alert_manager.config_file import ConfigError, read_yaml
 from src.plugins.alert_manager.settings import Loaded, check, load
-from tests.plugins.conftest import SHIPPED_CONFIG, shipped_config
+from tests.plugins.conftest import PROJECT, SHIPPED_CONFIG, shipped_config
 
 SECRET = "tOkEn-de-verdad"
 
@@ -93,6 +95,23 @@ FAULTS: list[tuple[str, Any, str]] = [
     ("db_config.host", "${NO_EXISTE_ESTA}", "db_config.host: la variable NO_EXISTE_ESTA"),
     ("db_config.password", "file:/no/existe", "db_config.password: no se puede leer el secreto"),
 ]
+
+
+@pytest.mark.parametrize("name", ["rules.md", "rules.en.md"])
+def test_every_example_of_the_documents_is_a_valid_rule(name: str) -> None:
+    config = shipped_config()
+    config["alert_config"]["rules"] = documented_rules(name)
+    assert len(check(config).settings.alert_config.rules) == 5
+    assert documented_rules(name) == documented_rules("rules.md")
+
+
+def documented_rules(name: str) -> list[Any]:
+    text = (PROJECT / "docs" / name).read_text(encoding="utf-8")
+    return [
+        rule
+        for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+        for rule in yaml.safe_load(block)
+    ]
 
 
 def test_the_shipped_configuration_is_valid_and_sends_nothing_outside() -> None:

@@ -16,7 +16,8 @@ from src.plugins.alert_manager.domain.change import (
     difference,
     sampled,
 )
-from src.plugins.alert_manager.domain.frequency import occurred
+from src.plugins.alert_manager.domain.frequency import CAPACITY as REMEMBERED
+from src.plugins.alert_manager.domain.frequency import MAX_COUNT, occurred
 from src.plugins.alert_manager.domain.hysteresis import Lasting, Step, step
 from src.plugins.alert_manager.domain.model import Occurrence, Severity
 
@@ -68,6 +69,14 @@ def test_windows_go_on_where_they_were_stored(times: list[float], cut: int) -> N
         past, count = occurred(past, event, 600.0)
         continued.append(count)
     assert continued == counts(events)[cut:]
+
+
+def test_a_storm_is_bounded_and_counted_beyond_any_limit() -> None:
+    past: tuple[Occurrence, ...] = ()
+    for i in range(REMEMBERED + 100):
+        past, count = occurred(past, Occurrence(i / 100, i, EVENTOS), 600.0)
+    assert len(past) == REMEMBERED
+    assert count > MAX_COUNT
 
 
 def changes(

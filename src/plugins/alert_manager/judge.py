@@ -121,7 +121,8 @@ class BatchJudge:
                 if tracked.match is not None:
                     candidates.extend(self._candidates(event, [tracked.match]))
                 if tracked.ended is not None:
-                    resolutions.append(self._resolution(observation, tracked.ended))
+                    end = self._resolution(key[0], event, tracked.ended, tracked.value)
+                    resolutions.append(end)
             except Exception as error:  # noqa: BLE001  (as above)
                 dead.append(_fault(event, error))
                 continue
@@ -149,11 +150,10 @@ class BatchJudge:
         safe = redact(event.data)
         return [self._candidate(event, safe, match) for match in matches]
 
-    def _resolution(self, observation: Observation, since: float) -> Resolution:
-        event = observation.event
-        spec = self._specs[observation.key[0]]
+    def _resolution(self, rule: str, event: Event, since: float, value: float | None) -> Resolution:
+        spec = self._specs[rule]
         safe = redact(event.data)
-        match = Match(spec.name, spec.least_severity, observation.value)
+        match = Match(rule, spec.least_severity, value)
         return Resolution(
             fingerprints=tuple(
                 fingerprint(spec.name, severity, safe, spec.identity, since)

@@ -36,10 +36,12 @@ class Tracked(NamedTuple):
     Attributes:
         match: what is to be told, or None.
         ended: when what is over now had begun (event time, epoch seconds); None: nothing is over.
+        value: the number that was compared.
     """
 
     match: Match | None = None
     ended: float | None = None
+    value: float | None = None
 
 
 Track = Callable[[RuleState, Observation], tuple[RuleState, Tracked]]
@@ -89,7 +91,7 @@ def _track(name: str, measure: Measure, thresholds: Mapping[str, float]) -> Trac
         lasting, tracked = _lasting(
             state.lasting, observation.occurrence, match, cleared(number.value)
         )
-        return msgspec.structs.replace(state, lasting=lasting), tracked
+        return msgspec.structs.replace(state, lasting=lasting), tracked._replace(value=number.value)
 
     return track
 
