@@ -19,6 +19,18 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, arguments)
 
 
+async def test_show_tells_how_an_alert_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALERT_DB_DSN", world.alert_dsn)
+    async with world.running():
+        for value in (b"22", b"17"):
+            world.write("macro_data", b'{"vix_price": %s}' % value, 1_764_000_000.0)
+        sent = "SELECT count(*) FROM notifications WHERE kind = 'recovery' AND status = 'sent'"
+        await eventually(lambda: world.alert(sent) == [(1,)])
+    text = run("show", "1").output
+    assert "24/11/2025 10:00:00: La volatilidad bajó: VIX en 17." in text
+    assert "log (que se resolvió): enviado, intentos 1" in text
+
+
 @pytest.fixture
 async def five(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     """The five events of the spec, judged and told."""
@@ -51,6 +63,7 @@ def test_show_tells_everything_of_one_alert(five: World) -> None:
     text = run("show", "3").output
     assert "Retiro de $600.00 de user1" in text
     assert "log: enviado, intentos 1" in text
+    assert "Resuelta" not in text
     alert = json.loads(run("show", "3", "--json").output)
     assert alert["event_data"] == {"user_id": "user1", "action": "withdraw", "amount": 600.0}
     assert {n["channel"] for n in alert["notifications"]} == {

@@ -163,13 +163,17 @@ def _print_alert(alert: dict[str, Any], zone: str) -> None:
         "Origen": _line(f"{alert['source']} {alert['event_id'] or ''} ({alert['instance_id']})"),
         "Evento": Text(_json(alert["event_data"])),
     }
+    if alert["resolved_at"] is not None:
+        end = f"{_time(alert['resolved_at'], zone)}: {alert['resolution']}"
+        lines["Resuelta"] = _line(end)
     for name, text in lines.items():
         console.print(Text(f"  {name + ':':<15}"), text, sep="")
     console.print(Text("  Avisos:"))
     for note in alert["notifications"]:
         error = f": {note['last_error']}" if note["last_error"] else ""
         state = {"pending": "pendiente", "sent": "enviado", "dead": "abandonado"}[note["status"]]
-        told = f"{note['channel']}: {state}, intentos {note['attempts']}{error}"
+        news = " (que se resolvió)" if note["kind"] == "recovery" else ""
+        told = f"{note['channel']}{news}: {state}, intentos {note['attempts']}{error}"
         console.print(Text("    "), _line(told), sep="")
 
 

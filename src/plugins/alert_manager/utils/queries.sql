@@ -204,11 +204,11 @@ SELECT id, severity, title, message, channel, rule, status, occurrences, timesta
 
 -- name: alert_show
 SELECT id, severity, title, message, channel, rule, status, occurrences, timestamp, last_seen, source,
-       event_id, instance_id, event_data, created_at
+       event_id, instance_id, event_data, created_at, resolved_at, resolution
   FROM alerts WHERE id = %(id)s;
 
 -- name: alert_notifications
-SELECT channel, status, attempts, created_at, finished_at, external_id, last_error
+SELECT channel, kind, status, attempts, created_at, finished_at, external_id, last_error
   FROM notifications WHERE alert_id = %(id)s ORDER BY id;
 
 -- name: eventos_rows
