@@ -21,7 +21,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJlLW9mLWl0"
 def said(title: str, message: str, data: dict[str, Any], **match: Any) -> tuple[str, str]:
     settings = RuleSettings(name="r", channel="c", severity="alta", title=title, message=message)
     found = Match("r", Severity.ALTA, **match)
-    return words(settings.spec(3600.0), found, "c", data, 1_763_872_000.0, "UTC")
+    return words(settings.spec(3600.0, "UTC"), found, "c", data, 1_763_872_000.0, "UTC")
 
 
 def test_a_value_is_one_clean_line() -> None:

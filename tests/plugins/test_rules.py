@@ -18,7 +18,9 @@ WORDS = {"title": "t", "message": "m"}
 
 
 def judge_of(*rules: dict[str, Any]) -> Judge:
-    specs = [RuleSettings(**{"channel": "c", **WORDS, **rule}).spec(3600.0) for rule in rules]
+    specs = [
+        RuleSettings(**{"channel": "c", **WORDS, **rule}).spec(3600.0, "UTC") for rule in rules
+    ]
     return compile_rules(specs, THRESHOLDS)
 
 

@@ -33,6 +33,7 @@ def rule(**values: Any) -> dict[str, Any]:
 
 
 COMPARES = {"field": "v", "compare": ">="}
+AWAITS = {"severity": "alta", "absent_for": "5m"}
 FAULTS: list[tuple[str, Any, str]] = [
     ("chanels", [], "chanels: clave desconocida; se permite: channels, config"),
     ("channels", [], "channels: .*vacío"),
@@ -79,6 +80,36 @@ FAULTS: list[tuple[str, Any, str]] = [
     ("alert_config.rules.0", rule(**COMPARES, levels={"alta": 1}, clear="vex"), "'vex'"),
     ("alert_config.rules.0", rule(severity="alta", clear=2), "clear solo vale junto a levels"),
     ("alert_config.rules.0", rule(severity="alta", message="{{ x | euros }}"), "euros"),
+    ("alert_config.rules.0", rule(absent_for="5m"), "bien severity"),
+    ("alert_config.rules.0", rule(**AWAITS, absent_by="00:30"), "no los dos"),
+    ("alert_config.rules.0", rule(**AWAITS, dedupe_by=["a"]), "sin dedupe_by"),
+    ("alert_config.rules.0", rule(**AWAITS, absent_within="1h"), "junto a absent_by"),
+    ("alert_config.rules.0", rule(severity="alta", absent_for=0), "hasta 31d"),
+    ("alert_config.rules.0", rule(severity="alta", absent_for="32d"), "hasta 31d"),
+    ("alert_config.rules.0", rule(severity="alta", active={}), "junto a absent_for o absent_by"),
+    ("alert_config.rules.0", rule(severity="alta", absent_by="24:30"), "0.absent_by: .*como 08:30"),
+    (
+        "alert_config.rules.0",
+        rule(severity="alta", absent_by="00:30", active={"hours": "08:00-09:00"}),
+        "sin hours",
+    ),
+    (
+        "alert_config.rules.0",
+        rule(**AWAITS, active={"weekdays": "lum"}),
+        "0.active.weekdays: .*lun-vie",
+    ),
+    ("alert_config.rules.0", rule(**AWAITS, active={"weekdays": []}), "0.active.weekdays: .*vacío"),
+    (
+        "alert_config.rules.0",
+        rule(**AWAITS, active={"hours": "8-9"}),
+        "0.active.hours: .*como 08:30",
+    ),
+    (
+        "alert_config.rules.0",
+        rule(**AWAITS, active={"timezone": "x"}),
+        "0.active.timezone: .*zona hor",
+    ),
+    ("alert_config.rules.0", rule(**AWAITS, active={"dias": "lun"}), "0.active.dias: .*weekdays"),
     ("notification_channels", ["log", "palomas"], "notification_channels: .*palomas.*log, email"),
     ("notification_channels", ["log", "log"], "está dos veces"),
     ("notification_config.log.min_severity", "x", "notification_config.log.min_severity"),
@@ -101,7 +132,7 @@ FAULTS: list[tuple[str, Any, str]] = [
 def test_every_example_of_the_documents_is_a_valid_rule(name: str) -> None:
     config = shipped_config()
     config["alert_config"]["rules"] = documented_rules(name)
-    assert len(check(config).settings.alert_config.rules) == 5
+    assert len(check(config).settings.alert_config.rules) == 7
     assert documented_rules(name) == documented_rules("rules.md")
 
 

@@ -84,6 +84,8 @@ CREATE TABLE IF NOT EXISTS reader_positions (
     updated_at timestamptz NOT NULL DEFAULT now(),
     updated_by text
 );
+ALTER TABLE reader_positions
+    ADD COLUMN IF NOT EXISTS caught_up double precision;  -- everything until then is judged (epoch seconds)
 
 -- What rules remember from one event to the next. It moves in the same transaction, too.
 CREATE TABLE IF NOT EXISTS rule_states (
@@ -94,3 +96,6 @@ CREATE TABLE IF NOT EXISTS rule_states (
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (rule, key)
 );
+ALTER TABLE rule_states
+    ADD COLUMN IF NOT EXISTS deadline double precision;  -- when an awaited event is missed (epoch seconds)
+CREATE INDEX IF NOT EXISTS rule_states_deadline ON rule_states (deadline) WHERE deadline IS NOT NULL;

@@ -31,16 +31,18 @@ from .domain.redact import redact, redact_text
 from .domain.render import recovery, words
 from .domain.rule_spec import RuleSpec
 from .domain.rules import Found, compile_rules
-from .domain.tracking import RuleState, compile_tracks
+from .domain.tracking import RuleState, Tracked, compile_tracks, deadline, missing
 from .faults import log_fault
 from .settings import Loaded
 
 log = logging.getLogger("corec.alert_manager.judge")
 
+OWN_SOURCE = "alert_manager"  # of alerts that no event brought
 MAX_DECODED = 4 << 20  # bytes
 _EARLIEST = 946_684_800.0  # 2000-01-01: an older event time is a broken clock, not an event
 _AHEAD = 24 * 3600.0  # seconds that a writer's clock may be ahead
 _NEW = RuleState()
+_UNSTORED = StoredState("", 0)
 _MAX_CHANNEL = 50  # characters; the width of `canal`
 # A field that holds no number is one state of its writer, whatever else the events say.
 _INVALID_IDENTITY = tuple(map(parse_path, ("plugin", "exchange", "symbol", "user_id")))
@@ -118,11 +120,9 @@ class BatchJudge:
             key, event = observation.key, observation.event
             try:
                 state, tracked = self._tracks[key[0]](after.get(key, _NEW), observation)
-                if tracked.match is not None:
-                    candidates.extend(self._candidates(event, [tracked.match]))
+                candidates.extend(self._told(event, tracked))
                 if tracked.ended is not None:
-                    end = self._resolution(key[0], event, tracked.ended, tracked.value)
-                    resolutions.append(end)
+                    resolutions.append(self._resolution(key[0], event, tracked, tracked.ended))
             except Exception as error:  # noqa: BLE001  (as above)
                 dead.append(_fault(event, error))
                 continue
@@ -133,8 +133,28 @@ class BatchJudge:
             dead_letters=tuple(dead),
             observations=(),
             resolutions=tuple(resolutions),
-            states=_changed(states, after),
+            states=self._changed(states, after),
         )
+
+    def missing(self, states: States, until: float) -> Judged:
+        """Judges what did not come.
+
+        Args:
+            states: what rules remember of keys whose events have to come.
+            until: everything up to then is judged (epoch seconds).
+        """
+        before = {key: stored for key, stored in states.items() if key[0] in self.awaiting}
+        after: dict[StateKey, RuleState] = {}
+        candidates: list[Candidate] = []
+        for key, stored in before.items():
+            after[key], tracked = missing(self._specs[key[0]], _decoded(stored), until)
+            candidates.extend(self._told(None, tracked))
+        return Judged(0, tuple(candidates), states=self._changed(before, after))
+
+    @property
+    def awaiting(self) -> frozenset[str]:
+        """The names of rules that tell of events that do not come."""
+        return frozenset(name for name, spec in self._specs.items() if spec.absence is not None)
 
     def _decode(self, raw: RawEvent) -> Payload:
         if raw.payload is None:
@@ -150,13 +170,23 @@ class BatchJudge:
         safe = redact(event.data)
         return [self._candidate(event, safe, match) for match in matches]
 
-    def _resolution(self, rule: str, event: Event, since: float, value: float | None) -> Resolution:
+    def _told(self, event: Event | None, tracked: Tracked) -> list[Candidate]:
+        match = tracked.match
+        if match is None:
+            return []
+        if tracked.about is not None and match.since is not None:
+            channel = self._specs[match.rule].channels[0]
+            event = Event(OWN_SOURCE, None, channel, tracked.about, match.since, None)
+        return [] if event is None else self._candidates(event, [match])
+
+    def _resolution(self, rule: str, event: Event, tracked: Tracked, since: float) -> Resolution:
         spec = self._specs[rule]
         safe = redact(event.data)
-        match = Match(rule, spec.least_severity, value)
+        about = safe if tracked.about is None else tracked.about
+        match = Match(rule, spec.least_severity, tracked.value)
         return Resolution(
             fingerprints=tuple(
-                fingerprint(spec.name, severity, safe, spec.identity, since)
+                fingerprint(spec.name, severity, about, spec.identity, since)
                 for severity in spec.severities
             ),
             message=recovery(spec, match, event.channel, safe, event.timestamp, self._zone),
@@ -187,6 +217,17 @@ class BatchJudge:
             targets=self._targets[match.severity],
         )
 
+    def _changed(self, before: States, after: Mapping[StateKey, RuleState]) -> States:
+        """Returns what is to be stored."""
+        changed: dict[StateKey, StoredState] = {}
+        for key, state in after.items():
+            stored = before.get(key, _UNSTORED)
+            text = msgspec.json.encode(state).decode()
+            until = deadline(self._specs[key[0]], state)
+            if (text, until) != (stored.text, stored.deadline):
+                changed[key] = StoredState(text, stored.version, until)
+        return changed
+
 
 def _fault(event: Event, error: Exception) -> DeadLetter:
     log_fault(log, f"fallo al juzgar el evento {event.event_id} de {event.source}", error)
@@ -200,18 +241,6 @@ def _decoded(stored: StoredState) -> RuleState:
     except msgspec.DecodeError as error:  # of another version of ours: begin anew, and say so
         log.error("lo que recordaba una regla no se entiende, empieza de nuevo: %s", error)
         return _NEW
-
-
-def _changed(before: States, after: Mapping[StateKey, RuleState]) -> States:
-    """Returns what is to be stored."""
-    nothing = StoredState("", 0)
-    changed: dict[StateKey, StoredState] = {}
-    for key, state in after.items():
-        stored = before.get(key, nothing)
-        text = msgspec.json.encode(state).decode()
-        if text != stored.text:
-            changed[key] = StoredState(text, stored.version)
-    return changed
 
 
 def event_time(timestamp: float | None, now: float) -> float:

@@ -10,8 +10,8 @@ from .domain.backlog import Backlog
 from .domain.fingerprint import fingerprint
 from .domain.model import Candidate, Severity
 from .domain.redact import redact_text
+from .judge import OWN_SOURCE
 
-SOURCE = "alert_manager"
 CHANNEL = "alert_data"
 _WINDOW = 3600.0  # seconds
 
@@ -97,7 +97,7 @@ class OwnAlerts:
     ) -> Candidate:
         data = {"tipo": rule, "plugin": "alert_manager", **details}
         return Candidate(
-            source=SOURCE,
+            source=OWN_SOURCE,
             event_id=None,
             channel=CHANNEL,
             rule=rule,

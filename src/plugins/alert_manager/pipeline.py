@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Generic
 
+from .absences import Absences
 from .domain.backlog import Backlog
 from .domain.errors import DatabaseUnavailableError, StaleStateError, TooSlowError
 from .domain.model import Fetched, Judged, P, RawEvent
@@ -39,6 +40,7 @@ class Pipeline(Generic[P]):
         own_alerts: OwnAlerts,
         old_events: OldEvents,
         metrics: Metrics,
+        absences: Absences | None = None,
     ) -> None:
         self.source = reader.source
         self._reader = reader
@@ -46,6 +48,7 @@ class Pipeline(Generic[P]):
         self._own_alerts = own_alerts
         self._old_events = old_events
         self._metrics = metrics
+        self._absences = absences
         self._lock = asyncio.Lock()
         self._place = Place(reader, store)
         self._woken = asyncio.Event()
@@ -136,6 +139,7 @@ class Pipeline(Generic[P]):
     async def _batch(self) -> tuple[Summary, bool]:
         """Takes one batch; returns what it came to, and whether more is waiting."""
         held = self._place.standing()
+        looked_at = time.time()
         fetched = await self._reader.fetch(held.position)
         if fetched.anew is not None:
             return await self._begin_anew(fetched, fetched.anew), True
@@ -143,12 +147,28 @@ class Pipeline(Generic[P]):
             if held.backlog:
                 await self._tell_backlog(fetched)
             # Only what is known of holes changed; it goes into the next commit.
+            self._place.caught_up(looked_at)
             await self._place.looked(fetched.position)
-            return Summary(), False
+            return await self._tell_absences(), False
         total = Summary()
         while total.events < len(fetched.events):
             total += await self._part(held.position, fetched, total.events)
+        if not fetched.more:
+            self._place.caught_up(looked_at)
+            total += await self._tell_absences()
         return total, fetched.more
+
+    async def _tell_absences(self) -> Summary:
+        """Tells of events that did not come, now that everything is judged that did."""
+        if self._absences is None:
+            return Summary()
+        total = Summary()
+        with contextlib.suppress(StaleStateError):  # one came just now
+            async for missing in self._absences.look():
+                judged, old = self._old_events.quieten(missing, time.time())
+                held = self._place.standing()
+                total += await self._commit((), judged, held.position, held.backlog.plus(old))
+        return total
 
     async def _part(self, before: P, fetched: Fetched[P], taken: int) -> Summary:
         """Commits as much of a batch as the judge and alert_db take in one go."""

@@ -47,6 +47,7 @@ class Place(Generic[P]):
         self._store = store
         self._held: Held[P] | None = None
         self._confirmed_at = 0.0
+        self._caught_up: float | None = None
         self.leader: tuple[str, float] | None = None
         """Who reads instead of us, and seconds since its last sign of life; None: nobody yet."""
 
@@ -89,7 +90,11 @@ class Place(Generic[P]):
         stored: StoredPosition = position.to_json()
         if backlog:
             stored = {**stored, _BACKLOG: backlog.to_json()}
-        return Moved(self._source, stored, self.standing().version)
+        return Moved(self._source, stored, self.standing().version, self._caught_up)
+
+    def caught_up(self, moment: float) -> None:
+        """Hears that everything in the source up to a moment (epoch seconds) is judged."""
+        self._caught_up = moment
 
     def moved(self, position: P, backlog: Backlog) -> None:
         """Goes on from there: a commit has stored it."""
@@ -111,12 +116,13 @@ class Place(Generic[P]):
         if time.monotonic() - self._confirmed_at < CONFIRM_INTERVAL:
             return
         self._confirmed_at = time.monotonic()
-        if not await self._store.confirm(self._source, held.version):
+        if not await self._store.confirm(self._source, held.version, self._caught_up):
             self._held = await self._load()
 
     async def leave(self) -> None:
         """Gives the lead up: what was stored, and who leads now, alert_db knows."""
         self._held = None
+        self._caught_up = None
         with contextlib.suppress(NotNowError):
             await self._store.release_lead(self._source)
 

@@ -16,11 +16,17 @@ StoredPosition = Mapping[str, Any]
 
 
 class Moved(NamedTuple):
-    """A source's new position, and the version of the one that it replaces."""
+    """A source's new position.
+
+    Attributes:
+        version: of the position that it replaces.
+        caught_up: everything in the source up to then is judged (epoch seconds), where known.
+    """
 
     source: str
     position: StoredPosition
     version: int
+    caught_up: float | None = None
 
 
 class Reader(Protocol[P]):
@@ -83,7 +89,7 @@ class Store(Protocol):
         """Lets another instance have the lead."""
         ...
 
-    async def confirm(self, source: str, version: int) -> bool:
+    async def confirm(self, source: str, version: int, caught_up: float | None) -> bool:
         """Leaves a sign of life; False when the position is not the one that we go on from."""
         ...
 
@@ -101,6 +107,22 @@ class Store(Protocol):
 
     async def load_states(self, keys: Collection[StateKey]) -> States:
         """Returns what rules remember of these keys; those with nothing stored are left out."""
+        ...
+
+    async def judged_until(self, silence: float) -> float:
+        """Returns the moment up to which everything is judged (epoch seconds).
+
+        A source that nobody read for `silence` seconds is not waited for.
+        """
+        ...
+
+    async def load_due(
+        self, rules: Collection[str], until: float, after: StateKey | None, limit: int
+    ) -> States:
+        """Returns a page of the states whose deadline is no later than `until`, by their keys.
+
+        `after` is the last key of the page before.
+        """
         ...
 
     async def commit(

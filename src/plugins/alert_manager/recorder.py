@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .domain.errors import AlreadyStoredError, RefusedError
-from .domain.model import Candidate, Committed, Judged, RawEvent
+from .domain.model import Candidate, Committed, Judged, RawEvent, States
 from .judge import BatchJudge, dead_letter
 from .metrics import Metrics
 from .ports import Cache, Moved, Store
@@ -68,6 +68,16 @@ class Recorder:
             return judged
         states = await self._store.load_states({seen.key for _, seen in judged.observations})
         return await loop.run_in_executor(self._thread, self._judge.track, judged, states)
+
+    async def missing(self, states: States, until: float) -> Judged:
+        """Judges what did not come until a moment (epoch seconds), off the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._judge.missing, states, until)
+
+    @property
+    def awaiting(self) -> frozenset[str]:
+        """The names of rules that tell of events that do not come."""
+        return self._judge.awaiting
 
     async def record(
         self, events: Sequence[RawEvent], judged: Judged, moved: Moved | None = None

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from .absence_settings import ActiveSettings, ClockTime, absence_fault, awaited
 from .domain.frequency import MAX_COUNT
 from .domain.model import Severity
 from .domain.paths import parse_path
@@ -32,6 +33,10 @@ class RuleSettings(BaseModel):
     change: Change | None = None
     change_within: Seconds | None = None
     count_within: Seconds | None = None
+    absent_for: Seconds | None = None
+    absent_by: ClockTime | None = None
+    absent_within: Seconds | None = None
+    active: ActiveSettings | None = None
     per: list[str] = []
     compare: Literal[">", ">=", "<", "<="] | None = None
     levels: dict[str, float | str] = {}
@@ -65,8 +70,8 @@ class RuleSettings(BaseModel):
             )
         if (fault := next(self._misplaced(), None)) is not None:
             raise ValueError(fault)
-        if not self.spec(window=0.0).remembers and self.per:
-            raise ValueError("per solo vale junto a count_within, change o clear")
+        if not self.spec(window=0.0, zone="UTC").remembers and self.per:
+            raise ValueError("per solo vale junto a count_within, change, clear o absent_…")
         for template in (self.title, self.message, self.recovery):
             check_template(template or "")
         return self
@@ -82,8 +87,13 @@ class RuleSettings(BaseModel):
             yield "change_within solo vale junto a change"
         if 0.0 in (self.change_within, self.count_within):
             yield "count_within y change_within son más de 0 segundos, por ejemplo 10m"
-        if self.recovery is not None and self.clear is None:
-            yield "recovery solo vale junto a clear"
+        absence = absence_fault(self.absent_for, self.absent_by, self.absent_within, self.active)
+        if absence is not None:
+            yield absence
+        if self._awaits and (self.severity is None or self.dedupe_by is not None or self.otherwise):
+            yield "una regla con absent_for o absent_by lleva severity, sin dedupe_by ni otherwise"
+        if self.recovery is not None and self.clear is None and not self._awaits:
+            yield "recovery solo vale junto a clear, absent_for o absent_by"
         if self.clear is not None and self.severity is not None:
             yield "clear solo vale junto a levels"
 
@@ -91,6 +101,10 @@ class RuleSettings(BaseModel):
     def _comparison(self) -> str | None:
         """How the number is compared; a count is, unless it says otherwise, too high."""
         return ">=" if self.compare is None and self.count_within is not None else self.compare
+
+    @property
+    def _awaits(self) -> bool:
+        return self.absent_for is not None or self.absent_by is not None
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -137,8 +151,10 @@ class RuleSettings(BaseModel):
                     "el nivel menos urgente"
                 )
 
-    def spec(self, window: float) -> RuleSpec:
-        """Returns the rule ready to compile; `window` (seconds) holds where it says none.
+    def spec(self, window: float, zone: str) -> RuleSpec:
+        """Returns the rule ready to compile.
+
+        `window` (seconds) and `zone` (of clock times) hold where the rule says none.
 
         Raises:
             ValueError: a condition, path, regular expression or limit that cannot be read.
@@ -162,6 +178,7 @@ class RuleSettings(BaseModel):
             window=window if self.dedupe_window is None else self.dedupe_window,
             when=tuple(c for key, value in self.when.items() for c in _conditions(key, value)),
             measure=measure,
+            absence=awaited(self.absent_for, self.absent_by, self.absent_within, self.active, zone),
             severity=self.severity,
             otherwise=self.otherwise,
             dedupe_by=None if self.dedupe_by is None else tuple(map(parse_path, self.dedupe_by)),

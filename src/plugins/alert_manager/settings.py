@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +16,7 @@ from pydantic import (
     ValidationError,
 )
 
+from .absence_settings import ZoneName
 from .config_file import ConfigError, Fault, faults_of, interpolate, read_yaml
 from .database_settings import DatabaseSettings, from_environment
 from .domain.decode import Limits
@@ -32,16 +32,6 @@ from .utils.channels.registry import REPORT_CHANNELS, settings_model
 CONFIG_ENV = "ALERT_MANAGER_CONFIG"
 HOUR = 3600.0
 REPORTS = "alert_data"  # the CoreC channel of our own reports
-
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(
-            f"se encontró {name!r}; se espera una zona horaria como America/Mexico_City"
-        ) from None
-    return name
 
 
 class _Model(BaseModel):
@@ -135,14 +125,14 @@ class DedupeSettings(_Model):
 class AlertSettings(_Model):
     """`alert_config`: thresholds (the knobs) and the rules that use them."""
 
-    timezone: Annotated[str, AfterValidator(_zone)] = "America/Mexico_City"
+    timezone: ZoneName = "America/Mexico_City"
     thresholds: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
     rules: list[RuleSettings] = []
     dedupe: DedupeSettings = DedupeSettings()
 
     def specs(self) -> list[RuleSpec]:
         """Returns the rules ready to compile."""
-        return [rule.spec(self.dedupe.window) for rule in self.rules]
+        return [rule.spec(self.dedupe.window, self.timezone) for rule in self.rules]
 
 
 class Settings(_Model):

@@ -137,6 +137,7 @@ class Match:
         invalid: True when the compared field held no finite number.
         before: the value that a change is measured from.
         since: event time at which the state began that the alert stands for as long as it lasts.
+        last: event time of the last event, where it is one that does not come that is told.
     """
 
     rule: str
@@ -146,6 +147,7 @@ class Match:
     invalid: bool = False
     before: float | None = None
     since: float | None = None
+    last: float | None = None
 
 
 StateKey = tuple[str, bytes]
@@ -181,10 +183,17 @@ class Observation:
 
 
 class StoredState(NamedTuple):
-    """What a rule remembers, as JSON, and the version of it that is stored (0: none)."""
+    """What a rule remembers.
+
+    Attributes:
+        text: as JSON.
+        version: of it that is stored; 0: none.
+        deadline: when an event is missed, if none comes until then (epoch seconds).
+    """
 
     text: str
     version: int
+    deadline: float | None = None
 
 
 States = Mapping[StateKey, StoredState]

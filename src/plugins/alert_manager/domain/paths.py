@@ -30,3 +30,14 @@ def lookup(data: Any, path: Path) -> Any:
         else:
             return None
     return data
+
+
+def nested(values: Mapping[Path, Any]) -> dict[str, Any]:
+    """Returns values by their paths as one payload, in which `lookup` finds them again."""
+    payload: dict[str, Any] = {}
+    for path, value in sorted(values.items(), reverse=True):  # what is inside before what is around
+        inner: Any = payload
+        for part in path[:-1]:
+            inner = inner.setdefault(part, {})
+        inner[path[-1]] = value
+    return payload

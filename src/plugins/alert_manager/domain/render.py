@@ -58,6 +58,20 @@ def _plain(number: float) -> str:
     return "0" if text == "-0" else text
 
 
+def _duration(seconds: float) -> str:
+    """Returns `2 h 15 min`: the two largest units that say something."""
+    left, parts = round(seconds), []
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        number, left = divmod(left, length)
+        if number:
+            parts.append(f"{number} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def _clock(value: Any, form: str) -> str:
+    return value.strftime(form) if isinstance(value, datetime) else clean(value)
+
+
 _environment = ImmutableSandboxedEnvironment(
     undefined=_Missing, finalize=clean, autoescape=False, trim_blocks=True, lstrip_blocks=True
 )
@@ -65,6 +79,9 @@ _environment.filters |= {
     "dinero": _with_number(lambda n: f"{'-' if n < 0 else ''}${abs(n):,.2f}"),
     "numero": _with_number(_plain),
     "porcentaje": _with_number(lambda n: f"{_plain(n)} %"),
+    "duracion": _with_number(_duration),
+    "hora": lambda value: _clock(value, "%H:%M"),
+    "dia_y_hora": lambda value: _clock(value, "%d/%m/%Y %H:%M"),
     "absoluto": lambda value: value if (n := as_number(value)) is None else abs(n),
 }
 
@@ -90,8 +107,8 @@ def render(template: str, match: Match, channel: str, data: Payload, when: datet
     """Returns one line of text.
 
     The template sees the event's fields by name, and `valor`, `umbral`, `antes` (what a change is
-    measured from), `severidad`, `regla`, `canal`, `fecha` (a datetime in the family's time zone)
-    and `evento` (all fields).
+    measured from), `ultimo` (when the last event came, where one is awaited now), `severidad`,
+    `regla`, `canal`, `fecha` (a datetime in the family's time zone) and `evento` (all fields).
 
     Raises:
         jinja2.TemplateError: the template failed on this event.
@@ -102,6 +119,7 @@ def render(template: str, match: Match, channel: str, data: Payload, when: datet
         "valor": match.value,
         "umbral": match.threshold,
         "antes": match.before,
+        "ultimo": None if match.last is None else datetime.fromtimestamp(match.last, when.tzinfo),
         "severidad": match.severity.label,
         "regla": match.rule,
         "canal": channel,

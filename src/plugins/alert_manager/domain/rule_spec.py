@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .absence import Awaited
 from .model import Severity
 from .paths import Path
 
@@ -116,6 +117,7 @@ class RuleSpec:
         window: seconds in which a repeat is counted instead of told.
         title: Jinja2 template of one short line.
         message: Jinja2 template of one paragraph.
+        absence: when an event has to come; the alert is that none does.
         per: fields that tell apart what the rule remembers: each symbol by itself, for instance.
         recovery: Jinja2 template of one paragraph that says that the alert is over.
     """
@@ -127,6 +129,7 @@ class RuleSpec:
     window: float
     when: tuple[Condition, ...] = ()
     measure: Measure | None = None
+    absence: Awaited | None = None
     severity: Severity | None = None
     otherwise: bool = False
     dedupe_by: tuple[Path, ...] | None = None
@@ -148,7 +151,7 @@ class RuleSpec:
     @property
     def remembers(self) -> bool:
         """True where an event alone does not say what it comes to."""
-        return self.measure is not None and self.measure.remembers
+        return self.absence is not None or (self.measure is not None and self.measure.remembers)
 
     @property
     def identity(self) -> tuple[Path, ...] | None:

@@ -17,7 +17,7 @@ from .fingerprint import mark, state_key
 from .model import Event, Match, Observation, Occurrence, Payload
 from .numbers import as_number
 from .paths import Path, lookup
-from .rule_spec import COMPARISONS, Condition, Measure, RuleSpec
+from .rule_spec import COMPARISONS, Condition, RuleSpec
 
 Found = Match | Observation
 Judge = Callable[[Event], list[Found]]
@@ -99,11 +99,11 @@ def _judge(
 def _finding(spec: RuleSpec, thresholds: Mapping[str, float]) -> _JudgeOne:
     """Compiles what a rule finds in an event that its conditions hold for."""
     measure = spec.measure
-    if measure is None:
+    if spec.remembers:
+        return _observing(spec)
+    if measure is None or measure.path is None:
         fixed = Match(spec.name, spec.least_severity)
         return lambda event: fixed
-    if measure.path is None or measure.remembers:
-        return _observing(spec, measure)
     name, path, reach = spec.name, measure.path, measure.reach(thresholds)
 
     def compare(event: Event) -> Match | None:
@@ -114,9 +114,11 @@ def _finding(spec: RuleSpec, thresholds: Mapping[str, float]) -> _JudgeOne:
     return compare
 
 
-def _observing(spec: RuleSpec, measure: Measure) -> _JudgeOne:
-    name, path, per = spec.name, measure.path, spec.per
-    marked = path is None or measure.clear is not None  # else nothing asks which event it was
+def _observing(spec: RuleSpec) -> _JudgeOne:
+    name, measure, per = spec.name, spec.measure, spec.per
+    path = None if measure is None else measure.path
+    # Else nothing asks which event it was.
+    marked = measure is not None and (path is None or measure.clear is not None)
 
     def observe(event: Event) -> Observation | None:
         value = None if path is None else _number_at(event.data, path)

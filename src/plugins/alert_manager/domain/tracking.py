@@ -9,10 +9,13 @@ from typing import NamedTuple
 
 import msgspec
 
+from .absence import Awaited, Heard, heard
 from .change import Direction, Sample, difference, sampled
 from .frequency import occurred
 from .hysteresis import Lasting, Step, step
-from .model import Match, Observation, Occurrence
+from .model import Match, Observation, Occurrence, Payload
+from .paths import Path, lookup, nested
+from .redact import redact
 from .rule_spec import RISING, Change, Measure, RuleSpec
 
 
@@ -23,11 +26,13 @@ class RuleState(msgspec.Struct, frozen=True, omit_defaults=True):
         seen: events that are counted.
         samples: values that changes are measured from.
         lasting: the state that an alert stands for.
+        heard: when an event that has to come did so last.
     """
 
     seen: tuple[Occurrence, ...] = ()
     samples: tuple[Sample, ...] = ()
     lasting: Lasting = Lasting()
+    heard: Heard | None = None
 
 
 class Tracked(NamedTuple):
@@ -37,16 +42,19 @@ class Tracked(NamedTuple):
         match: what is to be told, or None.
         ended: when what is over now had begun (event time, epoch seconds); None: nothing is over.
         value: the number that was compared.
+        about: what the alert is about, where it is no event; safe to show.
     """
 
     match: Match | None = None
     ended: float | None = None
     value: float | None = None
+    about: Payload | None = None
 
 
 Track = Callable[[RuleState, Observation], tuple[RuleState, Tracked]]
 
 _NOTHING = Tracked()
+_MAX_SHOWN = 200  # characters of a field that is kept
 
 
 class _Number(NamedTuple):
@@ -67,11 +75,71 @@ def compile_tracks(
     Raises:
         KeyError: a rule names a threshold that does not exist.
     """
-    return {
-        spec.name: _track(spec.name, spec.measure, thresholds)
-        for spec in rules
-        if spec.measure is not None and spec.measure.remembers
+    tracks: dict[str, Track] = {}
+    for spec in rules:
+        if spec.absence is not None:
+            tracks[spec.name] = _awaiting(spec, spec.absence)
+        elif spec.measure is not None and spec.measure.remembers:
+            tracks[spec.name] = _track(spec.name, spec.measure, thresholds)
+    return tracks
+
+
+def missing(spec: RuleSpec, state: RuleState, until: float) -> tuple[RuleState, Tracked]:
+    """Returns what it comes to that no event came until a moment (epoch seconds)."""
+    before, awaited = state.heard, spec.absence
+    if before is None or awaited is None or before.absent is not None:
+        return state, _NOTHING
+    deadline = awaited.deadline(before.last)
+    if deadline > until:
+        return state, _NOTHING
+    after = msgspec.structs.replace(before, absent=deadline)
+    return msgspec.structs.replace(state, heard=after), _missed(spec, awaited, before, deadline)
+
+
+def deadline(spec: RuleSpec, state: RuleState) -> float | None:
+    """Returns when the next event is missed (epoch seconds), where one is awaited."""
+    if state.heard is None or spec.absence is None or state.heard.absent is not None:
+        return None
+    return spec.absence.deadline(state.heard.last)
+
+
+def _awaiting(spec: RuleSpec, awaited: Awaited) -> Track:
+    per = spec.per
+
+    def track(state: RuleState, observation: Observation) -> tuple[RuleState, Tracked]:
+        before = state.heard
+        fields = _shown(observation.event.data, per) if before is None else before.fields
+        after, missed, ended = heard(before, observation.occurrence.time, fields, awaited)
+        tracked = _NOTHING
+        if before is not None and missed is not None:
+            tracked = _missed(spec, awaited, before, missed)
+        if ended is not None:
+            tracked = tracked._replace(ended=ended, about=fields)
+        return msgspec.structs.replace(state, heard=after), tracked
+
+    return track
+
+
+def _missed(spec: RuleSpec, awaited: Awaited, before: Heard, since: float) -> Tracked:
+    match = Match(
+        spec.name,
+        spec.least_severity,
+        value=since - before.last,
+        threshold=awaited.every,
+        since=since,
+        last=before.last,
+    )
+    return Tracked(match, about=before.fields)
+
+
+def _shown(data: Payload, per: tuple[Path, ...]) -> Payload:
+    """Returns the fields that make a key, safe to keep and to show."""
+    shown = {
+        path: value if isinstance(value, int | float) else str(value)[:_MAX_SHOWN]
+        for path in per
+        if (value := lookup(data, path)) is not None
     }
+    return redact(nested(shown))
 
 
 def _track(name: str, measure: Measure, thresholds: Mapping[str, float]) -> Track:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..absences import Absences
 from ..domain.model import P
 from ..health import Health
 from ..judge import BatchJudge
@@ -86,12 +87,14 @@ def assemble(
     own_alerts = OwnAlerts(loaded.targets(), instance, settings.alert_config.timezone)
     old_events = OldEvents(settings.config.reader.max_event_age, loaded.machines())
 
-    def read_loop(source: Reader[P], optional: bool = False) -> ReadLoop:
-        pipeline = Pipeline(source, store, recorder, own_alerts, old_events, metrics)
+    def read_loop(
+        source: Reader[P], optional: bool = False, absences: Absences | None = None
+    ) -> ReadLoop:
+        pipeline = Pipeline(source, store, recorder, own_alerts, old_events, metrics, absences)
         tick = settings.config.reader.tick
         return ReadLoop(pipeline, recorder, own_alerts, tick, optional)
 
-    loops = {"lector": read_loop(reader)}
+    loops = {"lector": read_loop(reader, absences=Absences(recorder, store))}
     if redis is not None and (names := settings.streams()):
         start, batch_size = settings.config.reader.start(), settings.config.streams.batch_size
         streams = StreamsReader(redis, names, instance, batch_size, limit, start)

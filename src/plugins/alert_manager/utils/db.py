@@ -18,7 +18,7 @@ from ..ports import Moved, StoredPosition
 from .commit import LOCK_CLASS, insert_dead_letters, store
 from .pg import PgSession
 from .queries import fetch_row, query
-from .states import load_states, resolve, store_states
+from .states import judged_until, load_due, load_states, resolve, store_states
 
 log = logging.getLogger("corec.alert_manager.db")
 
@@ -115,13 +115,18 @@ class AlertStore:
         await self._session.run(work)
         self._leading.pop(source, None)
 
-    async def confirm(self, source: str, version: int) -> bool:
+    async def confirm(self, source: str, version: int, caught_up: float | None) -> bool:
         """Leaves a sign of life; False when the position is not the one that we go on from.
 
         Raises:
             DatabaseUnavailableError: alert_db does not answer.
         """
-        arguments = {"source": source, "version": version, "instance": self._instance}
+        arguments = {
+            "source": source,
+            "version": version,
+            "instance": self._instance,
+            "caught_up": caught_up,
+        }
 
         def work(connection: Connection) -> bool:
             with connection.cursor() as cursor:
@@ -159,6 +164,29 @@ class AlertStore:
         def work(connection: Connection) -> States:
             with connection.cursor() as cursor:
                 return load_states(cursor, keys)
+
+        return await self._session.run(work)
+
+    async def judged_until(self, silence: float) -> float:
+        """Returns the moment up to which everything is judged (epoch seconds).
+
+        A source that nobody read for `silence` seconds is not waited for.
+        """
+
+        def work(connection: Connection) -> float:
+            with connection.cursor() as cursor:
+                return judged_until(cursor, silence)
+
+        return await self._session.run(work)
+
+    async def load_due(
+        self, rules: Collection[str], until: float, after: StateKey | None, limit: int
+    ) -> States:
+        """Returns a page of the states whose deadline is no later than `until`, by their keys."""
+
+        def work(connection: Connection) -> States:
+            with connection.cursor() as cursor:
+                return load_due(cursor, rules, until, after, limit)
 
         return await self._session.run(work)
 
@@ -214,7 +242,7 @@ class AlertStore:
 
     def _move(self, cursor: Cursor, moved: Moved) -> None:
         arguments = self._position_arguments(moved.source, moved.position)
-        arguments["version"] = moved.version
+        arguments |= {"version": moved.version, "caught_up": moved.caught_up}
         cursor.execute(query("position_move"), arguments)
         if cursor.rowcount != 1:
             raise StaleReaderError(f"otra instancia lee ya {moved.source}")

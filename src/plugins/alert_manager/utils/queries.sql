@@ -5,7 +5,8 @@ SELECT to_regclass('alerts') IS NOT NULL AND to_regclass('notifications') IS NOT
    AND to_regclass('reader_positions') IS NOT NULL AND to_regclass('dead_letters') IS NOT NULL
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('notifications')
                   AND attname = 'kind' AND NOT attisdropped)
-   AND to_regclass('rule_states') IS NOT NULL
+   AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('rule_states')
+                  AND attname = 'deadline' AND NOT attisdropped)
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('alerts')
                   AND attname = 'resolution' AND NOT attisdropped);
 
@@ -31,7 +32,8 @@ SELECT position, version FROM reader_positions WHERE source = %(source)s;
 
 -- name: position_confirm
 -- The leader's sign of life; finds no row when another one moved the position meanwhile.
-UPDATE reader_positions SET updated_at = now(), updated_by = %(instance)s
+UPDATE reader_positions
+   SET updated_at = now(), updated_by = %(instance)s, caught_up = coalesce(%(caught_up)s, caught_up)
  WHERE source = %(source)s AND version = %(version)s;
 
 -- name: position_age
@@ -45,7 +47,8 @@ VALUES (%(source)s, %(position)s, %(instance)s) ON CONFLICT (source) DO NOTHING;
 -- name: position_move
 -- The version makes a reader that lost its lead without noticing fail here, before it stores anything.
 UPDATE reader_positions
-   SET position = %(position)s, version = version + 1, updated_at = now(), updated_by = %(instance)s
+   SET position = %(position)s, version = version + 1, updated_at = now(), updated_by = %(instance)s,
+       caught_up = coalesce(%(caught_up)s, caught_up)
  WHERE source = %(source)s AND version = %(version)s;
 
 -- name: alerts_known
@@ -90,19 +93,30 @@ INSERT INTO notifications (alert_id, channel, severity)
 SELECT * FROM unnest(%(alert_id)s::bigint[], %(channel)s::text[], %(severity)s::smallint[]);
 
 -- name: states_get
-SELECT s.rule, s.key, s.state::text, s.version
+SELECT s.rule, s.key, s.state::text, s.version, s.deadline
   FROM unnest(%(rule)s::text[], %(key)s::bytea[]) AS k (rule, key)
   JOIN rule_states AS s USING (rule, key);
 
+-- name: states_due
+SELECT rule, key, state::text, version, deadline FROM rule_states
+ WHERE deadline <= %(until)s AND rule = ANY(%(rules)s) AND (rule, key) > (%(rule)s, %(key)s)
+ ORDER BY rule, key LIMIT %(limit)s;
+
+-- name: judged_until
+-- What no source has brought until then does not exist. One that is not read keeps nobody waiting.
+SELECT coalesce(min(coalesce(caught_up, 0)), 0) FROM reader_positions
+ WHERE updated_at > now() - make_interval(secs => %(silence)s);
+
 -- name: states_put
 -- The version makes it fail where somebody else stored the same meanwhile: rows are missing then.
-INSERT INTO rule_states AS s (rule, key, state, version)
-SELECT n.rule, n.key, n.state::jsonb, n.version + 1
-  FROM unnest(%(rule)s::text[], %(key)s::bytea[], %(state)s::text[], %(version)s::bigint[])
-       AS n (rule, key, state, version)
+INSERT INTO rule_states AS s (rule, key, state, version, deadline)
+SELECT n.rule, n.key, n.state::jsonb, n.version + 1, n.deadline
+  FROM unnest(%(rule)s::text[], %(key)s::bytea[], %(state)s::text[], %(version)s::bigint[],
+              %(deadline)s::float8[]) AS n (rule, key, state, version, deadline)
  ORDER BY n.rule, n.key
 ON CONFLICT (rule, key) DO UPDATE
-   SET state = excluded.state, version = excluded.version, updated_at = now()
+   SET state = excluded.state, version = excluded.version, deadline = excluded.deadline,
+       updated_at = now()
  WHERE s.version = excluded.version - 1;
 
 -- name: alerts_resolve

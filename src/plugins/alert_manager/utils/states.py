@@ -10,7 +10,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from ..domain.errors import StaleStateError
 from ..domain.model import Resolution, StateKey, States, StoredState
 from .channels.registry import REPORT_CHANNELS
-from .queries import query
+from .queries import fetch_value, query
 
 
 def load_states(cursor: Cursor, keys: Iterable[StateKey]) -> dict[StateKey, StoredState]:
@@ -18,7 +18,36 @@ def load_states(cursor: Cursor, keys: Iterable[StateKey]) -> dict[StateKey, Stor
     names, hashes = zip(*keys, strict=True)
     arguments = {"rule": list(names), "key": [psycopg2.Binary(key) for key in hashes]}
     cursor.execute(query("states_get"), arguments)
-    return {(rule, bytes(key)): StoredState(text, version) for rule, key, text, version in cursor}
+    return {(rule, bytes(key)): StoredState(*stored) for rule, key, *stored in cursor}
+
+
+def judged_until(cursor: Cursor, silence: float) -> float:
+    """Returns the moment up to which everything is judged (epoch seconds).
+
+    A source that nobody read for `silence` seconds is not waited for.
+    """
+    return float(fetch_value(cursor, "judged_until", {"silence": silence}))
+
+
+def load_due(
+    cursor: Cursor, rules: Iterable[str], until: float, after: StateKey | None, limit: int
+) -> dict[StateKey, StoredState]:
+    """Returns states of these rules whose deadline is no later than `until`, by their keys' order.
+
+    `after` is the last key of the page before.
+    """
+    rule, key = after or ("", b"")
+    cursor.execute(
+        query("states_due"),
+        {
+            "rules": list(rules),
+            "until": until,
+            "rule": rule,
+            "key": psycopg2.Binary(key),
+            "limit": limit,
+        },
+    )
+    return {(rule, bytes(key)): StoredState(*stored) for rule, key, *stored in cursor}
 
 
 def store_states(cursor: Cursor, states: States) -> None:
@@ -36,6 +65,7 @@ def store_states(cursor: Cursor, states: States) -> None:
             "key": [psycopg2.Binary(key) for _, key in states],
             "state": [stored.text for stored in states.values()],
             "version": [stored.version for stored in states.values()],
+            "deadline": [stored.deadline for stored in states.values()],
         },
     )
     if cursor.rowcount != len(states):

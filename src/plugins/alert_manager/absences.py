@@ -1,0 +1,50 @@
+"""Looks for events that did not come, of those that rules await."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+from .domain.model import Judged
+from .ports import Store
+from .recorder import Recorder
+
+INTERVAL = 1.0  # seconds between two looks
+GRACE = 2.0  # seconds that an event may take from its time to its commit
+SILENCE = 60.0  # seconds after which a source that nobody reads keeps nobody waiting
+_PAGE = 500  # states in one commit
+_ALWAYS = 100 * 365 * 86400.0  # seconds
+
+
+class Absences:
+    """Finds deadlines that have passed while everything that came is judged."""
+
+    def __init__(self, recorder: Recorder, store: Store) -> None:
+        self._recorder = recorder
+        self._store = store
+        self._started = time.monotonic()
+        self._looked = float("-inf")
+        self._checked = False
+
+    async def look(self) -> AsyncIterator[Judged]:
+        """Yields what did not come, to be committed at once; nothing where a look was just taken.
+
+        Raises:
+            NotNowError: alert_db does not answer.
+        """
+        rules = self._recorder.awaiting
+        if not rules or time.monotonic() - self._looked < INTERVAL:
+            return
+        self._looked = time.monotonic()
+        # After a start the other sources have first to find out where they stand.
+        settled = time.monotonic() - self._started >= SILENCE
+        until = await self._store.judged_until(SILENCE if settled else _ALWAYS) - GRACE
+        # What rules said when a deadline was stored may have changed: the first look asks all.
+        limit = until if self._checked else float("inf")
+        after = None
+        while states := await self._store.load_due(rules, limit, after, _PAGE):
+            after = list(states)[-1]
+            judged = await self._recorder.missing(states, until)
+            if judged.states:
+                yield judged
+        self._checked = True

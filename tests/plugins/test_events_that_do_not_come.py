@@ -1,0 +1,188 @@
+"""Absences as people see them: prices that stop, a settlement that is missing; through kill -9."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from src.plugins.alert_manager import absences, place
+from tests.plugins.conftest import Streams, World, eventually
+from tests.plugins.hosts import host
+from tests.plugins.payloads import to_json
+
+DAY = 86400.0
+
+
+def price(world: World, symbol: str, age: float, now: float | None = None) -> float:
+    """Writes a price as of `age` seconds ago; returns its time."""
+    stamp = (time.time() if now is None else now) - age
+    world.write("market_data", to_json({"symbol": symbol, "price": 100.0}), stamp)
+    return stamp
+
+
+def told(world: World, rule: str = "precio_parado") -> list[tuple[str, str, int]]:
+    alerts = [a for a in world.alerts() if a["rule"] == rule]
+    return [(a["title"].split()[-1], a["status"], a["occurrences"]) for a in alerts]
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place, "CONFIRM_INTERVAL", 0.1)
+    monkeypatch.setattr(absences, "INTERVAL", 0.1)
+
+
+@pytest.fixture
+def world(world: World) -> World:
+    world.config["config"]["reader"]["tick"] = 0.2
+    return world
+
+
+async def test_prices_that_stop_are_told_once_and_so_is_their_return(world: World) -> None:
+    async with world.running():
+        last = price(world, "BTC/USDT", 297)
+        price(world, "ETH/USDT", 10)
+        await asyncio.sleep(1)
+        assert told(world) == []
+        await eventually(lambda: told(world) == [("BTC/USDT", "abierta", 1)])
+        [alert] = world.alerts()
+        assert alert["timestamp"] == pytest.approx(last + 300)
+        assert (alert["source"], alert["event_id"]) == ("alert_manager", None)
+        assert (alert["channel"], alert["severity"]) == ("market_data", "alta")
+        assert alert["event_data"] == {"symbol": "BTC/USDT"}
+        assert "hace más de 5 min." in alert["message"]
+        price(world, "BTC/USDT", 0)
+        await eventually(lambda: told(world) == [("BTC/USDT", "resuelta", 1)])
+    ends = (
+        "SELECT DISTINCT resolution, n.status FROM notifications n JOIN alerts a ON a.id = alert_id"
+        " WHERE kind = 'recovery'"
+    )
+    assert world.alert(ends) == [("Llegan de nuevo precios de BTC/USDT: $100.00.", "sent")]
+
+
+async def test_a_backlog_is_judged_by_the_events_own_time(world: World) -> None:
+    now = time.time()
+    for age in (3000, 2500, 2400, 2300, 200, 100):
+        price(world, "BTC/USDT", age, now)
+        price(world, "ETH/USDT", age - 100, now)
+    world.config["alert_config"]["rules"] = [
+        r for r in world.config["alert_config"]["rules"] if r["name"] == "precio_parado"
+    ]
+    async with world.running():
+        await eventually(lambda: len(told(world)) == 4)
+        times = sorted(round(now - a["timestamp"]) for a in world.alerts())
+        ends = sorted(round(now - a["resolved_at"]) for a in world.alerts())
+    assert times == [1900, 2000, 2600, 2700]
+    assert ends == [100, 200, 2400, 2500]
+
+
+async def test_kill_9_while_an_event_is_awaited_or_absent_tells_as_without(
+    world: World, tmp_path: Path
+) -> None:
+    with host(world, tmp_path / "h") as process:
+        price(world, "BTC/USDT", 270)
+        price(world, "ETH/USDT", 310)
+        await eventually(lambda: told(world) == [("ETH/USDT", "abierta", 1)], 60.0)
+        process.kill()
+    with host(world, tmp_path / "h") as process:
+        await eventually(lambda: len(told(world)) == 2, 60.0)
+        process.kill()
+    with host(world, tmp_path / "h"):
+        price(world, "ETH/USDT", 0)
+        price(world, "BTC/USDT", 0)
+        expected = [("BTC/USDT", "resuelta", 1), ("ETH/USDT", "resuelta", 1)]
+        await eventually(lambda: sorted(told(world)) == expected, 60.0)
+
+
+async def test_two_instances_tell_an_absence_once(world: World) -> None:
+    async with world.running("corec1"), world.running("corec2"):
+        for number in range(20):
+            price(world, f"S{number}", 299)
+        await eventually(lambda: len(told(world)) == 20)
+        await asyncio.sleep(1)
+        assert len(told(world)) == 20
+
+
+async def test_a_source_that_is_behind_is_waited_for_and_one_that_is_dead_is_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(absences, "SILENCE", 2.0)
+    async with world.running():
+        world.alert(
+            "INSERT INTO reader_positions (source, position, caught_up, updated_at)"
+            " VALUES ('otra', '{}', %s, now() + interval '1 hour')",
+            (time.time() - 3600,),
+        )
+        price(world, "BTC/USDT", 400)
+        await asyncio.sleep(4)
+        assert told(world) == []
+        world.alert("UPDATE reader_positions SET updated_at = now() WHERE source = 'otra'")
+        await eventually(lambda: told(world) == [("BTC/USDT", "abierta", 1)])
+
+
+async def test_prices_by_stream_and_table_are_awaited_together(
+    world: World, streams: Streams
+) -> None:
+    async with world.running():
+        price(world, "BTC/USDT", 297)
+        price(world, "ETH/USDT", 297)
+        streams.add("market_data", to_json({"symbol": "BTC/USDT", "price": 100.0}))
+        await eventually(lambda: told(world) == [("ETH/USDT", "abierta", 1)])
+        await asyncio.sleep(2)
+        assert len(told(world)) == 1
+
+
+def rule(world: World, name: str) -> dict[str, Any]:
+    [found] = [r for r in world.config["alert_config"]["rules"] if r["name"] == name]
+    assert isinstance(found, dict)
+    return found
+
+
+async def test_a_rule_that_waits_less_long_than_before_tells_what_is_absent_already(
+    world: World,
+) -> None:
+    rule(world, "precio_parado")["absent_for"] = "1h"
+    async with world.running():
+        price(world, "BTC/USDT", 600)
+        await eventually(
+            lambda: world.alert("SELECT deadline > 0 FROM rule_states WHERE deadline > 0")
+        )
+        await asyncio.sleep(1)
+        assert told(world) == []
+    rule(world, "precio_parado")["absent_for"] = "5m"
+    async with world.running():
+        await eventually(lambda: told(world) == [("BTC/USDT", "abierta", 1)])
+
+
+async def test_a_settlement_that_is_missing_is_told_at_its_hour(world: World) -> None:
+    zone = ZoneInfo(world.config["alert_config"]["timezone"])
+    due = datetime.now(zone) - timedelta(minutes=2)
+    rule(world, "cierre_pendiente")["absent_by"] = due.strftime("%H:%M")
+    event = to_json({"date": "2026-11-22", "roi_percent": 1.5})
+    async with world.running():
+        world.write("settlement_data", event, time.time() - 3 * 3600)
+        titles = [("llegó", "abierta", 1)]
+        await eventually(lambda: told(world, "cierre_pendiente") == titles)
+        [alert] = world.alerts()
+        assert alert["timestamp"] == due.replace(second=0, microsecond=0).timestamp()
+        world.write("settlement_data", event)
+        await eventually(lambda: world.alerts()[0]["status"] == "resuelta")
+    assert world.alerts()[0]["resolution"] == "El cierre del 2026-11-22 llegó: ROI de 1.5 %."
+
+
+async def test_a_symbol_that_carries_a_secret_or_a_megabyte_is_kept_safe(world: World) -> None:
+    async with world.running():
+        price(world, "https://user:correct-horse@host/x", 400)
+        price(world, "S" * 500_000, 400)
+        await eventually(lambda: len(told(world)) == 2)
+        price(world, "S" * 500_000, 0)
+        await eventually(lambda: [s for _, s, _ in told(world)].count("resuelta") == 1)
+    kept = world.alert("SELECT string_agg(state::text, ' ') FROM rule_states WHERE state ? 'heard'")
+    assert "horse" not in kept[0][0]
+    assert len(kept[0][0]) < 2000
+    assert "horse" not in str(world.alerts())
