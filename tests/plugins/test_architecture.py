@@ -26,6 +26,8 @@ OUTSIDE = {"utils", "processors", "web", "cli"}
 FORBIDDEN = {
     "domain": OUTSIDE | READING | {"judge", "settings", "ports"},
     "judge": OUTSIDE | READING,
+    "candidates": OUTSIDE | READING | {"judge"},
+    "absences": OUTSIDE | {"pipeline", "read_loop"},
     "ports": OUTSIDE | READING,
     "own_alerts": OUTSIDE | READING,
     "old_events": OUTSIDE | READING,

@@ -99,3 +99,17 @@ CREATE TABLE IF NOT EXISTS rule_states (
 ALTER TABLE rule_states
     ADD COLUMN IF NOT EXISTS deadline double precision;  -- when an awaited event is missed (epoch seconds)
 CREATE INDEX IF NOT EXISTS rule_states_deadline ON rule_states (deadline) WHERE deadline IS NOT NULL;
+
+-- Thresholds that were changed at run time: the newest row of a name counts for as long as the
+-- configuration says what it said then.
+CREATE TABLE IF NOT EXISTS threshold_changes (
+    id         bigserial PRIMARY KEY,
+    name       text NOT NULL,
+    old_value  double precision NOT NULL,
+    new_value  double precision NOT NULL,
+    base_value double precision NOT NULL,    -- in the configuration at that time
+    timestamp  double precision NOT NULL,    -- event time of the command
+    changed_by text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS threshold_changes_name ON threshold_changes (name, id);

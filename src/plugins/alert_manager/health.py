@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .domain.delivery import ChannelState
 from .domain.errors import NotNowError
-from .domain.model import ChannelState
 
 
 @dataclass(frozen=True, slots=True)

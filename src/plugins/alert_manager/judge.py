@@ -1,4 +1,4 @@
-"""What a batch of events comes to: decode, classify, redact, fingerprint. No I/O, no clock."""
+"""What a batch of events comes to: decode, classify, follow commands. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from dataclasses import replace
 
 import msgspec
 
+from .candidates import MAX_CHANNEL, Candidates
 from .domain.decode import DecodeError, Decoder
-from .domain.dedupe import TWIN_WINDOW
-from .domain.fingerprint import fingerprint
 from .domain.model import (
     Candidate,
+    Change,
     DeadLetter,
     Event,
     Judged,
-    Match,
     Observation,
     Payload,
     RawEvent,
@@ -26,55 +25,66 @@ from .domain.model import (
     States,
     StoredState,
 )
-from .domain.paths import parse_path
-from .domain.redact import redact, redact_text
-from .domain.render import recovery, words
+from .domain.redact import redact_text
 from .domain.rule_spec import RuleSpec
-from .domain.rules import Found, compile_rules
-from .domain.tracking import RuleState, Tracked, compile_tracks, deadline, missing
+from .domain.rules import compile_rules
+from .domain.thresholds import CommandError, StoredThresholds, current, is_command, read_command
+from .domain.tracking import RuleState, compile_tracks, deadline, missing
 from .faults import log_fault
-from .settings import Loaded
+from .settings import REPORTS, Loaded
 
 log = logging.getLogger("corec.alert_manager.judge")
 
-OWN_SOURCE = "alert_manager"  # of alerts that no event brought
 MAX_DECODED = 4 << 20  # bytes
 _EARLIEST = 946_684_800.0  # 2000-01-01: an older event time is a broken clock, not an event
 _AHEAD = 24 * 3600.0  # seconds that a writer's clock may be ahead
 _NEW = RuleState()
 _UNSTORED = StoredState("", 0)
-_MAX_CHANNEL = 50  # characters; the width of `canal`
-# A field that holds no number is one state of its writer, whatever else the events say.
-_INVALID_IDENTITY = tuple(map(parse_path, ("plugin", "exchange", "symbol", "user_id")))
 
 
 class BatchJudge:
     """Judges batches by one configuration; belongs to one thread at a time (its decoder does)."""
 
     def __init__(self, loaded: Loaded) -> None:
-        alert_config = loaded.settings.alert_config
-        self._decoder = Decoder(loaded.settings.config.limits.limits())
-        specs = alert_config.specs()
+        settings = loaded.settings
+        self._config = settings.alert_config
+        self._decoder = Decoder(settings.config.limits.limits())
+        # Our own reports come back, too: each holds a payload of the largest size, and more.
+        self._reports_decoder = Decoder(settings.config.limits.limits(factor=4))
+        specs = self._config.specs()
         self._specs: Mapping[str, RuleSpec] = {spec.name: spec for spec in specs}
-        self._rules = compile_rules(specs, alert_config.thresholds)
-        self._tracks = compile_tracks(specs, alert_config.thresholds)
-        self._zone = alert_config.timezone
-        self._watched = frozenset(loaded.settings.channels)
-        self._targets = loaded.targets()
+        self._candidates = Candidates(self._specs, loaded)
+        self._watched = frozenset(settings.watched())
+        self.use(StoredThresholds())
+
+    def use(self, stored: StoredThresholds) -> None:
+        """Goes on with the thresholds that commands have set."""
+        self._version = stored.version
+        self._thresholds = current(self._config.bounds(), stored)
+        values = {name: threshold.value for name, threshold in self._thresholds.items()}
+        if (fault := self._config.threshold_fault(values)) is not None:
+            log.error("los umbrales que se cambiaron no van con la configuración: %s", fault)
+            self._thresholds = current(self._config.bounds(), StoredThresholds())
+            values = self._config.thresholds
+        specs = self._specs.values()
+        self._rules = compile_rules(specs, values)
+        self._tracks = compile_tracks(specs, values)
 
     def judge(self, raw_events: Iterable[RawEvent], now: float) -> Judged:
-        """Judges events in their order, as many as their decompressed size allows; at least one.
+        """Judges events in their order, as many as can be judged alike; at least one.
 
         `now` (seconds since the epoch) stands in for bad times. `events` of the answer says how
-        many were taken: small rows may unpack to gigabytes, and a batch has to end in about 1 s.
+        many were taken: small rows may unpack to gigabytes, and a batch has to end in about 1 s;
+        what comes after a changed threshold is judged by that.
         """
         candidates: list[Candidate] = []
         observations: list[tuple[int, Observation]] = []
         dead: list[DeadLetter] = []
+        changes: tuple[Change, ...] = ()
         count = 0
-        self._decoder.decoded_bytes = 0
+        self._decoder.decoded_bytes = self._reports_decoder.decoded_bytes = 0
         for raw in raw_events:
-            if self._decoder.decoded_bytes > MAX_DECODED:
+            if self._decoded_bytes > MAX_DECODED or changes:
                 break
             count += 1
             if raw.channel not in self._watched:
@@ -89,15 +99,25 @@ class BatchJudge:
                 raw.source, raw.event_id, raw.channel, data, timestamp, raw.instance_id, raw.size
             )
             try:
+                if raw.channel == REPORTS and is_command(data):
+                    changes = self._command(event, dead)
+                    continue
                 if not (found := self._rules(event)):
                     continue
-                candidates.extend(self._candidates(event, found))
+                candidates.extend(self._candidates.of_event(event, found))
                 seen = [one for one in found if isinstance(one, Observation)]
                 observations.extend((len(candidates), one) for one in seen)
             except Exception as error:  # noqa: BLE001
                 # A fault of ours on one event: it becomes visible, and the others go on.
                 dead.append(_fault(event, error))
-        return Judged(count, tuple(candidates), tuple(dead), tuple(observations))
+        return Judged(
+            count,
+            tuple(candidates),
+            tuple(dead),
+            tuple(observations),
+            changes=changes,
+            thresholds=self._version,
+        )
 
     def track(self, judged: Judged, states: States) -> Judged:
         """Judges what is left to be seen together with what rules remember, in order.
@@ -120,9 +140,8 @@ class BatchJudge:
             key, event = observation.key, observation.event
             try:
                 state, tracked = self._tracks[key[0]](after.get(key, _NEW), observation)
-                candidates.extend(self._told(event, tracked))
-                if tracked.ended is not None:
-                    resolutions.append(self._resolution(key[0], event, tracked, tracked.ended))
+                candidates.extend(self._candidates.of_tracked(event, tracked))
+                resolutions.extend(self._candidates.resolutions(key[0], event, tracked))
             except Exception as error:  # noqa: BLE001  (as above)
                 dead.append(_fault(event, error))
                 continue
@@ -148,7 +167,7 @@ class BatchJudge:
         candidates: list[Candidate] = []
         for key, stored in before.items():
             after[key], tracked = missing(self._specs[key[0]], _decoded(stored), until)
-            candidates.extend(self._told(None, tracked))
+            candidates.extend(self._candidates.of_tracked(None, tracked))
         return Judged(0, tuple(candidates), states=self._changed(before, after))
 
     @property
@@ -156,66 +175,26 @@ class BatchJudge:
         """The names of rules that tell of events that do not come."""
         return frozenset(name for name, spec in self._specs.items() if spec.absence is not None)
 
+    @property
+    def _decoded_bytes(self) -> int:
+        return self._decoder.decoded_bytes + self._reports_decoder.decoded_bytes
+
     def _decode(self, raw: RawEvent) -> Payload:
+        if raw.channel == REPORTS:
+            # What is too large to be fetched is a report: no command is.
+            return {} if raw.payload is None else self._reports_decoder.decode(raw.payload)
         if raw.payload is None:
             if raw.size:
                 raise DecodeError(f"{raw.size} bytes: más de lo que se acepta sin descomprimir")
             raise DecodeError("sin datos")
         return self._decoder.decode(raw.payload)
 
-    def _candidates(self, event: Event, found: Iterable[Found]) -> list[Candidate]:
-        matches = [one for one in found if isinstance(one, Match)]
-        if not matches:
-            return []
-        safe = redact(event.data)
-        return [self._candidate(event, safe, match) for match in matches]
-
-    def _told(self, event: Event | None, tracked: Tracked) -> list[Candidate]:
-        match = tracked.match
-        if match is None:
-            return []
-        if tracked.about is not None and match.since is not None:
-            channel = self._specs[match.rule].channels[0]
-            event = Event(OWN_SOURCE, None, channel, tracked.about, match.since, None)
-        return [] if event is None else self._candidates(event, [match])
-
-    def _resolution(self, rule: str, event: Event, tracked: Tracked, since: float) -> Resolution:
-        spec = self._specs[rule]
-        safe = redact(event.data)
-        about = safe if tracked.about is None else tracked.about
-        match = Match(rule, spec.least_severity, tracked.value)
-        return Resolution(
-            fingerprints=tuple(
-                fingerprint(spec.name, severity, about, spec.identity, since)
-                for severity in spec.severities
-            ),
-            message=recovery(spec, match, event.channel, safe, event.timestamp, self._zone),
-            timestamp=event.timestamp,
-        )
-
-    def _candidate(self, event: Event, safe: Payload, match: Match) -> Candidate:
-        spec = self._specs[match.rule]
-        title, message = words(spec, match, event.channel, safe, event.timestamp, self._zone)
-        identity, name, window = spec.identity, spec.name, spec.window
-        if match.invalid:
-            identity, name = _INVALID_IDENTITY, f"{spec.name}: invalid"
-        if match.since is not None:  # all of it is one alert, however long it lasts
-            window = abs(event.timestamp - match.since) + TWIN_WINDOW
-        return Candidate(
-            source=event.source,
-            event_id=event.event_id,
-            channel=event.channel[:_MAX_CHANNEL],
-            rule=spec.name,
-            severity=match.severity,
-            title=title,
-            message=message,
-            event_data=safe,
-            timestamp=event.timestamp,
-            instance_id=event.instance_id,
-            fingerprint=fingerprint(name, match.severity, safe, identity, match.since),
-            window=window,
-            targets=self._targets[match.severity],
-        )
+    def _command(self, event: Event, dead: list[DeadLetter]) -> tuple[Change, ...]:
+        try:
+            return read_command(event, self._thresholds, self._config.threshold_fault)
+        except CommandError as error:
+            dead.append(dead_letter(event, f"orden rechazada: {error}", event.timestamp))
+            return ()
 
     def _changed(self, before: States, after: Mapping[StateKey, RuleState]) -> States:
         """Returns what is to be stored."""
@@ -255,7 +234,7 @@ def dead_letter(event: RawEvent | Event, reason: str, timestamp: float) -> DeadL
     return DeadLetter(
         source=event.source,
         event_id=event.event_id,
-        channel=event.channel[:_MAX_CHANNEL],
+        channel=event.channel[:MAX_CHANNEL],
         reason=reason,
         timestamp=timestamp,
         instance_id=event.instance_id,

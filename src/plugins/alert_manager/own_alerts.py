@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from .candidates import OWN_SOURCE
 from .domain.backlog import Backlog
 from .domain.fingerprint import fingerprint
 from .domain.model import Candidate, Severity
 from .domain.redact import redact_text
-from .judge import OWN_SOURCE
 
 CHANNEL = "alert_data"
 _WINDOW = 3600.0  # seconds

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from .domain.errors import RefusedError
 from .domain.model import Candidate, Committed, Fetched, Judged, P, StateKey, States
+from .domain.thresholds import StoredThresholds
 
 Known = Mapping[bytes, tuple[int, float]]
 """Alerts by fingerprint: (alert id, event time of the first alert)."""
@@ -109,6 +110,10 @@ class Store(Protocol):
         """Returns what rules remember of these keys; those with nothing stored are left out."""
         ...
 
+    async def load_thresholds(self) -> StoredThresholds:
+        """Returns the newest change of each threshold."""
+        ...
+
     async def judged_until(self, silence: float) -> float:
         """Returns the moment up to which everything is judged (epoch seconds).
 
@@ -133,6 +138,7 @@ class Store(Protocol):
         Raises:
             StaleReaderError: the version in `moved` is not the stored one.
             StaleStateError: what a rule remembers was changed by another source's reader.
+            StaleThresholdsError: a threshold was changed.
             RefusedError: the database does not take a value.
             TooSlowError: it was too much for one commit; nothing was stored.
         """

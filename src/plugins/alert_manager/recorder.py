@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .domain.errors import AlreadyStoredError, RefusedError
+from .domain.errors import AlreadyStoredError, RefusedError, StaleThresholdsError
 from .domain.model import Candidate, Committed, Judged, RawEvent, States
 from .judge import BatchJudge, dead_letter
 from .metrics import Metrics
@@ -53,6 +53,7 @@ class Recorder:
         self._cache = cache
         self._metrics = metrics
         self._on_alerts = on_alerts
+        self._informed = False  # about thresholds that were changed at run time
         # One thread: a judgement whose caller was cancelled still has the decoder in its hands.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="judge")
 
@@ -63,11 +64,23 @@ class Recorder:
             NotNowError: alert_db does not say what rules remember.
         """
         loop = asyncio.get_running_loop()
+        if not self._informed:
+            # In this order: what changes from here on makes the next commit fail, and ask again.
+            self._informed = True
+            await self._inform()
         judged = await loop.run_in_executor(self._thread, self._judge.judge, events, time.time())
         if not judged.observations:
             return judged
         states = await self._store.load_states({seen.key for _, seen in judged.observations})
         return await loop.run_in_executor(self._thread, self._judge.track, judged, states)
+
+    async def _inform(self) -> None:
+        try:
+            stored = await self._store.load_thresholds()
+        except BaseException:
+            self._informed = False
+            raise
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._judge.use, stored)
 
     async def missing(self, states: States, until: float) -> Judged:
         """Judges what did not come until a moment (epoch seconds), off the event loop."""
@@ -143,7 +156,12 @@ class Recorder:
 
     async def _commit(self, judged: Judged, moved: Moved | None) -> Summary:
         cached = await self._cache.look_up(judged.candidates)
-        committed = await self._store.commit(judged, moved, cached)
+        try:
+            committed = await self._store.commit(judged, moved, cached)
+        except StaleThresholdsError:
+            self._informed = False
+            raise
+        self._informed = self._informed and not judged.changes
         await self._cache.remember(judged.candidates, committed)
         self._count(judged, committed)
         told = {name for i in committed.alerts for name in judged.candidates[i].targets}
@@ -160,6 +178,10 @@ class Recorder:
             self._metrics.alerts.labels(candidate.severity.key, candidate.rule).inc()
             self._metrics.event_to_alert.observe(max(0.0, now - candidate.timestamp))
         self._metrics.repeats.inc(committed.repeats)
+        for change in judged.changes:
+            log.info(
+                "umbral %s: %g en vez de %g (%s)", change.name, change.new, change.old, change.who
+            )
         for letter in judged.dead_letters:
             self._metrics.dead_letters.labels(letter.source).inc()
             log.warning(

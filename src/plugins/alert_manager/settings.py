@@ -16,14 +16,12 @@ from pydantic import (
     ValidationError,
 )
 
-from .absence_settings import ZoneName
+from .alert_settings import AlertSettings, bound_faults, rule_faults
 from .config_file import ConfigError, Fault, faults_of, interpolate, read_yaml
 from .database_settings import DatabaseSettings, from_environment
 from .domain.decode import Limits
 from .domain.model import Severity
-from .domain.rule_spec import RuleSpec
 from .durations import Seconds
-from .rule_settings import RuleSettings
 from .start_from import StartFrom, parse_start_from
 from .utils.channels.base import ChannelSettings
 from .utils.channels.log import LogSettings
@@ -31,7 +29,7 @@ from .utils.channels.registry import REPORT_CHANNELS, settings_model
 
 CONFIG_ENV = "ALERT_MANAGER_CONFIG"
 HOUR = 3600.0
-REPORTS = "alert_data"  # the CoreC channel of our own reports
+REPORTS = "alert_data"  # the CoreC channel of our own reports, and of commands to us
 
 
 class _Model(BaseModel):
@@ -54,13 +52,13 @@ class LimitSettings(_Model):
     max_nodes: int = Field(default=100_000, ge=100, le=10_000_000)
     max_members: int = Field(default=100, ge=1, le=10_000)
 
-    def limits(self) -> Limits:
-        """Returns them for the decoder."""
+    def limits(self, factor: int = 1) -> Limits:
+        """Returns them for the decoder; those of what a payload holds, times `factor`."""
         return Limits(
-            max_bytes=self.max_bytes,
+            max_bytes=factor * self.max_bytes,
             max_window=self.max_window,
-            max_depth=self.max_depth,
-            max_nodes=self.max_nodes,
+            max_depth=factor * self.max_depth,
+            max_nodes=factor * self.max_nodes,
             max_members=self.max_members,
         )
 
@@ -115,26 +113,6 @@ class EngineSettings(_Model):
     delivery: DeliverySettings = DeliverySettings()
 
 
-class DedupeSettings(_Model):
-    """`alert_config.dedupe`: seconds in which a repeat is counted instead of told."""
-
-    window: Seconds = HOUR
-    redis_timeout: Seconds = 0.1
-
-
-class AlertSettings(_Model):
-    """`alert_config`: thresholds (the knobs) and the rules that use them."""
-
-    timezone: ZoneName = "America/Mexico_City"
-    thresholds: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
-    rules: list[RuleSettings] = []
-    dedupe: DedupeSettings = DedupeSettings()
-
-    def specs(self) -> list[RuleSpec]:
-        """Returns the rules ready to compile."""
-        return [rule.spec(self.dedupe.window, self.timezone) for rule in self.rules]
-
-
 class Settings(_Model):
     """The whole file. `notification_config` is checked by the channel that each entry is for."""
 
@@ -145,12 +123,16 @@ class Settings(_Model):
     notification_config: dict[str, dict[str, Any]] = {}
     db_config: DatabaseSettings = DatabaseSettings()
 
+    def watched(self) -> list[str]:
+        """Returns the CoreC channels that are read: commands come by that of our reports."""
+        return list(dict.fromkeys((*self.channels, REPORTS)))
+
     def streams(self) -> list[str]:
         """Returns the names of the Redis streams that are read."""
         chosen = self.config.streams.channels
         if not self.config.streams.enabled:
             return []
-        return [n for n in self.channels if n != REPORTS] if chosen is None else chosen
+        return self.watched() if chosen is None else chosen
 
     def database(self) -> dict[str, Any]:
         """Returns libpq keywords of alert_db; the environment goes first.
@@ -211,7 +193,8 @@ def check(raw: Mapping[str, Any]) -> Loaded:
     except ValidationError as error:
         raise ConfigError(faults_of(error, Settings)) from None
     faults = [
-        *_rule_faults(settings),
+        *rule_faults(settings.alert_config, settings.channels),
+        *bound_faults(settings.alert_config),
         *_channel_name_faults(settings),
         *_stream_faults(settings),
     ]
@@ -219,26 +202,6 @@ def check(raw: Mapping[str, Any]) -> Loaded:
     if faults:
         raise ConfigError(faults)
     return Loaded(settings, channels)
-
-
-def _rule_faults(settings: Settings) -> list[Fault]:
-    faults: list[Fault] = []
-    seen: set[str] = set()
-    for index, rule in enumerate(settings.alert_config.rules):
-        path = f"alert_config.rules.{index}"
-        if rule.name in seen:
-            faults.append(Fault(f"{path}.name", f"la regla {rule.name!r} está dos veces"))
-        seen.add(rule.name)
-        for channel in rule.channels:
-            if channel not in settings.channels:
-                watched = ", ".join(settings.channels)
-                text = f"el canal {channel!r} no se vigila; se permite: {watched}"
-                faults.append(Fault(f"{path}.channel", text))
-        try:
-            rule.check_levels(settings.alert_config.thresholds)
-        except ValueError as error:
-            faults.append(Fault(f"{path}.levels", str(error)))
-    return faults
 
 
 def _channel_name_faults(settings: Settings) -> list[Fault]:

@@ -111,3 +111,18 @@ class Disabled:
 
 
 Outcome = Sent | Retry | Rejected | Disabled
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """How a notification channel is doing.
+
+    Attributes:
+        open: True while its breaker is open.
+        disabled: why no further message is tried, or None.
+        last_error: the reason of the last failure, or None after a success.
+    """
+
+    open: bool
+    disabled: str | None
+    last_error: str | None

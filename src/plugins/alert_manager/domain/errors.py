@@ -30,6 +30,10 @@ class StaleStateError(NotNowError):
     """Another source's reader changed what a rule remembers; nothing was stored: judge again."""
 
 
+class StaleThresholdsError(StaleStateError):
+    """A threshold was changed meanwhile; nothing was stored: judge again."""
+
+
 class DatabaseUnusableError(NotNowError):
     """A table is missing, our role may not use it, it is a standby: a person has to mend that."""
 

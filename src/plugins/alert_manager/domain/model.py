@@ -239,6 +239,23 @@ class Candidate:
     targets: tuple[str, ...]
 
 
+class Change(NamedTuple):
+    """A threshold's new value.
+
+    Attributes:
+        base: the number in the configuration while it was changed.
+        timestamp: event time of the command (epoch seconds).
+        who: asked for it, as the command says.
+    """
+
+    name: str
+    old: float
+    new: float
+    base: float
+    timestamp: float
+    who: str
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """What one batch of events came to.
@@ -248,6 +265,8 @@ class Judged:
         observations: events that rules still have to see together with what they remember, each
             with the number of candidates that come before it.
         states: what rules remember after the batch, with the version that it was made from.
+        changes: thresholds that the last of its events changed.
+        thresholds: number of the newest change that it was judged with; None: it used none.
     """
 
     events: int
@@ -256,6 +275,8 @@ class Judged:
     observations: tuple[tuple[int, Observation], ...] = ()
     resolutions: tuple[Resolution, ...] = ()
     states: States = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
+    thresholds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,18 +296,3 @@ class Committed:
     dead_letters: int = 0
     known: Mapping[bytes, tuple[int, float]] = field(default_factory=dict)
     recoveries: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelState:
-    """How a notification channel is doing.
-
-    Attributes:
-        open: True while its breaker is open.
-        disabled: why no further message is tried, or None.
-        last_error: the reason of the last failure, or None after a success.
-    """
-
-    open: bool
-    disabled: str | None
-    last_error: str | None

@@ -82,7 +82,7 @@ def assemble(
     recorder = Recorder(BatchJudge(loaded), store, cache, metrics, delivery.wake)
     limit = settings.config.limits.max_bytes
     reader = EventosReader(
-        sessions.reading, settings.channels, limit, settings.config.reader, metrics
+        sessions.reading, settings.watched(), limit, settings.config.reader, metrics
     )
     own_alerts = OwnAlerts(loaded.targets(), instance, settings.alert_config.timezone)
     old_events = OldEvents(settings.config.reader.max_event_age, loaded.machines())

@@ -12,13 +12,20 @@ from typing import Any
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from ..domain.errors import DatabaseUnusableError, RefusedError, StaleReaderError
+from ..domain.errors import (
+    DatabaseUnusableError,
+    RefusedError,
+    StaleReaderError,
+    StaleThresholdsError,
+)
 from ..domain.model import Committed, Judged, StateKey, States
+from ..domain.thresholds import StoredThresholds
 from ..ports import Moved, StoredPosition
 from .commit import LOCK_CLASS, insert_dead_letters, store
 from .pg import PgSession
-from .queries import fetch_row, query
+from .queries import fetch_row, fetch_value, query
 from .states import judged_until, load_due, load_states, resolve, store_states
+from .thresholds import load_thresholds, store_changes
 
 log = logging.getLogger("corec.alert_manager.db")
 
@@ -167,6 +174,15 @@ class AlertStore:
 
         return await self._session.run(work)
 
+    async def load_thresholds(self) -> StoredThresholds:
+        """Returns the newest change of each threshold."""
+
+        def work(connection: Connection) -> StoredThresholds:
+            with connection.cursor() as cursor:
+                return load_thresholds(cursor)
+
+        return await self._session.run(work)
+
     async def judged_until(self, silence: float) -> float:
         """Returns the moment up to which everything is judged (epoch seconds).
 
@@ -206,13 +222,19 @@ class AlertStore:
         Raises:
             StaleReaderError: the version is not the stored one.
             StaleStateError: what a rule remembers was changed by another source's reader.
+            StaleThresholdsError: a threshold was changed.
             DatabaseUnavailableError: alert_db went away; the position tells what it stored.
         """
 
         def work(connection: Connection) -> Committed:
             with connection.cursor() as cursor:
+                if judged.changes:  # one after the other: each names what was before
+                    cursor.execute(query("serialise_commits"), {"key": LOCK_CLASS})
                 if moved is not None:
-                    self._move(cursor, moved)
+                    self._move(cursor, moved, judged.thresholds)
+                else:
+                    _check_thresholds(cursor, judged.thresholds)
+                store_changes(cursor, judged.changes)
                 insert_dead_letters(cursor, judged.dead_letters)
                 store_states(cursor, judged.states)
                 committed = Committed(dead_letters=len(judged.dead_letters))
@@ -240,11 +262,16 @@ class AlertStore:
             return error
         return None
 
-    def _move(self, cursor: Cursor, moved: Moved) -> None:
+    def _move(self, cursor: Cursor, moved: Moved, thresholds: int | None) -> None:
         arguments = self._position_arguments(moved.source, moved.position)
-        arguments |= {"version": moved.version, "caught_up": moved.caught_up}
+        arguments |= {
+            "version": moved.version,
+            "caught_up": moved.caught_up,
+            "thresholds": thresholds,
+        }
         cursor.execute(query("position_move"), arguments)
         if cursor.rowcount != 1:
+            _check_thresholds(cursor, thresholds)
             raise StaleReaderError(f"otra instancia lee ya {moved.source}")
 
     def _position_arguments(self, source: str, position: StoredPosition) -> dict[str, Any]:
@@ -253,6 +280,11 @@ class AlertStore:
             "position": json.dumps(position),
             "instance": self._instance,
         }
+
+
+def _check_thresholds(cursor: Cursor, version: int | None) -> None:
+    if version not in (None, fetch_value(cursor, "thresholds_version")):
+        raise StaleThresholdsError("un umbral cambió mientras se juzgaba")
 
 
 def _fetch_one(connection: Connection, name: str, arguments: Any = None) -> tuple[Any, ...]:

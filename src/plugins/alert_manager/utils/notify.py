@@ -11,8 +11,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
+from ..domain.delivery import ChannelState
 from ..domain.errors import NotNowError
-from ..domain.model import ChannelState
 from ..faults import log_fault
 from ..metrics import Metrics
 from ..settings import BreakerSettings, DeliverySettings

@@ -3,6 +3,7 @@
 -- name: schema_exists
 SELECT to_regclass('alerts') IS NOT NULL AND to_regclass('notifications') IS NOT NULL
    AND to_regclass('reader_positions') IS NOT NULL AND to_regclass('dead_letters') IS NOT NULL
+   AND to_regclass('threshold_changes') IS NOT NULL
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('notifications')
                   AND attname = 'kind' AND NOT attisdropped)
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('rule_states')
@@ -45,11 +46,13 @@ INSERT INTO reader_positions (source, position, updated_by)
 VALUES (%(source)s, %(position)s, %(instance)s) ON CONFLICT (source) DO NOTHING;
 
 -- name: position_move
--- The version makes a reader that lost its lead without noticing fail here, before it stores anything.
+-- The version makes a reader that lost its lead without noticing fail here, before it stores anything;
+-- so does a threshold that was changed since it judged.
 UPDATE reader_positions
    SET position = %(position)s, version = version + 1, updated_at = now(), updated_by = %(instance)s,
        caught_up = coalesce(%(caught_up)s, caught_up)
- WHERE source = %(source)s AND version = %(version)s;
+ WHERE source = %(source)s AND version = %(version)s
+   AND coalesce(%(thresholds)s = (SELECT coalesce(max(id), 0) FROM threshold_changes), true);
 
 -- name: alerts_known
 SELECT fingerprint, id, timestamp, from_eventos, from_streams, from_push FROM alerts
@@ -137,6 +140,18 @@ SELECT DISTINCT ON (o.number, n.channel) n.alert_id, n.channel, n.severity, 'rec
  ORDER BY o.number, n.channel, n.severity DESC, n.id DESC
 ON CONFLICT (alert_id, channel, kind) DO NOTHING
 RETURNING channel;
+
+-- name: thresholds_get
+SELECT DISTINCT ON (name) id, name, old_value, new_value, base_value, timestamp, changed_by
+  FROM threshold_changes ORDER BY name, id DESC;
+
+-- name: thresholds_version
+SELECT coalesce(max(id), 0) FROM threshold_changes;
+
+-- name: thresholds_put
+INSERT INTO threshold_changes (name, old_value, new_value, base_value, timestamp, changed_by)
+SELECT * FROM unnest(%(name)s::text[], %(old)s::float8[], %(new)s::float8[], %(base)s::float8[],
+                     %(timestamp)s::float8[], %(who)s::text[]);
 
 -- name: dead_letters_insert
 INSERT INTO dead_letters (source, event_id, channel, reason, size, timestamp, instance_id)

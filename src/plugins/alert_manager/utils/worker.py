@@ -14,9 +14,8 @@ import time
 
 from ..domain.backoff import retry_delay
 from ..domain.breaker import Breaker
-from ..domain.delivery import Disabled, Outcome, Progress, Rejected, Retry, Sent
+from ..domain.delivery import ChannelState, Disabled, Outcome, Progress, Rejected, Retry, Sent
 from ..domain.errors import NotNowError
-from ..domain.model import ChannelState
 from ..faults import log_fault
 from ..metrics import Metrics
 from ..settings import BreakerSettings, DeliverySettings

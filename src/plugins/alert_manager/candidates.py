@@ -1,0 +1,94 @@
+"""What is found becomes alerts to be: redacted, worded, fingerprinted. No I/O, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from .domain.dedupe import TWIN_WINDOW
+from .domain.fingerprint import fingerprint
+from .domain.model import Candidate, Event, Match, Payload, Resolution
+from .domain.paths import parse_path
+from .domain.redact import redact
+from .domain.render import recovery, words
+from .domain.rule_spec import RuleSpec
+from .domain.rules import Found
+from .domain.tracking import Tracked
+from .settings import Loaded
+
+OWN_SOURCE = "alert_manager"  # of alerts that no event brought
+MAX_CHANNEL = 50  # characters; the width of `canal`
+# A field that holds no number is one state of its writer, whatever else the events say.
+_INVALID_IDENTITY = tuple(map(parse_path, ("plugin", "exchange", "symbol", "user_id")))
+
+
+class Candidates:
+    """Makes alerts of what rules find, by one configuration."""
+
+    def __init__(self, specs: Mapping[str, RuleSpec], loaded: Loaded) -> None:
+        self._specs = specs
+        self._zone = loaded.settings.alert_config.timezone
+        self._targets = loaded.targets()
+
+    def of_event(self, event: Event, found: Iterable[Found]) -> list[Candidate]:
+        """Returns the alerts of what rules found in an event; what they only observed is none."""
+        matches = [one for one in found if isinstance(one, Match)]
+        if not matches:
+            return []
+        safe = redact(event.data)
+        return [self._candidate(event, safe, match) for match in matches]
+
+    def of_tracked(self, event: Event | None, tracked: Tracked) -> list[Candidate]:
+        """Returns the alerts of what an event came to with what a rule remembers.
+
+        `event` is None where one did not come.
+        """
+        match = tracked.match
+        if match is None:
+            return []
+        if tracked.about is not None and match.since is not None:
+            channel = self._specs[match.rule].channels[0]
+            event = Event(OWN_SOURCE, None, channel, tracked.about, match.since, None)
+        return [] if event is None else self.of_event(event, [match])
+
+    def resolutions(self, rule: str, event: Event, tracked: Tracked) -> list[Resolution]:
+        """Returns the end of an alert of this rule, where the event was one."""
+        since = tracked.ended
+        if since is None:
+            return []
+        spec = self._specs[rule]
+        safe = redact(event.data)
+        about = safe if tracked.about is None else tracked.about
+        match = Match(rule, spec.least_severity, tracked.value)
+        end = Resolution(
+            fingerprints=tuple(
+                fingerprint(spec.name, severity, about, spec.identity, since)
+                for severity in spec.severities
+            ),
+            message=recovery(spec, match, event.channel, safe, event.timestamp, self._zone),
+            timestamp=event.timestamp,
+        )
+        return [end]
+
+    def _candidate(self, event: Event, safe: Payload, match: Match) -> Candidate:
+        spec = self._specs[match.rule]
+        title, message = words(spec, match, event.channel, safe, event.timestamp, self._zone)
+        identity, name, window = spec.identity, spec.name, spec.window
+        if match.invalid:
+            identity, name = _INVALID_IDENTITY, f"{spec.name}: invalid"
+        if match.since is not None:  # all of it is one alert, however long it lasts
+            window = abs(event.timestamp - match.since) + TWIN_WINDOW
+        return Candidate(
+            source=event.source,
+            event_id=event.event_id,
+            channel=event.channel[:MAX_CHANNEL],
+            rule=spec.name,
+            severity=match.severity,
+            title=title,
+            message=message,
+            event_data=safe,
+            timestamp=event.timestamp,
+            instance_id=event.instance_id,
+            fingerprint=fingerprint(name, match.severity, safe, identity, match.since),
+            window=window,
+            targets=self._targets[match.severity],
+        )

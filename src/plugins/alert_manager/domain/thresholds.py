@@ -1,0 +1,129 @@
+"""Thresholds that are changed at run time, by commands on `alert_data`. Values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from .escape import single_line
+from .model import Change, Event, Payload
+from .numbers import as_number
+from .redact import redact_text
+
+ACTION = "update_threshold"
+_SUFFIX = "_threshold"
+_MAX_SHOWN = 50  # characters of what somebody wrote that are repeated to people
+
+
+class CommandError(Exception):
+    """A command that changes nothing; says why, in a sentence for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A threshold as it counts now.
+
+    Attributes:
+        value: the number that rules use.
+        low: the lowest that a command may set.
+        high: the highest.
+        base: the number in the configuration.
+        changed: event time of the last command that set it (epoch seconds); 0 without one.
+    """
+
+    value: float
+    low: float
+    high: float
+    base: float
+    changed: float = 0.0
+
+
+Thresholds = Mapping[str, Threshold]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredThresholds:
+    """The newest change of each threshold by its name, and the number of the newest of all."""
+
+    version: int = 0
+    changes: Mapping[str, Change] = field(default_factory=dict)
+
+
+def is_command(data: Payload) -> bool:
+    """Says whether an event on `alert_data` wants something; reports do not."""
+    return data.get("action") is not None
+
+
+def read_command(
+    event: Event, thresholds: Thresholds, fault: Callable[[Mapping[str, float]], str | None]
+) -> tuple[Change, ...]:
+    """Returns what a command changes; nothing where all of it is so already.
+
+    Args:
+        event: the command.
+        thresholds: as they count now.
+        fault: says what is wrong with a set of values, by name, or None.
+
+    Raises:
+        CommandError: it cannot be followed; nothing of it is.
+    """
+    data = event.data
+    if data["action"] != ACTION:
+        found = _shown(data["action"])
+        raise CommandError(f"action: se encontró {found!r}; se permite: {ACTION}")
+    wanted = {
+        key.removesuffix(_SUFFIX): value for key, value in data.items() if key.endswith(_SUFFIX)
+    }
+    if not wanted:
+        raise CommandError(f"{ACTION} sin umbral; se espera por ejemplo vix{_SUFFIX}: 22")
+    changes = [_change(name, value, event, thresholds) for name, value in wanted.items()]
+    new = {name: threshold.value for name, threshold in thresholds.items()}
+    new |= {change.name: change.new for change in changes}
+    if (reason := fault(new)) is not None:
+        raise CommandError(f"así las reglas no tendrían sentido: {reason}")
+    return tuple(change for change in changes if change.new != change.old)
+
+
+def _change(name: str, value: object, event: Event, thresholds: Thresholds) -> Change:
+    threshold = thresholds.get(name)
+    if threshold is None:
+        known = ", ".join(f"{known}{_SUFFIX}" for known in sorted(thresholds)) or "ninguno"
+        raise CommandError(f"no existe {_shown(name)}{_SUFFIX}; se permite: {known}")
+    number = as_number(value)
+    if number is None:
+        raise CommandError(f"{name}{_SUFFIX}: se espera un número")
+    if not threshold.low <= number <= threshold.high:
+        raise CommandError(
+            f"{name}{_SUFFIX}: se encontró {number:g}; "
+            f"se permite de {threshold.low:g} a {threshold.high:g}"
+        )
+    if number != threshold.value and event.timestamp < threshold.changed:
+        raise CommandError(f"{name}{_SUFFIX}: otra orden más nueva ya lo cambió")
+    asked = _shown(event.data.get("plugin") or event.data.get("user_id") or "sin nombre")
+    who = f"{asked} ({event.instance_id or event.source})"
+    return Change(name, threshold.value, number, threshold.base, event.timestamp, who)
+
+
+def _shown(value: object) -> str:
+    return redact_text(single_line(str(value)[:1000]))[:_MAX_SHOWN]
+
+
+def current(
+    configured: Mapping[str, tuple[float, float, float]],
+    stored: StoredThresholds,
+) -> dict[str, Threshold]:
+    """Returns the thresholds that count.
+
+    Args:
+        configured: value, lowest and highest by name, from the configuration.
+        stored: what commands changed. A change is void once the configuration has another value
+            than while it was made: who edits the file speaks last.
+    """
+    thresholds: dict[str, Threshold] = {}
+    for name, (value, low, high) in configured.items():
+        change = stored.changes.get(name)
+        if change is None or change.base != value or not low <= change.new <= high:
+            thresholds[name] = Threshold(value, low, high, value)
+        else:
+            thresholds[name] = Threshold(change.new, low, high, value, change.timestamp)
+    return thresholds
