@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 
 import pytest
@@ -61,6 +62,22 @@ async def test_what_alert_db_refuses_is_a_dead_letter_and_the_rest_is_stored(wor
         dead = world.alert("SELECT source, reason FROM dead_letters ORDER BY id")
     assert [source for source, _ in dead] == ["eventos", "push"]
     assert all("alert_db no lo admite" in reason for _, reason in dead)
+
+
+async def test_what_alert_db_refuses_together_is_tried_one_by_one(world: World) -> None:
+    async with world.running():
+        refused = "ALTER TABLE rule_states ADD CHECK (state::text NOT LIKE '%%66.5%%')"
+        world.alert(refused)
+        for symbol, price in (("A", 1.5), ("B", 66.5), ("C", 2.5)):
+            data = {"symbol": symbol, "price": price}
+            world.write("market_data", json.dumps(data).encode())
+        world.write("alertas", event("after"))
+        await eventually(lambda: plugins(world) == ["after"])
+        kept = world.alert("SELECT count(*) FROM rule_states WHERE rule = 'caida_de_precio'")
+        dead = world.alert("SELECT event_id, reason FROM dead_letters")
+    assert kept == [(2,)]
+    assert [event_id for event_id, _ in dead] == [2]
+    assert "alert_db no lo admite" in dead[0][1]
 
 
 async def test_an_event_that_is_stored_already_is_no_dead_letter(world: World) -> None:
@@ -162,6 +179,38 @@ async def test_old_events_are_stored_and_told_in_one_digest(world: World) -> Non
         "Aviso de fresh: t",
     ]
     assert world.alert("SELECT count(*) FROM notifications WHERE channel = 'log'") == [(39,)]
+
+
+async def test_old_events_are_told_while_writers_are_busy(world: World) -> None:
+    world.config["config"]["reader"]["start_from"] = "beginning"
+    world.write("alertas", event("old"), time.time() - 3 * 24 * 3600)
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            world.write("otro_canal", b"{}")
+
+    writers = [threading.Thread(target=write) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    try:
+        async with world.running():
+            await eventually(lambda: "eventos_antiguos" in {a["rule"] for a in world.alerts()})
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
+
+
+async def test_rows_without_a_time_belong_to_what_comes_after_them(world: World) -> None:
+    world.write("alertas", event("a"))
+    async with world.running():
+        await eventually(lambda: plugins(world) == ["a"])
+        world.corec("TRUNCATE eventos RESTART IDENTITY")
+        insert = "INSERT INTO eventos (canal, datos, timestamp) VALUES ('alertas', %s, %s)"
+        for name, stamp in (("b", None), ("c", float("nan")), ("d", time.time())):
+            world.corec(insert, (event(name), stamp))
+        await eventually(lambda: {"b", "c", "d"} <= set(plugins(world)))
 
 
 async def test_a_fault_that_nobody_foresaw_ends_no_reading_and_is_not_quoted(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from src.plugins.alert_manager.domain import tracking
 from tests.plugins.conftest import Streams, World, eventually
 from tests.plugins.hosts import host
 from tests.plugins.payloads import to_json
@@ -167,6 +168,96 @@ async def test_the_end_of_a_count_is_told_in_its_own_number(world: World) -> Non
         await eventually(
             lambda: world.alert(ends) == [("kraken: 1 en 10 minutos", pytest.approx(now - 10))]
         )
+
+
+async def test_a_clock_that_is_hours_ahead_silences_nothing(world: World) -> None:
+    ahead = time.time() + 6 * 3600
+    async with world.running():
+        api_error(world, "kraken", ahead)
+        world.write("macro_data", to_json({"vix_price": 21}), ahead)
+        world.write("market_data", to_json({"symbol": "BTC/USDT", "price": 100.0}), ahead)
+        await eventually(lambda: judged(world))
+        for _ in range(4):
+            api_error(world, "kraken")
+        world.write("market_data", to_json({"symbol": "BTC/USDT", "price": 50.0}))
+        vix(world, 17)
+        await eventually(lambda: rules(world, "api_repetida") == [("critica", 1)])
+        await eventually(lambda: rules(world, "caida_de_precio") == [("critica", 1)])
+        await eventually(
+            lambda: [a["status"] for a in world.alerts() if a["rule"] == "vix"] == ["resuelta"]
+        )
+
+
+async def test_a_value_next_to_nothing_does_not_stop_its_rule(world: World) -> None:
+    async with world.running():
+        for value in (5e-324, 100.0, 60.0):
+            world.write("market_data", to_json({"symbol": "BTC/USDT", "price": value}))
+        await eventually(lambda: rules(world, "caida_de_precio") == [("critica", 1)])
+    assert world.alert("SELECT reason FROM dead_letters") == []
+
+
+async def test_what_changes_nothing_is_not_stored(world: World) -> None:
+    async with world.running():
+        vix(world, 15, 16, 17, 21, 19, 22, 20)
+        await eventually(lambda: rules(world, "vix") == [("alta", 3)])
+        await eventually(lambda: judged(world))
+        assert world.alert("SELECT version FROM rule_states WHERE rule = 'vix'") == [(1,)]
+
+
+async def test_a_state_that_cannot_be_judged_with_is_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async with world.running():
+        vix(world, 15)
+        await eventually(lambda: judged(world))
+        with monkeypatch.context() as patched:
+            patched.setattr(tracking, "step", broken)
+            vix(world, 21)
+            await eventually(lambda: world.alert("SELECT count(*) FROM dead_letters") == [(1,)])
+        vix(world, 22)
+        await eventually(lambda: rules(world, "vix") == [("alta", 1)])
+
+
+async def test_a_crisis_that_began_long_ago_and_lasts_is_told(
+    world: World, server: DiscordServer
+) -> None:
+    world.config["config"]["reader"]["start_from"] = "beginning"
+    world.config["notification_config"]["discord"] = {
+        "enabled": True,
+        "webhook_url": server.webhook_url,
+    }
+
+    def titles() -> list[str]:
+        return [e["title"] for message in server.messages for e in message["embeds"]]
+
+    world.write("macro_data", to_json({"vix_price": 45}), time.time() - 25 * 3600)
+    async with world.running():
+        digest = "CRÍTICA: 1 eventos antiguos con alerta, sin aviso uno por uno"
+        await eventually(lambda: titles() == [digest])
+        vix(world, 46, 47)
+        await eventually(lambda: titles() == [digest, "CRÍTICA: VIX en 45"])
+        vix(world, 12)
+        await eventually(lambda: titles()[2:] == ["RESUELTA: VIX en 45"])
+    assert [count for _, count in rules(world, "vix")] == [3]
+
+
+async def test_a_crisis_whose_beginning_and_newest_event_are_read_together_is_told(
+    world: World, server: DiscordServer
+) -> None:
+    world.config["config"]["reader"]["start_from"] = "beginning"
+    world.config["notification_config"]["discord"] = {
+        "enabled": True,
+        "webhook_url": server.webhook_url,
+    }
+    world.write("macro_data", to_json({"vix_price": 45}), time.time() - 25 * 3600)
+    vix(world, 46)
+    async with world.running():
+        await eventually(lambda: server.messages)
+        told = [e["title"] for message in server.messages for e in message["embeds"]]
+    assert "CRÍTICA: VIX en 45" in told
 
 
 async def test_kill_9_in_the_middle_of_a_window_forgets_and_doubles_nothing(

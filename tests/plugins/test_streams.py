@@ -6,12 +6,14 @@ import asyncio
 import json
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 import zstandard
 
 from tests.plugins.conftest import BROKEN, GROUP, Streams, World, eventually
 from tests.plugins.payloads import event
+from tests.support.servers import TestRedis
 
 
 def loss(amount: float) -> bytes:
@@ -119,6 +121,40 @@ async def test_ids_that_begin_anew_below_the_old_ones_are_read(
     streams.add("alertas", event("b"), "1700000000000-0")
     async with world.running():
         await eventually(lambda: ("b", 1) in told(world))
+
+
+async def test_a_server_that_took_over_without_the_newest_entries_loses_none(
+    world: World, streams: Streams, tmp_path: Path
+) -> None:
+    now = int(time.time() * 1000)
+    async with world.running():
+        streams.add("alertas", event("a"), f"{now}-0")
+        await eventually(lambda: told(world) == [("a", 1)])
+    other = TestRedis(tmp_path / "r")
+    other.root.mkdir()
+    other.start()
+    try:
+        world.redis_url = other.url
+        promoted = Streams(other.url)
+        promoted.add("alertas", event("b"), f"{now - 200}-0")  # its clock is behind
+        promoted.add("alertas", event("c"), f"{now + 200}-0")
+        async with world.running():
+            await eventually(lambda: told(world) == [("a", 1), ("b", 1), ("c", 1)])
+        promoted.client.close()
+    finally:
+        other.stop()
+
+
+async def test_a_server_that_was_restarted_with_its_data_repeats_nothing(
+    world: World, streams: Streams, redis_server: TestRedis
+) -> None:
+    async with world.running():
+        streams.add("alertas", event("a"))
+        await eventually(lambda: told(world) == [("a", 1)])
+        redis_server.stop()
+        redis_server.start()
+        streams.add("alertas", event("b"))
+        await eventually(lambda: told(world) == [("a", 1), ("b", 1)])
 
 
 async def test_an_entry_that_cannot_be_read_is_a_dead_letter(

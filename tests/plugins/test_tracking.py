@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import permutations
+from time import perf_counter
 
 import pytest
 from hypothesis import given
@@ -69,6 +71,41 @@ def test_windows_go_on_where_they_were_stored(times: list[float], cut: int) -> N
         past, count = occurred(past, event, 600.0)
         continued.append(count)
     assert continued == counts(events)[cut:]
+
+
+def slowly(events: Sequence[Occurrence], new: Occurrence, within: float) -> int:
+    """The fullest window with `new` in it, counted one by one."""
+    best = 0
+    for end in (event.time for event in events if new.time <= event.time < new.time + within):
+        inside = Counter((e.mark, e.road) for e in events if end - within < e.time <= end)
+        marks = {mark for mark, _ in inside}
+        best = max(best, sum(max(n for (m, _), n in inside.items() if m == mark) for mark in marks))
+    return best
+
+
+@given(
+    st.lists(
+        st.builds(Occurrence, st.integers(0, 20).map(float), st.integers(0, 3), st.integers(0, 2)),
+        min_size=1,
+        max_size=25,
+    )
+)
+def test_the_fullest_window_is_the_one_that_counting_finds(events: list[Occurrence]) -> None:
+    past: tuple[Occurrence, ...] = ()
+    for new in events:
+        past, count = occurred(past, new, 10.0)
+        assert count == slowly(past, new, 10.0)
+
+
+def test_late_twins_of_a_full_window_take_no_time() -> None:
+    past: tuple[Occurrence, ...] = ()
+    for i in range(1000):
+        past, _ = occurred(past, Occurrence(i * 0.6, i, EVENTOS), 600.0)
+    started = perf_counter()
+    for i in range(200):
+        past, count = occurred(past, Occurrence(i * 0.6, i, STREAM), 600.0)
+    assert count == 1000
+    assert perf_counter() - started < 2.0  # it was a minute
 
 
 def test_a_storm_is_bounded_and_counted_beyond_any_limit() -> None:
@@ -154,9 +191,9 @@ def episodes(readings: Sequence[Reading]) -> list[tuple[str, float, int]]:
     """Steps through readings of an index that opens above 20 (critical from 40), ends below 18."""
     state = Lasting()
     found: list[tuple[str, float, int]] = []
-    for time, value, road in readings:
+    for when, value, road in readings:
         reached = Severity.CRITICA if value >= 40 else Severity.ALTA if value >= 20 else None
-        event = Occurrence(time, hash(value), road)
+        event = Occurrence(when, hash(value), road)
         state, outcome, episode = step(state, event, reached, value < 18)
         if outcome is not Step.NOTHING:
             assert episode is not None

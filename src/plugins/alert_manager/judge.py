@@ -37,9 +37,12 @@ log = logging.getLogger("corec.alert_manager.judge")
 
 MAX_DECODED = 4 << 20  # bytes
 _EARLIEST = 946_684_800.0  # 2000-01-01: an older event time is a broken clock, not an event
-_AHEAD = 24 * 3600.0  # seconds that a writer's clock may be ahead
+# Seconds that a writer's clock may be ahead. What rules remember of a time that is still to come
+# would stand in the way of everything until then.
+_AHEAD = 60.0
 _NEW = RuleState()
 _UNSTORED = StoredState("", 0)
+_RuleStates = Mapping[StateKey, RuleState]
 
 
 class BatchJudge:
@@ -129,7 +132,8 @@ class BatchJudge:
         Returns:
             The same with the alerts that came of it, what is over, and what is to be remembered.
         """
-        after = {key: _decoded(stored) for key, stored in states.items()}
+        known = {key: _decoded(stored) for key, stored in states.items()}
+        after = dict(known)
         candidates: list[Candidate] = []
         taken = 0
         resolutions: list[Resolution] = []
@@ -144,7 +148,7 @@ class BatchJudge:
                 resolutions.extend(self._candidates.resolutions(key[0], event, tracked))
             except Exception as error:  # noqa: BLE001  (as above)
                 dead.append(_fault(event, error))
-                continue
+                state = _NEW  # it may be what is remembered that cannot be judged with
             after[key] = state
         return replace(
             judged,
@@ -152,7 +156,7 @@ class BatchJudge:
             dead_letters=tuple(dead),
             observations=(),
             resolutions=tuple(resolutions),
-            states=self._changed(states, after),
+            states=self._changed(states, known, after),
         )
 
     def missing(self, states: States, until: float) -> Judged:
@@ -162,13 +166,13 @@ class BatchJudge:
             states: what rules remember of keys whose events have to come.
             until: everything up to then is judged (epoch seconds).
         """
-        before = {key: stored for key, stored in states.items() if key[0] in self.awaiting}
+        known = {key: _decoded(stored) for key, stored in states.items() if key[0] in self.awaiting}
         after: dict[StateKey, RuleState] = {}
         candidates: list[Candidate] = []
-        for key, stored in before.items():
-            after[key], tracked = missing(self._specs[key[0]], _decoded(stored), until)
+        for key, state in known.items():
+            after[key], tracked = missing(self._specs[key[0]], state, until)
             candidates.extend(self._candidates.of_tracked(None, tracked))
-        return Judged(0, tuple(candidates), states=self._changed(before, after))
+        return Judged(0, tuple(candidates), states=self._changed(states, known, after))
 
     @property
     def awaiting(self) -> frozenset[str]:
@@ -196,14 +200,14 @@ class BatchJudge:
             dead.append(dead_letter(event, f"orden rechazada: {error}", event.timestamp))
             return ()
 
-    def _changed(self, before: States, after: Mapping[StateKey, RuleState]) -> States:
-        """Returns what is to be stored."""
+    def _changed(self, states: States, before: _RuleStates, after: _RuleStates) -> States:
+        """Returns what is to be stored: what is no longer as it was."""
         changed: dict[StateKey, StoredState] = {}
         for key, state in after.items():
-            stored = before.get(key, _UNSTORED)
-            text = msgspec.json.encode(state).decode()
+            stored = states.get(key, _UNSTORED)
             until = deadline(self._specs[key[0]], state)
-            if (text, until) != (stored.text, stored.deadline):
+            if state != before.get(key, _NEW) or until != stored.deadline:
+                text = msgspec.json.encode(state).decode()
                 changed[key] = StoredState(text, stored.version, until)
         return changed
 

@@ -27,6 +27,7 @@ class OldEvents:
         """
         before = now - self._max_age
         old = [c for c in judged.candidates if c.timestamp < before]
+        judged = replace(judged, quiet_before=before)
         if not old:
             return judged, old
         candidates = tuple(self._quiet(c) if c.timestamp < before else c for c in judged.candidates)

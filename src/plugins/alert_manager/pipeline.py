@@ -145,7 +145,7 @@ class Pipeline(Generic[P]):
             return await self._begin_anew(fetched, fetched.anew), True
         if not fetched.events:
             if held.backlog:
-                await self._tell_backlog(fetched)
+                await self._tell_backlog(fetched.position)
             # Only what is known of holes changed; it goes into the next commit.
             self._place.caught_up(looked_at)
             await self._place.looked(fetched.position)
@@ -154,6 +154,8 @@ class Pipeline(Generic[P]):
         while total.events < len(fetched.events):
             total += await self._part(held.position, fetched, total.events)
         if not fetched.more:
+            if held.backlog and held.backlog == self._place.standing().backlog:
+                await self._tell_backlog(self._place.standing().position)
             self._place.caught_up(looked_at)
             total += await self._tell_absences()
         return total, fetched.more
@@ -206,10 +208,10 @@ class Pipeline(Generic[P]):
         self._place.moved(position, backlog)
         return summary
 
-    async def _tell_backlog(self, fetched: Fetched[P]) -> None:
+    async def _tell_backlog(self, position: P) -> None:
         """Tells once what was stored without telling each, when the backlog is behind us."""
         digest = self._own_alerts.backlog(self._place.standing().backlog, time.time())
-        await self._commit((), Judged(0, (digest,)), fetched.position, Backlog())
+        await self._commit((), Judged(0, (digest,)), position, Backlog())
 
     async def _begin_anew(self, fetched: Fetched[P], what: str) -> Summary:
         """Moves to where reading begins in an emptied or restored source, and tells people."""

@@ -10,7 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .domain.errors import AlreadyStoredError, RefusedError, StaleThresholdsError
+from .domain.errors import (
+    AlreadyStoredError,
+    RefusedError,
+    StaleThresholdsError,
+    TooSlowError,
+)
 from .domain.model import Candidate, Committed, Judged, RawEvent, States
 from .judge import BatchJudge, dead_letter
 from .metrics import Metrics
@@ -99,13 +104,22 @@ class Recorder:
 
         Raises:
             NotNowError: alert_db does not answer, or somebody else moved the position.
+            TooSlowError: it takes none of these events together: fewer may pass.
             psycopg2.Error: alert_db refused a statement for a reason of its own.
         """
         try:
             return await self._commit(judged, moved)
         except RefusedError as error:
             log.error("alert_db rechazó un lote, se separa lo que no admite: %s", error)
+        try:
             return await self._commit(await self._without_refused(events, judged), moved)
+        except RefusedError as error:
+            if not events:  # an alert of our own
+                raise
+            if len(events) > 1:
+                raise TooSlowError(f"alert_db rechaza el lote entero: {error}") from error
+            letter = dead_letter(events[0], f"alert_db no lo admite: {error}", time.time())
+            return await self._commit(Judged(judged.events, dead_letters=(letter,)), moved)
 
     async def push(self, raw: RawEvent) -> Summary:
         """Judges and commits one event that the host handed over.
@@ -164,9 +178,8 @@ class Recorder:
         self._informed = self._informed and not judged.changes
         await self._cache.remember(judged.candidates, committed)
         self._count(judged, committed)
-        told = {name for i in committed.alerts for name in judged.candidates[i].targets}
-        if told or committed.recoveries:
-            self._on_alerts(told | committed.recoveries)
+        if committed.channels:
+            self._on_alerts(committed.channels)
         return Summary(
             judged.events, len(committed.alerts), committed.repeats, committed.dead_letters
         )

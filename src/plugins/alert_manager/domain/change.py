@@ -63,9 +63,9 @@ def difference(
     if base and direction is not Direction.FALL:
         ends.append(min(base, key=lambda sample: sample.value))
     changes = [
-        ((value - sample.value) / (abs(sample.value) / 100 if percent else 1), sample)
+        ((value - sample.value) / unit, sample)
         for sample in ends
-        if sample.value or not percent
+        if (unit := abs(sample.value) / 100 if percent else 1.0)  # of next to nothing, it is zero
     ]
     return max(changes, key=lambda change: abs(change[0]), default=None)
 

@@ -1,4 +1,4 @@
-"""How often something happened: a sliding window over event time, right in any order of arrival."""
+"""How often something happened: a sliding window over event time, in any order of arrival."""
 
 from __future__ import annotations
 
@@ -29,26 +29,47 @@ def occurred(
     events = list(past)
     events.insert(bisect_left(events, new), new)
     times = [event.time for event in events]
-    best = 0
     # Windows end at an event. A late one may complete windows that end after it.
-    for end in range(bisect_left(times, new.time), len(events)):
-        if times[end] - new.time >= within:
-            break
-        if end + 1 < len(events) and times[end + 1] == times[end]:
-            continue
-        begin = bisect_right(times, times[end] - within)
-        best = max(best, _once_each(events[begin : end + 1]))
+    first = bisect_right(times, new.time) - 1
+    last = bisect_left(times, new.time + within) - 1
+    if len({event.road for event in events}) == 1:
+        best = max(
+            end + 1 - bisect_right(times, times[end] - within) for end in range(first, last + 1)
+        )
+    else:
+        best = _fullest(events, first, last, within)
     # Twice the window: a late event needs what came before it.
     kept = bisect_left(times, times[-1] - 2 * within)
     return tuple(events[kept:][-CAPACITY:]), best
 
 
-def _once_each(events: Sequence[Occurrence]) -> int:
-    """Counts events; of those that came by several roads, what the busiest road brought."""
-    if len({event.road for event in events}) == 1:
-        return len(events)
-    by_road = Counter((event.mark, event.road) for event in events)
-    busiest: dict[int, int] = {}
-    for (mark, _), count in by_road.items():
-        busiest[mark] = max(busiest.get(mark, 0), count)
-    return sum(busiest.values())
+def _fullest(events: Sequence[Occurrence], first: int, last: int, within: float) -> int:
+    """Returns the most that a window holds which ends at one of these events.
+
+    Of what came by several roads, what the busiest road brought counts. One walk: each event comes
+    into the window once and leaves it once.
+    """
+    roads: dict[int, Counter[int]] = {}
+    best = total = 0
+    begin = bisect_right(events, events[first].time - within, key=_time)
+    for end in range(begin, last + 1):
+        new = events[end]
+        counts = roads.setdefault(new.mark, Counter())
+        total -= max(counts.values(), default=0)
+        counts[new.road] += 1
+        total += max(counts.values())
+        if end < first:
+            continue
+        while events[begin].time <= new.time - within:
+            old = events[begin]
+            counts = roads[old.mark]
+            total -= max(counts.values())
+            counts[old.road] -= 1
+            total += max(counts.values())
+            begin += 1
+        best = max(best, total)
+    return best
+
+
+def _time(event: Occurrence) -> float:
+    return event.time

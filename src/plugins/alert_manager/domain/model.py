@@ -267,6 +267,7 @@ class Judged:
         states: what rules remember after the batch, with the version that it was made from.
         changes: thresholds that the last of its events changed.
         thresholds: number of the newest change that it was judged with; None: it used none.
+        quiet_before: people are not told of events before it (epoch seconds), one by one.
     """
 
     events: int
@@ -277,6 +278,7 @@ class Judged:
     states: States = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
     thresholds: int | None = None
+    quiet_before: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,11 +290,11 @@ class Committed:
         repeats: number of candidates that were counted on an existing alert.
         dead_letters: number of dead letters stored.
         known: (alert id, event time of the first alert) of each fingerprint, for the cache.
-        recoveries: notification channels that have to tell that an alert is over.
+        channels: notification channels that have something new to tell.
     """
 
     alerts: Mapping[int, int] = field(default_factory=dict)
     repeats: int = 0
     dead_letters: int = 0
     known: Mapping[bytes, tuple[int, float]] = field(default_factory=dict)
-    recoveries: frozenset[str] = frozenset()
+    channels: frozenset[str] = frozenset()

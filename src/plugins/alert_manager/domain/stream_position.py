@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 _MS_BITS, _SEQUENCE_BITS = 43, 20  # together a positive bigint; good until the year 2248
@@ -37,19 +37,25 @@ class EntryId(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StreamPosition:
-    """The newest entry of each stream that is judged; each is read in the order of its ids."""
+    """The newest entry of each stream that is judged; each is read in the order of its ids.
+
+    `history` names the server's: another one took over, or it was started anew, where it changes.
+    """
 
     last: Mapping[str, EntryId]
+    history: str | None = None
 
     def after(self, entries: Iterable[tuple[str, EntryId]]) -> StreamPosition:
         """Returns the position after more entries, each with its stream's name."""
-        return StreamPosition({**self.last, **dict(entries)})
+        return replace(self, last={**self.last, **dict(entries)})
 
     def to_json(self) -> dict[str, Any]:
         """Returns it as JSON."""
-        return {"last": {name: str(entry_id) for name, entry_id in self.last.items()}}
+        last = {name: str(entry_id) for name, entry_id in self.last.items()}
+        return {"last": last, "history": self.history}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> StreamPosition:
         """Returns the position that `to_json` made JSON of."""
-        return cls({name: EntryId.parse(text) for name, text in stored["last"].items()})
+        last = {name: EntryId.parse(text) for name, text in stored["last"].items()}
+        return cls(last, stored.get("history"))

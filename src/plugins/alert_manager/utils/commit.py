@@ -9,8 +9,8 @@ import msgspec
 import psycopg2
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from ..domain.dedupe import TWIN_WINDOW, Decision, KnownAlert, Road, decide, is_repeat
-from ..domain.model import Candidate, Committed, DeadLetter, Judged
+from ..domain.dedupe import TWIN_WINDOW, Decision, Known, KnownAlert, Road, decide, is_repeat
+from ..domain.model import Candidate, Committed, DeadLetter, Judged, Severity
 from .queries import query
 
 LOCK_CLASS = 0x616C6572  # "aler": the first half of our advisory lock keys in alert_db
@@ -23,15 +23,41 @@ def store(cursor: Cursor, judged: Judged, cached: Mapping[bytes, tuple[int, floa
     """
     candidates = judged.candidates
     cursor.execute(query("serialise_commits"), {"key": LOCK_CLASS})
-    decision = decide(candidates, _known(cursor, candidates, cached))
+    known = _known(cursor, candidates, cached)
+    decision = decide(candidates, known)
     if not _count_repeats(cursor, candidates, decision):
         # The cache named an alert that alert_db does not have (restored, emptied): ask about all.
-        decision = decide(candidates, _known(cursor, candidates, {}))
+        known = _known(cursor, candidates, {})
+        decision = decide(candidates, known)
         _count_repeats(cursor, candidates, decision)
-    ids = _insert_alerts(cursor, candidates, decision)
-    known = {candidates[i].fingerprint: (ids[i], candidates[i].timestamp) for i in ids}
-    repeats = len(decision.repeats_of_news) + len(decision.repeats_of_known)
-    return Committed(ids, repeats, len(judged.dead_letters), known)
+    seen: dict[int, list[Candidate]] = {index: [candidates[index]] for index in decision.news}
+    for repeat, index in decision.repeats_of_news.items():
+        seen[index].append(candidates[repeat])
+    ids = _insert_alerts(cursor, seen)
+    told = [
+        (ids[index], name, candidates[index].severity)
+        for index, those in seen.items()
+        for name in dict.fromkeys(name for candidate in those for name in candidate.targets)
+    ]
+    told += _told_late(judged, decision, known)
+    return Committed(
+        alerts=ids,
+        repeats=len(decision.repeats_of_news) + len(decision.repeats_of_known),
+        dead_letters=len(judged.dead_letters),
+        known={candidates[i].fingerprint: (ids[i], candidates[i].timestamp) for i in ids},
+        channels=_insert_notifications(cursor, told),
+    )
+
+
+def _told_late(judged: Judged, decision: Decision, known: Known) -> list[tuple[int, str, Severity]]:
+    """Returns who is to be told now of alerts that were too old to be told when they began."""
+    first = {alert.identity: alert.first for alerts in known.values() for alert in alerts}
+    return [
+        (alert_id, name, judged.candidates[index].severity)
+        for index, alert_id in decision.repeats_of_known.items()
+        if first[alert_id] < judged.quiet_before <= judged.candidates[index].timestamp
+        for name in judged.candidates[index].targets
+    ]
 
 
 def _known(
@@ -51,12 +77,18 @@ def _known(
             asked.append(candidate)
     if not asked:
         return known
+    spans: dict[bytes, tuple[float, float]] = {}
+    for candidate in asked:
+        reach = max(candidate.window, TWIN_WINDOW)
+        after, before = candidate.timestamp - reach, candidate.timestamp + reach
+        known_span = spans.get(candidate.fingerprint, (after, before))
+        spans[candidate.fingerprint] = (min(after, known_span[0]), max(before, known_span[1]))
     cursor.execute(
         query("alerts_known"),
         {
-            "fingerprints": [psycopg2.Binary(c.fingerprint) for c in asked],
-            "after": min(c.timestamp - max(c.window, TWIN_WINDOW) for c in asked),
-            "before": max(c.timestamp + max(c.window, TWIN_WINDOW) for c in asked),
+            "fingerprint": [psycopg2.Binary(fingerprint) for fingerprint in spans],
+            "after": [after for after, _ in spans.values()],
+            "before": [before for _, before in spans.values()],
         },
     )
     for fingerprint, alert_id, timestamp, *seen in cursor:
@@ -94,18 +126,12 @@ def _count_repeats(cursor: Cursor, candidates: Sequence[Candidate], decision: De
     return True
 
 
-def _insert_alerts(
-    cursor: Cursor, candidates: Sequence[Candidate], decision: Decision
-) -> dict[int, int]:
-    """Inserts the news of a batch with their notifications; returns alert ids by index."""
-    news = decision.news
-    if not news:
+def _insert_alerts(cursor: Cursor, seen: Mapping[int, Sequence[Candidate]]) -> dict[int, int]:
+    """Inserts alerts; `seen` has what each is made of and its repeats. Returns their ids."""
+    if not seen:
         return {}
-    seen: dict[int, list[Candidate]] = {index: [candidates[index]] for index in news}
-    for repeat, index in decision.repeats_of_news.items():
-        seen[index].append(candidates[repeat])
-    roads = [Counter(Road.of(c.source) for c in seen[index]) for index in news]
-    rows = [candidates[index] for index in news]
+    roads = [Counter(Road.of(c.source) for c in those) for those in seen.values()]
+    rows = [those[0] for those in seen.values()]
     cursor.execute(
         query("alerts_insert"),
         {
@@ -119,26 +145,32 @@ def _insert_alerts(
             "eventos": [counts[Road.EVENTOS] for counts in roads],
             "stream": [counts[Road.STREAM] for counts in roads],
             "push": [counts[Road.PUSH] for counts in roads],
-            "last_seen": [max(c.timestamp for c in seen[index]) for index in news],
+            "last_seen": [max(c.timestamp for c in those) for those in seen.values()],
             "source": [c.source for c in rows],
             "event_id": [c.event_id for c in rows],
             "instance_id": [c.instance_id for c in rows],
             "fingerprint": [psycopg2.Binary(c.fingerprint) for c in rows],
         },
     )
-    ids = dict(zip(news, (row[0] for row in cursor.fetchall()), strict=True))
-    told = [(ids[i], name, candidates[i].severity) for i in news for name in candidates[i].targets]
-    if told:
-        alert_ids, names, severities = zip(*told, strict=True)
-        cursor.execute(
-            query("notifications_insert"),
-            {
-                "alert_id": list(alert_ids),
-                "channel": list(names),
-                "severity": [int(severity) for severity in severities],
-            },
-        )
-    return ids
+    return dict(zip(seen, (row[0] for row in cursor.fetchall()), strict=True))
+
+
+def _insert_notifications(
+    cursor: Cursor, told: Sequence[tuple[int, str, Severity]]
+) -> frozenset[str]:
+    """Queues messages of (alert id, channel, severity); returns the channels."""
+    if not told:
+        return frozenset()
+    alert_ids, names, severities = zip(*told, strict=True)
+    cursor.execute(
+        query("notifications_insert"),
+        {
+            "alert_id": list(alert_ids),
+            "channel": list(names),
+            "severity": [int(severity) for severity in severities],
+        },
+    )
+    return frozenset(names)
 
 
 def insert_dead_letters(cursor: Cursor, letters: Sequence[DeadLetter]) -> None:

@@ -240,7 +240,8 @@ class AlertStore:
                 committed = Committed(dead_letters=len(judged.dead_letters))
                 if judged.candidates:
                     committed = store(cursor, judged, cached or {})
-                return replace(committed, recoveries=resolve(cursor, judged.resolutions))
+                over = resolve(cursor, judged.resolutions)
+                return replace(committed, channels=committed.channels | over)
 
         return await self._session.run(work)
 

@@ -160,9 +160,11 @@ class EventosReader:
             )
         if cached_ids is not None and cached_ids > 1:
             log.warning(
-                "la secuencia de eventos.id reparte bloques de %d ids: cada hueco se vigila hasta "
-                "que termina su sesión; mejor ALTER SEQUENCE … CACHE 1",
+                "la secuencia de eventos.id reparte bloques de %d ids: lo que una sesión escriba "
+                "con un id que guardó más de 24 h, o tras otros %d bloques, no se encuentra. "
+                "Ejecuta ALTER SEQUENCE eventos_id_seq CACHE 1",
                 cached_ids,
+                MAX_RETIRED,
             )
 
     def _first_position(self, connection: Connection) -> Position:
@@ -180,6 +182,11 @@ class EventosReader:
         holes: list[Hole | Retired] = [*position.holes]
         if time.monotonic() - self._probed_at >= PROBE_INTERVAL:
             self._probed_at = time.monotonic()
+            if len(position.retired) > MAX_RETIRED:
+                log.warning(
+                    "más de %d huecos sin dueño en eventos en un día: los más viejos se olvidan",
+                    MAX_RETIRED,
+                )
             position = forget_retired(position, now - RETIRED_FOR, MAX_RETIRED)
             holes += position.retired
         with connection.cursor() as cursor:
@@ -261,9 +268,8 @@ class EventosReader:
 def _just_before(cursor: Cursor, since: float) -> Position:
     """Returns the position before the first row whose time is `since` (epoch seconds) or later."""
     now = time.time()
-    # In this order: a row that commits in between is found by the second, and not skipped.
-    newest = int(fetch_value(cursor, "eventos_bounds"))
     first = fetch_value(cursor, "eventos_first_since", {"since": since, "now": now})
-    hi = newest if first is None else int(first) - 1
+    # A row that commits in between is younger: it is no end, and is read.
+    hi = int(fetch_value(cursor, "eventos_last_before", {"since": since, "first": first}))
     mark = finite(fetch_value(cursor, "eventos_mark", {"hi": hi}))
     return Position(hi, seen=now, mark=mark)

@@ -1,4 +1,4 @@
-"""Loads queries.sql: a statement by its name."""
+"""Loads queries.sql (alert_db) and eventos.sql (corec_db): a statement by its name."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+_FILES = ("queries.sql", "eventos.sql")
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 
 
 @cache
 def _queries() -> Mapping[str, str]:
-    text = Path(__file__).with_name("queries.sql").read_text(encoding="utf-8")
-    parts = _NAME.split(text)[1:]
+    texts = [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _FILES]
+    parts = [part for text in texts for part in _NAME.split(text)[1:]]
     return {
         name: _COMMENT.sub("", sql).strip()
         for name, sql in zip(parts[::2], parts[1::2], strict=True)
@@ -42,6 +43,6 @@ def query(name: str) -> str:
     """Returns the SQL of a named statement.
 
     Raises:
-        KeyError: queries.sql has no such name.
+        KeyError: no file has such a name.
     """
     return _queries()[name]

@@ -98,9 +98,11 @@ class Sleeper:
         # A notification may have come in with the answer to the last statement: it is in memory
         # then, and the socket would stay silent.
         if not connection.notifies:
-            watched = [self._wake_read, connection.fileno()]
-            ready, _, _ = select.select(watched, [], [], seconds)
-            if self._wake_read in ready:
+            watched = select.poll()  # not select(): it knows no descriptor above 1023
+            for descriptor in (self._wake_read, connection.fileno()):
+                watched.register(descriptor, select.POLLIN)
+            ready = watched.poll(seconds * 1000)
+            if any(descriptor == self._wake_read for descriptor, _ in ready):
                 os.read(self._wake_read, 4096)
             connection.poll()
         connection.notifies.clear()

@@ -31,6 +31,7 @@ _BLOCK = 1.0  # seconds; the longest wait of one blocking call, and so of `wake`
 _POLL = 0.25  # seconds between looks in a cluster, where no call can wait for several streams
 _AT_ONCE = 1000  # entries acknowledged in one command
 _MARGIN = 3_600_000  # milliseconds of a stream that began anew that are read again
+_FAILOVER_MARGIN = 60_000  # milliseconds by which a server that takes over may be behind
 _JOIN_INTERVAL = 5.0  # seconds between looks whether the streams are still what they were
 _LARGE = 8 << 20  # bytes in one answer; Redis bounds it by entries alone
 
@@ -195,6 +196,8 @@ class StreamsReader:
         """
         last = dict(position.last)
         anew: list[str] = []
+        history = await self._history()
+        other = None not in (history, position.history) and history != position.history
         self._readable = []
         for name in self._streams:
             if await self._is_something_else(name):
@@ -207,11 +210,27 @@ class StreamsReader:
                 # Its ids go on below the old ones: what was judged is there again, or it is not.
                 anew.append(f"el stream {name}: se había leído hasta {known}")
                 known = EntryId(max(0, newest.ms - _MARGIN))
+            elif other and not await self._redis.xrange(name, str(known), str(known)):
+                # Another server took over, which never saw it, and may have given ids below it.
+                log.warning(
+                    "otro servidor de Redis: %s se lee de nuevo, desde un minuto antes", name
+                )
+                known = EntryId(max(0, known.ms - _FAILOVER_MARGIN))
             await self._make_group(name, known)
             await self._acknowledge_known(name, known)
             last[name] = known
         self._joined_at = time.monotonic()
-        return StreamPosition(last), "; ".join(anew)
+        return StreamPosition(last, history), "; ".join(anew)
+
+    async def _history(self) -> str | None:
+        """Returns the name of the server's history; None where it does not say."""
+        if isinstance(self._redis, RedisCluster):
+            return None
+        try:
+            information = await self._redis.info("replication")
+        except ResponseError:  # not allowed to us
+            return None
+        return str(information["master_replid"])
 
     async def _is_something_else(self, name: str) -> bool:
         return _text(await self._redis.type(name)) not in ("stream", "none")
