@@ -160,6 +160,9 @@ def _clear() -> None:
 def _install(purpose: str, lock: int) -> None:
     _say("Instalo lo necesario (solo la primera vez o tras un cambio; puede tardar un minuto)…")
     UNFINISHED.touch()
+    # What is installed now is none of what they say.
+    for stamp in VENV.glob(".stamp-*"):
+        stamp.unlink()
     LOG.unlink(missing_ok=True)
     wanted = [part for name in _chosen(purpose) for part in ("-r", str(PROJECT / name))]
     code = _logged(

@@ -12,9 +12,9 @@ for argument in "$@"; do
   if [ "$argument" = --docker ]; then
     [ "$#" -eq 1 ] || fail "--docker va solo, sin más opciones."
     check_docker
-    compose up -d --wait
     mkdir -p "$COREC_HOME"
-    touch "$COREC_HOME/docker" # so that stop.sh knows
+    touch "$COREC_HOME/docker" # so that stop.sh knows, also of containers that did not get healthy
+    compose up -d --wait
     echo "CoreC está en marcha en docker (proyecto corec_v4). ./scripts/stop.sh lo detiene."
     exit 0
   fi

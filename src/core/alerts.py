@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,21 +40,23 @@ async def publish_alert(
         text = encode_json(alerta)
     except PayloadError as exc:
         _LOG.warning("alerta que no era JSON, publicada en su forma más cercana: %s", exc)
-        text = encode_json(readable(alerta))
+        alerta = readable(alerta)
+        text = encode_json(alerta)
     try:
         await _until_written(store, text, instance_id, seconds)
     except (psycopg2.Error, asyncio.CancelledError) as exc:
-        shown = json.dumps(without_secrets(alerta), ensure_ascii=False, default=str)
+        shown = json.dumps(without_secrets(alerta), ensure_ascii=False)
         _LOG.error("alerta no publicada (%s): %s", first_line(exc), shown)
         raise
 
 
 async def _until_written(store: CorecStore, text: str, instance_id: str, seconds: float) -> None:
+    timestamp = time.time()
     try:
         # Around all tries: the limit of `retry` ends none that is under way.
         async with asyncio.timeout(seconds):
             await retry(
-                lambda: store.insert_event(ALERT_CHANNEL, text, instance_id),
+                lambda: store.insert_event(ALERT_CHANNEL, text, instance_id, timestamp),
                 PASSING,
                 what="publicar_alerta",
                 max_seconds=None,

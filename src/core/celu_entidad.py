@@ -172,7 +172,8 @@ class CeluEntidadCoreC:
         try:
             datos = await self.obtener_datos()
             resultado = await self.procesador.procesar(datos or {}, contexto)
-        except Exception as exc:  # noqa: BLE001 - whatever a processor does, the entity goes on
+        # Whatever a processor does, the entity goes on; SystemExit would end the whole host.
+        except (Exception, SystemExit) as exc:  # noqa: BLE001
             _LOG.debug("%s: el procesador falló", self.id, exc_info=True)
             return {**common, "estado": "error", "mensaje": first_line(exc)}
         return {**common, "estado": "ok", "resultado": resultado or {}}

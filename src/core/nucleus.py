@@ -197,7 +197,8 @@ class CoreCNucleus:
                 # for longer retries by himself.
                 retry=Retry(NoBackoff(), 1),
             )
-        except ValueError:  # its text may quote the URL
+            self.redis_client.connection_pool.make_connection()  # an option that does not exist
+        except (ValueError, TypeError):  # its text may quote the URL
             raise ConfigError("REDIS_URL: no es una URL de Redis válida (valor oculto)") from None
         try:
             async with asyncio.timeout(REDIS_CONNECT_SECONDS):

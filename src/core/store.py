@@ -22,6 +22,7 @@ SCHEMA_FILE = PROJECT_ROOT / "configs" / "core" / "schema.sql"
 # Faults that time mends: the server is away, or its tables are about to be made.
 PASSING: tuple[type[Exception], ...] = (*UNREACHABLE, psycopg2.errors.UndefinedTable)
 
+_Arguments = tuple[Any, ...] | dict[str, Any]
 _MAX_DETAIL = 2000
 _TABLES_MISSING = """
     SELECT array_remove(ARRAY[
@@ -36,6 +37,13 @@ _DATOS_TYPE = """
 _INSERT_EVENT = """
     INSERT INTO eventos (canal, datos, timestamp, instance_id) VALUES (%s, %s, %s, %s)
     RETURNING id
+"""
+# A try whose answer was lost may have been stored: its very time tells.
+_INSERT_EVENT_ONCE = """
+    INSERT INTO eventos (canal, datos, timestamp, instance_id)
+    SELECT %(canal)s, %(datos)s, %(timestamp)s, %(instance_id)s
+     WHERE NOT EXISTS (SELECT FROM eventos WHERE timestamp = %(timestamp)s AND canal = %(canal)s
+                          AND instance_id = %(instance_id)s)
 """
 _NEWEST_EVENT = """
     SELECT id, canal, datos, timestamp, instance_id FROM eventos
@@ -108,12 +116,23 @@ class CorecStore:
         schema = schema_file.read_text(encoding="utf-8")  # noqa: ASYNC240 - local, once, tiny
         return await self._database.run(lambda conn: _ensure_schema(conn, schema))
 
-    async def insert_event(self, canal: str, text: str, instance_id: str) -> int:
-        """Write one row, whose payload is a JSON text, into `eventos`; returns its id."""
+    async def insert_event(self, canal: str, text: str, instance_id: str, timestamp: float) -> None:
+        """Write one row, whose payload is a JSON text, into `eventos`.
+
+        Safe to call again with the same `timestamp` (seconds since the epoch): there is one row.
+        """
         frame = encode_frame(text)
-        return await self._database.run(
-            lambda conn: _insert_event(conn, canal, text, frame, instance_id)
-        )
+
+        def write(conn: connection) -> None:
+            arguments = {
+                "canal": canal,
+                "datos": _datos(conn, text, frame),
+                "timestamp": timestamp,
+                "instance_id": instance_id,
+            }
+            _execute(conn, _INSERT_EVENT_ONCE, arguments)
+
+        await self._database.run(write)
 
     async def publish(
         self,
@@ -180,7 +199,7 @@ def _mark_id(nodo_id: str, canal: str, instance_id: str) -> str:
     return f"publicado:{hashlib.sha256(key.encode()).hexdigest()[:32]}"
 
 
-def _execute(conn: connection, sql: str, args: tuple[Any, ...] | None = None) -> None:
+def _execute(conn: connection, sql: str, args: _Arguments | None = None) -> None:
     with conn.cursor() as cursor:
         cursor.execute(sql, args)
 
@@ -198,14 +217,18 @@ def _ensure_schema(conn: connection, schema: str) -> tuple[str, ...]:
     return missing
 
 
-def _insert_event(conn: connection, canal: str, text: str, frame: bytes, instance_id: str) -> int:
+def _datos(conn: connection, text: str, frame: bytes) -> Any:
+    """A payload as the column of today takes it."""
     # Asked every time, in the same transaction: PostgreSQL would store the bytes in a text column
     # as '\x28b5…' without a complaint, and a migration may change the type while we run.
     found = _fetch(conn, _DATOS_TYPE)
     kind = found[0][0] if found else "bytea"
-    datos = psycopg2.Binary(frame) if kind == "bytea" else text
-    rows = _fetch(conn, _INSERT_EVENT, (canal, datos, time.time(), instance_id))
-    return int(rows[0][0])
+    return psycopg2.Binary(frame) if kind == "bytea" else text
+
+
+def _insert_event(conn: connection, canal: str, text: str, frame: bytes, instance_id: str) -> int:
+    row = (canal, _datos(conn, text, frame), time.time(), instance_id)
+    return int(_fetch(conn, _INSERT_EVENT, row)[0][0])
 
 
 def _newest_event(

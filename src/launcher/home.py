@@ -24,8 +24,10 @@ PROJECT = Path(__file__).resolve().parents[2]
 SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107
 # main.py writes the plugins that it could load, and could not, into the file that this one names.
 STATE_VARIABLE = "COREC_STATE_FILE"
+MAIN = PROJECT / "main.py"
 # corec.yaml says the same: corec_db keeps "espejo_nano_alert_<id>" in 50 characters.
 _INSTANCE = re.compile(r"[A-Za-z0-9._-]{1,32}")
+_SERVERS = ("postgres", "redis")  # whose logs lie beside those of the instances
 
 
 @dataclass(frozen=True)
@@ -99,14 +101,29 @@ class Home:
                 f"INSTANCE_ID: se encontró {instance_id!r}; se permiten letras, cifras, punto, "
                 "guion y guion bajo, 32 como mucho, sin punto al principio."
             )
+        if instance_id in _SERVERS:
+            raise LauncherError(
+                f"INSTANCE_ID: se encontró {instance_id!r}, que es el registro de un servidor; "
+                "se espera otro nombre, por ejemplo corec2."
+            )
         return Instance(self, instance_id)
 
     def instances(self) -> list[Instance]:
         """The instances that are remembered, running or not, and those that run all the same."""
         folder = self.run / "instances"
-        running = (Path(value) for _, value in with_variable(STATE_VARIABLE))
+        running = (Path(value) for _, value in with_variable(STATE_VARIABLE, str(MAIN)))
         paths = {*folder.glob("*.json"), *(path for path in running if path.parent == folder)}
         return [Instance(self, name) for name in sorted({path.stem for path in paths})]
+
+    def restore_http_port(self) -> None:
+        """Let http.port name an instance that runs, where it names none."""
+        if self.http_port_file.exists():
+            return
+        for instance in self.instances():
+            port = instance.port()
+            if port is not None and instance.running() is not None:
+                write_private(self.http_port_file, f"{port}\n")
+                return
 
     def exists(self) -> bool:
         """Whether anything was ever started here."""
@@ -189,7 +206,7 @@ class Instance:
         return self.pid.running() or next(
             (
                 found
-                for found, mark in with_variable(STATE_VARIABLE)
+                for found, mark in with_variable(STATE_VARIABLE, str(MAIN))
                 if mark == str(self.state_file)
             ),
             None,
@@ -211,6 +228,7 @@ class Instance:
         self.pid.remove()
         self._port_file.unlink(missing_ok=True)
         self.state_file.unlink(missing_ok=True)
+        self.home.restore_http_port()
 
 
 def read_port(path: Path) -> int | None:

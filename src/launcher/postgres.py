@@ -36,7 +36,6 @@ _ALL_ROLES_SINCE = 16  # "all" as a database user in pg_ident.conf
 # for a server that hears nothing any more; like SIGQUIT it costs a recovery, never a commit.
 _LAST: list[tuple[signal.Signals, float]] = [(signal.SIGQUIT, 10.0), (signal.SIGKILL, 5.0)]
 _STOP: dict[str, list[tuple[signal.Signals, float]]] = {
-    "smart": [(signal.SIGTERM, 30.0), (signal.SIGINT, 30.0), *_LAST],
     "fast": [(signal.SIGINT, 30.0), *_LAST],
     "immediate": _LAST,
 }
@@ -115,7 +114,7 @@ class PostgresServer:
         """End the server.
 
         Args:
-            mode: `smart`, `fast` or `immediate`, as pg_ctl calls them.
+            mode: `fast` or `immediate`, as pg_ctl calls them.
 
         Returns:
             False when it did not run.

@@ -220,11 +220,16 @@ def working_in(directory: Path, program: str) -> list[ProcessId]:
     return [process for process in found if process is not None]
 
 
-def with_variable(name: str) -> Iterator[tuple[ProcessId, str]]:
-    """The processes with an environment variable and its value, as far as we may look."""
+def with_variable(name: str, argument: str) -> Iterator[tuple[ProcessId, str]]:
+    """The processes with an environment variable and its value, as far as we may look.
+
+    Only those with this argument: whoever they start inherits the variable.
+    """
     for process in psutil.process_iter():
         try:
             value = process.environ().get(name)
+            if value is not None and argument not in process.cmdline():
+                continue
         except psutil.Error:
             continue
         found = ProcessId.of(process.pid) if value is not None else None

@@ -118,8 +118,10 @@ def run(environ: Mapping[str, str]) -> int:
     elif host.exit_code() is None:
         complain(str(host.fault(health)))
     code = child.wait()
-    plan.instance.forget()
     with plan.home.locked():
+        # Meanwhile somebody may have stopped it and started another of its name.
+        if plan.instance.running() is None:
+            plan.instance.forget()
         stop_shared(plan.home)
     return code if code >= 0 else 128 - code
 

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from decimal import Decimal
 from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2.extensions import parse_dsn
 
-from src.utils.postgres import NoAnswerError
+from src.core.store import CorecStore
+from src.utils.postgres import Database, NoAnswerError
 from tests.core.helpers import ALERT, MakeNucleus, connected, published, query, until
 from tests.support.servers import TestPostgres
 
@@ -110,3 +113,26 @@ async def test_alerts_that_queue_for_corec_db_end_in_time_and_come_no_later(
     nucleus.publish_seconds = 30
     await nucleus.publicar_alerta(ALERT)
     assert published(corec_dsn, "alertas") == [ALERT]
+
+
+async def test_a_try_whose_answer_was_lost_makes_no_second_row(
+    make_nucleus: MakeNucleus, corec_dsn: str
+) -> None:
+    database = Database(parse_dsn(corec_dsn))
+    store = CorecStore(database)
+    await make_nucleus().inicializar()
+    for timestamp in (1.5, 1.5, 2.5):
+        await store.insert_event("alertas", json.dumps(ALERT), "corec1", timestamp)
+    await store.insert_event("alertas", json.dumps(ALERT), "corec2", 2.5)
+    await database.close()
+    assert published(corec_dsn, "alertas") == [ALERT] * 3
+
+
+async def test_a_number_beyond_any_is_no_reason_to_lose_the_alert(
+    make_nucleus: MakeNucleus, corec_dsn: str
+) -> None:
+    nucleus = make_nucleus()
+    await nucleus.inicializar()
+    await nucleus.publicar_alerta({"tipo": "perdida", "valor": 10**5000})
+    expected = {"tipo": "perdida", "valor": "<entero de 16610 bits>"}
+    assert published(corec_dsn, "alertas") == [expected]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -185,7 +187,7 @@ async def test_the_pair_never_takes_its_own_publication_for_input(
     espejo.vincular(store, redis_client)
     assert espejo.procesador is celu.procesador
     assert (espejo.id, espejo.es_espejo, espejo.original_id) == ("espejo_nano_x", True, "nano_x")
-    await store.insert_event("canal_x", '{"ajeno": 1}', "i")
+    await store.insert_event("canal_x", '{"ajeno": 1}', "i", time.time())
     await celu.comunicar(await celu.procesar())
     assert await celu.obtener_datos() is None
     row = await espejo.obtener_datos()
@@ -229,14 +231,14 @@ async def test_own_publications_are_no_input_after_a_restart(
     make: Make, store: CorecStore, corec_dsn: str
 ) -> None:
     before = make(lambda datos: {"n": 1})
-    await store.insert_event("canal_x", '{"viejo": 1}', "i")
+    await store.insert_event("canal_x", '{"viejo": 1}', "i", time.time())
     for _ in range(3):
         await before.comunicar(await before.procesar())
     after = make(lambda datos: {})
     assert await after.obtener_datos() is None
     assert query(corec_dsn, "SELECT tipo, detalle FROM auditoria") == [("ultima_publicacion", "4")]
     # What came while nobody ran is.
-    await store.insert_event("canal_x", '{"nuevo": 1}', "i")
+    await store.insert_event("canal_x", '{"nuevo": 1}', "i", time.time())
     row = await make(lambda datos: {}).obtener_datos()
     assert row is not None
     assert decoded(row["datos"]) == {"nuevo": 1}
@@ -252,7 +254,7 @@ async def test_an_emptied_eventos_is_read_from_its_beginning_after_a_restart(
     for _ in range(3):
         await before.comunicar(await before.procesar())
     query(corec_dsn, "TRUNCATE eventos RESTART IDENTITY")
-    await store.insert_event("canal_x", '{"nuevo": 1}', "i")
+    await store.insert_event("canal_x", '{"nuevo": 1}', "i", time.time())
     assert await make(lambda datos: {}).obtener_datos() is not None
 
 
@@ -262,7 +264,7 @@ async def test_many_own_publications_are_still_no_input(make: Make, store: Corec
     for _ in range(300):  # more than are remembered one by one
         await celu.comunicar(result)
     assert await celu.obtener_datos() is None
-    await store.insert_event("canal_x", '{"ajeno": 1}', "i")
+    await store.insert_event("canal_x", '{"ajeno": 1}', "i", time.time())
     assert await celu.obtener_datos() is not None
 
 
@@ -290,13 +292,15 @@ async def _cancels_itself() -> None:
     raise asyncio.CancelledError
 
 
-@pytest.mark.parametrize("kind", ["raises", "cancels itself", "no json"])
+@pytest.mark.parametrize("kind", ["raises", "exits", "cancels itself", "no json"])
 async def test_the_loop_outlives_faults_and_counts_them(
     make: Make, corec_dsn: str, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     def work(datos: dict[str, Any]) -> Any:
         if kind == "raises":
             raise RuntimeError("roto")
+        if kind == "exits":
+            sys.exit(0)
         return _cancels_itself() if kind == "cancels itself" else {"a": object()}
 
     celu = make(work, instance_id="i9")

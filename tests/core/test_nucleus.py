@@ -202,8 +202,11 @@ async def test_a_wrong_configuration_of_a_critical_plugin_stops_the_start(
     assert plugin.calls[-1] == ("detener", None)
 
 
-async def test_a_wrong_redis_url_does_not_print_it(make_nucleus: MakeNucleus) -> None:
-    nucleus = make_nucleus(redis="redis://u:s3creto@h:puerto/0")
+@pytest.mark.parametrize(
+    "url", ["redis://u:s3creto@h:puerto/0", "redis://u:s3creto@localhost/0?no_existe=5"]
+)
+async def test_a_wrong_redis_url_does_not_print_it(make_nucleus: MakeNucleus, url: str) -> None:
+    nucleus = make_nucleus(redis=url)
     with pytest.raises(ConfigError, match="valor oculto") as caught:
         await nucleus.inicializar()
     assert "s3creto" not in str(caught.value)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.core.fallback import chat, reason
-from src.utils.payload import PayloadError, encode_frame, encode_json, mask, without_secrets
+from src.utils.payload import (
+    PayloadError,
+    encode_frame,
+    encode_json,
+    mask,
+    readable,
+    without_secrets,
+)
+from tests.support.secret_cases import KEYS, PLAIN, SECRET, TEXTS
 
 _JSON = st.recursive(
     st.none()
@@ -65,6 +74,50 @@ def test_secrets_are_hidden() -> None:
     assert "s3creto" not in shown
     assert "BTC" in shown
     assert "fin" in shown
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_secret_is_hidden_by_its_key(key: str) -> None:
+    assert SECRET not in repr(without_secrets({"a": [{key: SECRET}]}))
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_secret_is_hidden_by_its_form(text: str) -> None:
+    assert SECRET not in mask(text)
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_a_text_without_secrets_stays(text: str) -> None:
+    assert mask(text) == text
+
+
+@pytest.mark.parametrize("unit", ["eyJaaaaaaaa-", "A", "://a:", "password ", "sk-", "bearer "])
+def test_no_text_makes_masking_slow(unit: str) -> None:
+    text = (unit * 100_000)[:100_000]
+    started = time.perf_counter()
+    mask(text)
+    assert time.perf_counter() - started < 2.0
+
+
+class Unspeakable:
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1 << 20_000, "<entero de 20001 bits>"),
+        (Unspeakable(), "<Unspeakable>"),
+        ({1 << 20_000: 1}, {"<entero de 20001 bits>": 1}),
+        ({Unspeakable(): 1}, {"<Unspeakable>": 1}),
+        ({(1, 2): float("nan")}, {"[1, 2]": "nan"}),
+    ],
+    ids=lambda _: "",  # pytest could not name them
+)
+def test_any_value_has_a_readable_form(value: object, expected: object) -> None:
+    assert readable({"v": value}) == {"v": expected}
+    assert encode_json(readable({"v": value}))
 
 
 @pytest.mark.parametrize(

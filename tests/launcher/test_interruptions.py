@@ -44,6 +44,21 @@ def test_foreground_ends_with_everything_on_ctrl_c(project: Project) -> None:
     assert project.living() == []
 
 
+def test_a_foreground_that_was_suspended_forgets_no_newer_instance(project: Project) -> None:
+    start = project.popen("start.sh", "--foreground")
+    assert start.stdout is not None
+    assert any("Ctrl-C lo detiene" in line for line in start.stdout)
+    os.kill(start.pid, signal.SIGSTOP)
+    try:
+        project.run("stop.sh")
+        project.run("start.sh")
+    finally:
+        os.kill(start.pid, signal.SIGCONT)
+    start.communicate(timeout=30)
+    assert "ya está en marcha y sano" in project.run("start.sh")
+    assert (project.home / "http.port").exists()
+
+
 def test_an_interrupted_start_leaves_nothing_running(project: Project) -> None:
     start = project.popen("start.sh")
     assert start.stdout is not None

@@ -65,7 +65,7 @@ def test_a_short_socket_folder_that_others_control_is_refused(tmp_path: Path, fa
             folder.rmdir()
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "..", "x" * 33, "a b", "ñ"])
+@pytest.mark.parametrize("name", ["", "a/b", "..", "x" * 33, "a b", "ñ", "postgres"])
 def test_an_instance_id_that_makes_no_file_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(LauncherError, match="INSTANCE_ID"):
         Home(tmp_path).instance(name)

@@ -164,9 +164,17 @@ def test_no_network_is_told_with_the_log(installed: Path, retries: str) -> None:
 def test_a_second_start_installs_nothing(installed: Path) -> None:
     assert start(installed).stdout == "launched ['start']\n"
 
+    before = (installed / "constraints.txt").read_text()
     (installed / "constraints.txt").write_text("# changed\n")
     assert "Instalo lo necesario" in start(installed).stdout
     assert start(installed).stdout == "launched ['start']\n"
+
+    # What the tests' stamp said is no longer true: something else was installed meanwhile.
+    stamps = installed / ".venv"
+    (stamps / ".stamp-test").write_text((stamps / ".stamp-run").read_text())
+    (installed / "constraints.txt").write_text(before)
+    assert "Instalo lo necesario" in start(installed).stdout
+    assert not (stamps / ".stamp-test").exists()
 
 
 def test_a_start_killed_while_installing_is_mended(clone: Path) -> None:
@@ -259,3 +267,39 @@ def test_docker_starts_and_stops_the_compose_project(clone: Path, tmp_path: Path
     lines = told.read_text().splitlines()
     assert any("--project-name corec_v4" in line and "up -d --wait" in line for line in lines)
     assert any("--project-name corec_v4" in line and line.endswith(" down") for line in lines)
+
+
+def test_containers_that_did_not_get_healthy_are_stopped_by_the_next_stop(
+    clone: Path, tmp_path: Path
+) -> None:
+    (clone / "docker-compose.yml").write_text("services: {}\n")
+    told = tmp_path / "told"
+    program(tmp_path / "bin", "docker", f'echo "$@" >> "{told}"; [[ "$*" != *" up "* ]]')
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    environ = clean_environ() | {"PATH": path, "COREC_HOME": str(tmp_path / "home")}
+    scripts = clone / "scripts"
+    started = subprocess.run([scripts / "start.sh", "--docker"], env=environ, check=False)
+    assert started.returncode == 1
+    subprocess.run([scripts / "stop.sh"], env=environ, check=True)
+    assert told.read_text().splitlines()[-1].endswith(" down")
+
+
+def test_a_docker_that_is_away_does_not_keep_the_rest_from_stopping(
+    installed: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    (home / "run").mkdir(parents=True)
+    (home / "docker").touch()
+    program(tmp_path / "bin", "docker", '[ "$1" != info ]')
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    environ = clean_environ() | {"PATH": path, "COREC_HOME": str(home)}
+    stopped = subprocess.run(
+        [installed / "scripts" / "stop.sh"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "launched ['stop']" in stopped.stdout
+    assert (stopped.returncode, "motor de docker no responde" in stopped.stderr) == (1, True)
+    assert (home / "docker").exists()

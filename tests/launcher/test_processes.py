@@ -132,7 +132,7 @@ def test_processes_are_known_by_a_variable_and_by_their_folder(tmp_path: Path) -
     name, value = "COREC_TEST_MARK", str(tmp_path)
     program = Path(os.path.realpath(sys.executable)).name
     with subprocess.Popen(
-        [sys.executable, "-c", "print(flush=True); input()"],
+        [sys.executable, "-c", "print(flush=True); input()", "main.py"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=tmp_path,
@@ -140,7 +140,10 @@ def test_processes_are_known_by_a_variable_and_by_their_folder(tmp_path: Path) -
     ) as child:
         assert child.stdout is not None
         child.stdout.readline()
-        assert [found.pid for found, mark in with_variable(name) if mark == value] == [child.pid]
+        found = [process for process, mark in with_variable(name, "main.py") if mark == value]
+        assert [process.pid for process in found] == [child.pid]
+        # Whoever it starts inherits the variable, and is another program.
+        assert value not in dict(with_variable(name, "other.py")).values()
         assert [found.pid for found in working_in(tmp_path, program)] == [child.pid]
         assert working_in(tmp_path, "postgres") == []
         child.communicate(b"\n")

@@ -84,7 +84,9 @@ def test_two_instances_share_the_servers(project: Project) -> None:
     nodes = "SELECT count(DISTINCT instance_id) FROM nodos"
     assert wait_until(lambda: project.sql("corec_db", nodes) == "2", 20)
 
+    first = (project.home / "run/instances/corec1.port").read_text()
     assert "CoreC (corec2): detenido." in project.run("stop.sh", "--instance", "corec2")
+    assert (project.home / "http.port").read_text() == first  # people and scripts look there
     assert "no está en marcha" in project.run("stop.sh", "--instance", "corec2")
     assert "ya está en marcha y sano" in project.run("start.sh")
 

@@ -207,6 +207,16 @@ async def test_an_event_from_the_hosts_hand_is_judged_without_polling(world: Wor
     ]
 
 
+async def test_events_handed_over_at_once_are_all_counted(world: World) -> None:
+    async with world.running() as processor:
+        await processor.procesar({}, {})
+        events = [Event("alertas", {"tipo": "t", "plugin": f"p{i}"}) for i in range(30)]
+        await asyncio.gather(*map(processor.manejar_evento, events))
+        summary = await processor.procesar({}, {})
+    assert summary["alerts"] == 30
+    assert summary["events"] >= 30  # our own reports are read, too
+
+
 async def test_passwords_never_reach_alert_db(world: World) -> None:
     register = next(e for e in EVENTS if e["payload"].get("role") == "admin")
     async with world.running():

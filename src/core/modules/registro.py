@@ -30,7 +30,3 @@ class ModuloRegistro(ModuloBase):
         if celu.id in self._entidades:
             raise ValueError(f"ya hay una entidad {celu.id!r}; cada id se registra una vez")
         self._entidades[celu.id] = celu
-
-    def obtener(self, celu_id: str) -> CeluEntidadCoreC | None:
-        """Find an entity."""
-        return self._entidades.get(celu_id)

@@ -20,6 +20,7 @@ from src.plugins.plugin_manager import PluginBase
 
 from ..domain.errors import DatabaseUnusableError, NotNowError
 from ..domain.model import RawEvent
+from ..domain.redact import redact_text
 from ..health import Report
 from ..recorder import Summary
 from ..settings import Loaded, load
@@ -110,6 +111,7 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         Raises:
             NotNowError: alert_db was away for 20 s; the event was not stored.
         """
+        parts = self._parts
         raw = RawEvent(
             source="push",
             # Its own identity: a try that was cut off may have stored it.
@@ -117,23 +119,25 @@ class AlertProcessor(ProcesadorBase, PluginBase):
             channel=event.canal,
             payload=event.datos,
             timestamp=time.time(),
-            instance_id=self._parts.instance,
+            instance_id=parts.instance,
             size=_size(event.datos),
         )
 
         @backoff.on_exception(backoff.expo, NotNowError, max_time=_PUSH_WAIT, logger=None)
         async def push() -> Summary:
             try:
-                return await self._parts.recorder.push(raw)
+                return await parts.recorder.push(raw)
             except DatabaseUnusableError:
-                await self._parts.store.prepare()  # its tables may have gone, or never been
+                await parts.store.prepare()  # its tables may have gone, or never been
                 raise
 
         try:
-            self._pushed += await push()
-        except NotNowError:
-            log.critical("evento de %s sin guardar: alert_db no responde", event.canal)
+            summary = await push()
+        except BaseException as error:
+            reason = str(error) if isinstance(error, NotNowError) else type(error).__name__
+            log.critical("evento de %s sin guardar: %s", event.canal, redact_text(reason))
             raise
+        self._pushed += summary  # read anew: others were counted meanwhile
 
     @property
     def puerto(self) -> int | None:

@@ -60,8 +60,6 @@ class AlertStore:
 
         def install(connection: Connection) -> None:
             with connection.cursor() as cursor:
-                # Two instances that start at once would trip over each other's CREATE TABLE.
-                cursor.execute(query("serialise_commits"), {"key": LOCK_CLASS})
                 cursor.execute(self._schema.read_text(encoding="utf-8"))
 
         try:
