@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 from psycopg2.extensions import connection
@@ -75,7 +75,9 @@ _UPSERT_NODE = """
     ON CONFLICT (nodo_id, instance_id) DO UPDATE
        SET ultima_actividad = EXCLUDED.ultima_actividad, carga = EXCLUDED.carga,
            es_espejo = EXCLUDED.es_espejo, original_id = EXCLUDED.original_id
+    RETURNING ultima_actividad
 """
+_LAST_BEAT = "SELECT max(ultima_actividad) FROM nodos WHERE instance_id = %s"
 _DROP_SILENT = """
     DELETE FROM nodos WHERE ultima_actividad < extract(epoch FROM clock_timestamp()) - %s
     RETURNING nodo_id, instance_id
@@ -96,6 +98,13 @@ class Heartbeat:
     carga: float
     es_espejo: bool
     original_id: str | None
+
+
+class Written(NamedTuple):
+    """The newest heartbeat of an instance before one was written, and that one (epoch seconds)."""
+
+    before: float | None
+    now: float | None
 
 
 class CorecStore:
@@ -179,9 +188,9 @@ class CorecStore:
         row = (uuid.uuid4().hex, tipo, mask(detail)[:_MAX_DETAIL], instance_id)
         await self._database.run(lambda conn: _execute(conn, _INSERT_AUDIT, row))
 
-    async def heartbeat(self, instance_id: str, beats: Sequence[Heartbeat]) -> None:
-        """Write that these entities are alive."""
-        await self._database.run(lambda conn: _heartbeat(conn, instance_id, beats))
+    async def heartbeat(self, instance_id: str, beats: Sequence[Heartbeat]) -> Written:
+        """Write that these entities are alive; returns when, by the database's clock."""
+        return await self._database.run(lambda conn: _heartbeat(conn, instance_id, beats))
 
     async def drop_silent(self, seconds: float) -> list[tuple[str, str]]:
         """Delete the nodes, of any instance, that said nothing for so long; returns their keys."""
@@ -247,11 +256,11 @@ def _newest_event(
     }
 
 
-def _heartbeat(conn: connection, instance_id: str, beats: Sequence[Heartbeat]) -> None:
-    with conn.cursor() as cursor:
-        # In one order everywhere, so that two writers can't lock each other's rows crosswise.
-        for beat in sorted(beats, key=lambda b: b.nodo_id):
-            cursor.execute(
-                _UPSERT_NODE,
-                (beat.nodo_id, instance_id, beat.carga, beat.es_espejo, beat.original_id),
-            )
+def _heartbeat(conn: connection, instance_id: str, beats: Sequence[Heartbeat]) -> Written:
+    before = _fetch(conn, _LAST_BEAT, (instance_id,))[0][0]
+    now: float | None = None
+    # In one order everywhere, so that two writers can't lock each other's rows crosswise.
+    for beat in sorted(beats, key=lambda b: b.nodo_id):
+        row = (beat.nodo_id, instance_id, beat.carga, beat.es_espejo, beat.original_id)
+        now = _fetch(conn, _UPSERT_NODE, row)[0][0]
+    return Written(before, now)

@@ -109,6 +109,20 @@ async def test_sincronizacion_writes_heartbeats_and_drops_the_silent(
     await modulo.detener()
 
 
+@pytest.mark.parametrize("other", ["i9", "i10"])
+async def test_two_hosts_of_one_name_are_told(
+    store: CorecStore, other: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    registro = ModuloRegistro()
+    registro.registrar(_celu())
+    first, second = (ModuloSincronizacion(store, registro, name) for name in ("i9", other))
+    for _ in range(3):
+        await first.paso()
+        await second.paso()
+    told = [r.getMessage() for r in caplog.records if "INSTANCE_ID=i9" in r.getMessage()]
+    assert len(told) == (2 if other == "i9" else 0)
+
+
 async def test_a_module_outlives_an_outage_and_says_it_once(
     store: CorecStore, corec_dsn: str, caplog: pytest.LogCaptureFixture
 ) -> None:
