@@ -274,7 +274,9 @@ def test_containers_that_did_not_get_healthy_are_stopped_by_the_next_stop(
 ) -> None:
     (clone / "docker-compose.yml").write_text("services: {}\n")
     told = tmp_path / "told"
-    program(tmp_path / "bin", "docker", f'echo "$@" >> "{told}"; [[ "$*" != *" up "* ]]')
+    program(
+        tmp_path / "bin", "docker", f'echo "$@" >> "{told}"; case "$*" in *" up "*) exit 1 ;; esac'
+    )
     path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
     environ = clean_environ() | {"PATH": path, "COREC_HOME": str(tmp_path / "home")}
     scripts = clone / "scripts"
