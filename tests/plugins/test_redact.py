@@ -25,6 +25,36 @@ def test_a_text_without_secrets_stays(text: str) -> None:
     assert redact_text(text) == text
 
 
+# Numbers that networks publish for tests.
+CARDS = (
+    "4111111111111111", "4222222222222", "5555555555554444", "2223003122003222", "378282246310005",
+    "30569309025904", "6011111111111117", "3530111333300000", "6250941006528599",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("number", CARDS)
+def test_a_card_number_goes_however_it_is_written(number: str) -> None:
+    grouped = " ".join(number[i : i + 4] for i in range(0, len(number), 4))
+    for written in (number, grouped, grouped.replace(" ", "-")):
+        assert redact_text(f"pagó con {written}, gracias") == f"pagó con {MASK}, gracias"
+    assert redact({"a": [int(number)], "b": number}) == {"a": [MASK], "b": MASK}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4111111111111112",  # its check digit is wrong
+        "1763872000000000",  # microseconds
+        "312269865356374016",  # an order of an exchange
+        "0.4111111111111111",
+        "4111111111111111.5",
+        "35000.50 BTC/USDT 2026-11-23 10:15:00",
+    ],
+)
+def test_other_numbers_stay(text: str) -> None:
+    assert redact_text(text) == text
+
+
 def test_what_is_no_secret_stays() -> None:
     data = {"tipo": "api_error", "message": "Error 503: upstream", "amount": 600.0, "ok": True}
     assert redact(data) == data

@@ -1,7 +1,7 @@
 """Takes secrets out of a payload, and makes it safe to store as jsonb, in one walk.
 
 Redacted: the value of any key that names a secret, at any depth, and secrets inside text that give
-themselves away by their form (credentials in a URL, a JWT, well-known key prefixes).
+themselves away by their form (credentials in a URL, a JWT, well-known key prefixes, card numbers).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from .cards import is_card, without_cards
 from .model import Payload
 
 MASK = "[oculto]"
@@ -70,6 +71,8 @@ _KEY_TRIGGER = re.compile(
     "pass|contrase|secret|token|key|auth|cookie|credential|dsn|pwd|pin|cvv|otp|jwt|clave"
     "|webhook|phrase|mnemonic"
 )
+_DIGITS = re.compile(r"\d[\d -]{11,}\d")  # what a card's number takes at the least
+_SMALLEST_CARD, _LARGEST_CARD = 10**12, 10**19
 _SHORTEST_SECRET = 18  # characters of the shortest form that is a name too
 _MAX_JSON_INT = 10**30  # beyond it a number in a payload is noise; kept as text
 
@@ -87,6 +90,8 @@ def redact_text(text: str) -> str:
     """Returns `text` without what has the form of a secret, nor characters that jsonb refuses."""
     if not text.isascii() or "\0" in text:
         text = _UNSTORABLE.sub(_REPLACEMENT, text)
+    if _DIGITS.search(text) is not None:
+        text = without_cards(text, MASK)
     lowered = text.lower()
     if _ANY_TRIGGER.search(lowered) is None:
         return text
@@ -125,6 +130,8 @@ def _safe(value: Any) -> Any:
     if kind is float:
         return value if math.isfinite(value) else str(value)
     if kind is int:
+        if _SMALLEST_CARD <= value < _LARGEST_CARD and is_card(str(value)):
+            return MASK
         return value if -_MAX_JSON_INT <= value <= _MAX_JSON_INT else str(value)
     return _safe_foreign(value)
 
