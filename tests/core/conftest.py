@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,12 @@ import pytest
 from psycopg2.extensions import parse_dsn
 from redis.asyncio import Redis
 
+from src.core.celu_entidad import CeluEntidadCoreC
 from src.core.nucleus import CoreCNucleus
+from src.core.processors.base import ProcesadorBase
 from src.core.store import CorecStore
 from src.utils.postgres import Database
-from tests.core.helpers import MakeNucleus, PluginFolder, write_config
+from tests.core.helpers import MakeNucleus, PluginFolder, Script, write_config
 
 
 @pytest.fixture
@@ -69,3 +71,21 @@ async def make_nucleus(
     yield build
     for nucleus in made:
         await nucleus.detener()
+
+
+@pytest.fixture
+async def make(
+    store: CorecStore, redis_client: Redis
+) -> AsyncIterator[Callable[..., CeluEntidadCoreC]]:
+    made: list[CeluEntidadCoreC] = []
+
+    def build(work: Any, intervalo: float = 0.02, **more: Any) -> CeluEntidadCoreC:
+        processor = work if isinstance(work, ProcesadorBase) else Script(work)
+        celu = CeluEntidadCoreC("nano_x", processor, "canal_x", intervalo, {}, **more)
+        celu.vincular(store, redis_client)
+        made.append(celu)
+        return celu
+
+    yield build
+    for celu in made:
+        await celu.detener()

@@ -17,12 +17,16 @@ import yaml
 import zstandard
 from psycopg2.extensions import connection
 
+from src.core.celu_entidad import CeluEntidadCoreC
 from src.core.nucleus import CoreCNucleus
+from src.core.processors.base import ProcesadorBase
 
 DEADLINE_SECONDS = 15.0
+ERRORS = "SELECT tipo, detalle, instance_id FROM auditoria"
 ALERT = {"tipo": "api_error", "plugin": "exchange_sync", "message": "Se cayó ñandú", "n": 1.5}
 
 MakeNucleus = Callable[..., CoreCNucleus]
+Make = Callable[..., CeluEntidadCoreC]
 
 
 async def until(condition: Callable[[], Any], seconds: float = DEADLINE_SECONDS) -> Any:
@@ -127,3 +131,20 @@ def write_config(path: Path, **settings: Any) -> Path:
     """Write a corec.yaml that waits for no database."""
     path.write_text(yaml.safe_dump({"db_wait_seconds": 0, **settings}), encoding="utf-8")
     return path
+
+
+class Script(ProcesadorBase):
+    """Does what the given function does, and keeps what it was given."""
+
+    def __init__(self, work: Callable[[dict[str, Any]], Any]) -> None:
+        self.work = work
+        self.seen: list[tuple[dict[str, Any], dict[str, Any]]] = []
+
+    async def procesar(self, datos: dict[str, Any], contexto: dict[str, Any]) -> Any:
+        self.seen.append((datos, contexto))
+        result = self.work(datos)
+        return await result if asyncio.iscoroutine(result) else result
+
+
+class OwnReader(Script):
+    lee_eventos = True

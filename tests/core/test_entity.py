@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -11,52 +9,10 @@ from psycopg2.extensions import parse_dsn
 from redis.asyncio import Redis
 
 from src.core.celu_entidad import CeluEntidadCoreC
-from src.core.processors.base import ProcesadorBase
 from src.core.processors.default import DefaultProcessor
 from src.core.store import CorecStore
 from src.utils.payload import PayloadError
-from tests.core.helpers import decoded, published, query, until
-from tests.support.servers import TestPostgres
-
-ERRORS = "SELECT tipo, detalle, instance_id FROM auditoria"
-
-
-class Script(ProcesadorBase):
-    """Does what the given function does, and keeps what it was given."""
-
-    def __init__(self, work: Callable[[dict[str, Any]], Any]) -> None:
-        self.work = work
-        self.seen: list[tuple[dict[str, Any], dict[str, Any]]] = []
-
-    async def procesar(self, datos: dict[str, Any], contexto: dict[str, Any]) -> Any:
-        self.seen.append((datos, contexto))
-        result = self.work(datos)
-        return await result if asyncio.iscoroutine(result) else result
-
-
-class OwnReader(Script):
-    lee_eventos = True
-
-
-@pytest.fixture
-async def make(
-    store: CorecStore, redis_client: Redis
-) -> AsyncIterator[Callable[..., CeluEntidadCoreC]]:
-    made: list[CeluEntidadCoreC] = []
-
-    def build(work: Any, intervalo: float = 0.02, **more: Any) -> CeluEntidadCoreC:
-        processor = work if isinstance(work, ProcesadorBase) else Script(work)
-        celu = CeluEntidadCoreC("nano_x", processor, "canal_x", intervalo, {}, **more)
-        celu.vincular(store, redis_client)
-        made.append(celu)
-        return celu
-
-    yield build
-    for celu in made:
-        await celu.detener()
-
-
-Make = Callable[..., CeluEntidadCoreC]
+from tests.core.helpers import Make, OwnReader, Script, decoded, published, query
 
 
 @pytest.mark.parametrize(
@@ -286,111 +242,6 @@ async def test_redis_that_is_away_costs_only_the_stream(
     await away.aclose()
     assert len(published(corec_dsn, "canal_x")) == 2
     assert caplog.text.count("el stream canal_x no recibe") == 1
-
-
-async def _cancels_itself() -> None:
-    raise asyncio.CancelledError
-
-
-@pytest.mark.parametrize("kind", ["raises", "exits", "cancels itself", "no json"])
-async def test_the_loop_outlives_faults_and_counts_them(
-    make: Make, corec_dsn: str, kind: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    def work(datos: dict[str, Any]) -> Any:
-        if kind == "raises":
-            raise RuntimeError("roto")
-        if kind == "exits":
-            sys.exit(0)
-        return _cancels_itself() if kind == "cancels itself" else {"a": object()}
-
-    celu = make(work, instance_id="i9")
-    task = asyncio.create_task(celu.ejecutar())
-    await until(lambda: len(query(corec_dsn, ERRORS)) >= 3)
-    assert not task.done()
-    await celu.detener()
-    await asyncio.wait_for(task, 5)
-    tipo, detalle, instance_id = query(corec_dsn, ERRORS)[0]
-    assert (tipo, instance_id) == ("error_procesador", "i9")
-    assert detalle.startswith("nano_x (canal_x): ")
-    lines = [r for r in caplog.records if r.levelname == "ERROR" and "nano_x" in r.getMessage()]
-    assert len(lines) == 1  # the same fault again is no news
-
-
-async def test_the_loop_outlives_a_database_that_is_away(
-    make: Make, postgres_server: TestPostgres, corec_dsn: str
-) -> None:
-    processor = Script(lambda datos: {"n": 1})
-    celu = make(processor)
-    task = asyncio.create_task(celu.ejecutar())
-    try:
-        await until(lambda: processor.seen)
-        await asyncio.to_thread(postgres_server.stop, "fast")
-        seen = len(processor.seen)
-    finally:
-        await asyncio.to_thread(postgres_server.start)
-    await until(lambda: len(processor.seen) > seen)
-    assert not task.done()
-
-
-async def test_a_slow_step_skips_beats_and_does_not_pile_up(make: Make) -> None:
-    times: list[float] = []
-    loop = asyncio.get_running_loop()
-
-    async def work() -> dict[str, Any]:
-        times.append(loop.time())
-        await asyncio.sleep(0.25 if len(times) == 1 else 0)
-        return {}
-
-    celu = make(OwnReader(lambda datos: work()), intervalo=0.1)
-    task = asyncio.create_task(celu.ejecutar())
-    await until(lambda: len(times) >= 4)
-    await celu.detener()
-    await task
-    # Beats at 0, 0.3 (0.1 and 0.2 are lost), 0.4, 0.5: on the grid, never in a burst.
-    gaps = [later - times[0] for later in times[1:4]]
-    for gap, planned in zip(gaps, (0.3, 0.4, 0.5), strict=True):
-        assert planned - 0.01 <= gap
-    assert times[3] - times[1] > 0.15
-    assert celu.latido().carga < 1
-
-
-async def test_stop_lets_the_step_finish(make: Make, corec_dsn: str) -> None:
-    begun, go_on = asyncio.Event(), asyncio.Event()
-
-    async def work() -> dict[str, Any]:
-        begun.set()
-        await go_on.wait()
-        return {"n": 1}
-
-    celu = make(lambda datos: work())
-    task = asyncio.create_task(celu.ejecutar())
-    await begun.wait()
-    stop = asyncio.create_task(celu.detener())
-    await asyncio.sleep(0)
-    go_on.set()
-    await stop
-    await asyncio.wait_for(task, 5)
-    assert published(corec_dsn, "canal_x") == [{"n": 1}]
-    await celu.detener()
-
-
-async def test_stop_cancels_a_step_that_hangs(make: Make, corec_dsn: str) -> None:
-    begun, cancelled = asyncio.Event(), asyncio.Event()
-
-    async def work() -> None:
-        begun.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
-
-    celu = make(lambda datos: work())
-    task = asyncio.create_task(celu.ejecutar())
-    await begun.wait()
-    await asyncio.wait_for(celu.detener(), 5)
-    await asyncio.wait_for(task, 5)
-    assert cancelled.is_set()
-    assert query(corec_dsn, ERRORS) == []
 
 
 async def test_alone_it_opens_its_own_connection(corec_dsn: str) -> None:

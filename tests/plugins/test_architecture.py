@@ -26,7 +26,9 @@ OUTSIDE = {"utils", "processors", "web", "cli"}
 FORBIDDEN = {
     "domain": OUTSIDE | READING | {"judge", "settings", "ports"},
     "judge": OUTSIDE | READING,
-    "candidates": OUTSIDE | READING | {"judge"},
+    "candidates": OUTSIDE | READING | {"judge", "memory"},
+    "memory": OUTSIDE | READING | {"judge"},
+    "letters": OUTSIDE | READING | {"judge", "memory", "candidates"},
     "absences": OUTSIDE | {"pipeline", "read_loop"},
     "ports": OUTSIDE | READING,
     "own_alerts": OUTSIDE | READING,

@@ -10,7 +10,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.plugins.alert_manager.domain.model import Judged, RawEvent
+from src.plugins.alert_manager.domain.model import RawEvent
+from src.plugins.alert_manager.domain.outcome import Judged
 from src.plugins.alert_manager.judge import BatchJudge
 from src.plugins.alert_manager.settings import check
 from tests.plugins.conftest import World, eventually, shipped_config

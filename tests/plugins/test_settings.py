@@ -129,20 +129,22 @@ FAULTS: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize("name", ["rules.md", "rules.en.md"])
-def test_every_example_of_the_documents_is_a_valid_rule(name: str) -> None:
+def test_every_example_of_the_documents_is_valid(name: str) -> None:
+    blocks = documented(name)
     config = shipped_config()
-    config["alert_config"]["rules"] = documented_rules(name)
-    assert len(check(config).settings.alert_config.rules) == 7
-    assert documented_rules(name) == documented_rules("rules.md")
+    settings = config["alert_config"]
+    settings["rules"] = [rule for block in blocks if isinstance(block, list) for rule in block]
+    for block in blocks:
+        settings |= block if isinstance(block, dict) else {}
+    checked = check(config).settings.alert_config
+    assert (len(checked.rules), list(checked.context)) == (7, ["usuario"])
+    assert blocks == documented("rules.md")
 
 
-def documented_rules(name: str) -> list[Any]:
+def documented(name: str) -> list[Any]:
+    """The YAML of a document, each block as it is read."""
     text = (PROJECT / "docs" / name).read_text(encoding="utf-8")
-    return [
-        rule
-        for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-        for rule in yaml.safe_load(block)
-    ]
+    return [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
 
 
 def test_the_shipped_configuration_is_valid_and_sends_nothing_outside() -> None:

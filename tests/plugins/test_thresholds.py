@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.plugins.alert_manager.domain.model import Change, Event
+from src.plugins.alert_manager.domain.model import Event
+from src.plugins.alert_manager.domain.outcome import Change
 from src.plugins.alert_manager.domain.thresholds import (
     CommandError,
     StoredThresholds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 
-from .domain.model import Judged
+from .domain.outcome import Judged
 from .ports import Store
 from .recorder import Recorder
 

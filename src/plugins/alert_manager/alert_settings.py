@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from .absence_settings import ZoneName
 from .config_file import Fault
+from .domain.context import ContextSpec
+from .domain.paths import parse_path
 from .domain.rule_spec import RuleSpec
 from .durations import Seconds
 from .rule_settings import RuleSettings
@@ -27,18 +29,50 @@ class DedupeSettings(_Model):
     redis_timeout: Seconds = 0.1
 
 
+class ContextSettings(_Model):
+    """An entry of `alert_config.context`: something that alerts carry where it is known."""
+
+    channel: str
+    fields: list[str] = Field(min_length=1)
+    per: str | None = None
+    alerts_of: list[str] | None = None
+
+    @field_validator("fields", "per")
+    @classmethod
+    def _paths(cls, value: list[str] | str | None) -> list[str] | str | None:
+        for text in [value] if isinstance(value, str) else value or ():
+            parse_path(text)
+        return value
+
+    def spec(self, name: str) -> ContextSpec:
+        """Returns it for use."""
+        paths = map(parse_path, self.fields)
+        return ContextSpec(
+            name=name,
+            channel=self.channel,
+            fields={path[-1]: path for path in paths},
+            per=None if self.per is None else parse_path(self.per),
+            channels=None if self.alerts_of is None else frozenset(self.alerts_of),
+        )
+
+
 class AlertSettings(_Model):
     """`alert_config`: thresholds (the knobs) and the rules that use them."""
 
     timezone: ZoneName = "America/Mexico_City"
     thresholds: dict[str, Finite] = {}
     threshold_bounds: dict[str, tuple[Finite, Finite]] = {}
+    context: dict[str, ContextSettings] = {}
     rules: list[RuleSettings] = []
     dedupe: DedupeSettings = DedupeSettings()
 
     def specs(self) -> list[RuleSpec]:
         """Returns the rules ready to compile."""
         return [rule.spec(self.dedupe.window, self.timezone) for rule in self.rules]
+
+    def contexts(self) -> list[ContextSpec]:
+        """Returns what alerts carry, ready for use."""
+        return [settings.spec(name) for name, settings in self.context.items()]
 
     def bounds(self) -> dict[str, tuple[float, float, float]]:
         """Returns of each threshold its value, and the lowest and highest that a command may set.
@@ -77,6 +111,16 @@ def rule_faults(alert_config: AlertSettings, channels: Sequence[str]) -> Iterato
             rule.check_levels(alert_config.thresholds)
         except ValueError as error:
             yield Fault(f"{path}.levels", str(error))
+
+
+def context_faults(alert_config: AlertSettings, channels: Sequence[str]) -> Iterator[Fault]:
+    """Says which contexts name channels that are not watched."""
+    for name, context in alert_config.context.items():
+        for key, named in (("channel", [context.channel]), ("alerts_of", context.alerts_of or [])):
+            for channel in named:
+                if channel not in channels:
+                    text = f"el canal {channel!r} no se vigila; se permite: {', '.join(channels)}"
+                    yield Fault(f"alert_config.context.{name}.{key}", text)
 
 
 def bound_faults(alert_config: AlertSettings) -> Iterator[Fault]:

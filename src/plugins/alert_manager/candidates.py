@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from .domain.context import Context
 from .domain.dedupe import TWIN_WINDOW
 from .domain.fingerprint import fingerprint
-from .domain.model import Candidate, Event, Match, Payload, Resolution
+from .domain.model import Event, Match, Payload
+from .domain.outcome import Candidate, Resolution
 from .domain.paths import parse_path
 from .domain.redact import redact
 from .domain.render import recovery, words
 from .domain.rule_spec import RuleSpec
 from .domain.rules import Found
 from .domain.tracking import Tracked
+from .letters import MAX_CHANNEL
 from .settings import Loaded
 
 OWN_SOURCE = "alert_manager"  # of alerts that no event brought
-MAX_CHANNEL = 50  # characters; the width of `canal`
 # A field that holds no number is one state of its writer, whatever else the events say.
 _INVALID_IDENTITY = tuple(map(parse_path, ("plugin", "exchange", "symbol", "user_id")))
 
@@ -24,8 +26,9 @@ _INVALID_IDENTITY = tuple(map(parse_path, ("plugin", "exchange", "symbol", "user
 class Candidates:
     """Makes alerts of what rules find, by one configuration."""
 
-    def __init__(self, specs: Mapping[str, RuleSpec], loaded: Loaded) -> None:
+    def __init__(self, specs: Mapping[str, RuleSpec], context: Context, loaded: Loaded) -> None:
         self._specs = specs
+        self._context = context
         self._zone = loaded.settings.alert_config.timezone
         self._targets = loaded.targets()
 
@@ -91,4 +94,5 @@ class Candidates:
             fingerprint=fingerprint(name, match.severity, safe, identity, match.since),
             window=window,
             targets=self._targets[match.severity],
+            wanted=self._context.wanted(event.channel, event.data),
         )

@@ -3,46 +3,25 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
-import msgspec
-
-from .candidates import MAX_CHANNEL, Candidates
+from .candidates import Candidates
+from .domain.context import Context
 from .domain.decode import DecodeError, Decoder
-from .domain.model import (
-    Candidate,
-    Change,
-    DeadLetter,
-    Event,
-    Judged,
-    Observation,
-    Payload,
-    RawEvent,
-    Resolution,
-    StateKey,
-    States,
-    StoredState,
-)
+from .domain.model import Event, Learned, Observation, Payload, RawEvent, StateKey, States
+from .domain.outcome import Candidate, Change, DeadLetter, Judged
 from .domain.redact import redact_text
 from .domain.rule_spec import RuleSpec
 from .domain.rules import compile_rules
 from .domain.thresholds import CommandError, StoredThresholds, current, is_command, read_command
-from .domain.tracking import RuleState, compile_tracks, deadline, missing
-from .faults import log_fault
+from .domain.tracking import compile_tracks
+from .letters import dead_letter, event_time
+from .memory import Memory, fault_letter
 from .settings import REPORTS, Loaded
 
 log = logging.getLogger("corec.alert_manager.judge")
 
 MAX_DECODED = 4 << 20  # bytes
-_EARLIEST = 946_684_800.0  # 2000-01-01: an older event time is a broken clock, not an event
-# Seconds that a writer's clock may be ahead. What rules remember of a time that is still to come
-# would stand in the way of everything until then.
-_AHEAD = 60.0
-_NEW = RuleState()
-_UNSTORED = StoredState("", 0)
-_RuleStates = Mapping[StateKey, RuleState]
 
 
 class BatchJudge:
@@ -56,7 +35,9 @@ class BatchJudge:
         self._reports_decoder = Decoder(settings.config.limits.limits(factor=4))
         specs = self._config.specs()
         self._specs: Mapping[str, RuleSpec] = {spec.name: spec for spec in specs}
-        self._candidates = Candidates(self._specs, loaded)
+        self._context = Context(self._config.contexts())
+        self._candidates = Candidates(self._specs, self._context, loaded)
+        self._memory = Memory(self._specs, self._candidates)
         self._watched = frozenset(settings.watched())
         self.use(StoredThresholds())
 
@@ -71,7 +52,7 @@ class BatchJudge:
             values = self._config.thresholds
         specs = self._specs.values()
         self._rules = compile_rules(specs, values)
-        self._tracks = compile_tracks(specs, values)
+        self._memory.use(compile_tracks(specs, values))
 
     def judge(self, raw_events: Iterable[RawEvent], now: float) -> Judged:
         """Judges events in their order, as many as can be judged alike; at least one.
@@ -81,7 +62,8 @@ class BatchJudge:
         what comes after a changed threshold is judged by that.
         """
         candidates: list[Candidate] = []
-        observations: list[tuple[int, Observation]] = []
+        observations: list[tuple[int, Observation | Learned]] = []
+        keys: set[StateKey] = set()
         dead: list[DeadLetter] = []
         changes: tuple[Change, ...] = ()
         count = 0
@@ -105,79 +87,40 @@ class BatchJudge:
                 if raw.channel == REPORTS and is_command(data):
                     changes = self._command(event, dead)
                     continue
-                if not (found := self._rules(event)):
-                    continue
+                found = self._rules(event)
                 candidates.extend(self._candidates.of_event(event, found))
-                seen = [one for one in found if isinstance(one, Observation)]
+                seen: list[Observation | Learned] = [*self._context.learned(event)]
+                seen += [one for one in found if isinstance(one, Observation)]
+                if not seen and not found:
+                    continue
                 observations.extend((len(candidates), one) for one in seen)
+                keys.update(one.key for one in seen)
+                keys.update(key for _, key in self._context.wanted(event.channel, data) if found)
             except Exception as error:  # noqa: BLE001
                 # A fault of ours on one event: it becomes visible, and the others go on.
-                dead.append(_fault(event, error))
+                dead.append(fault_letter(event, error))
         return Judged(
             count,
             tuple(candidates),
             tuple(dead),
             tuple(observations),
+            frozenset(keys),
             changes=changes,
             thresholds=self._version,
         )
 
     def track(self, judged: Judged, states: States) -> Judged:
-        """Judges what is left to be seen together with what rules remember, in order.
-
-        Args:
-            judged: what `judge` came to.
-            states: what is stored of each key that its observations name, where something is.
-
-        Returns:
-            The same with the alerts that came of it, what is over, and what is to be remembered.
-        """
-        known = {key: _decoded(stored) for key, stored in states.items()}
-        after = dict(known)
-        candidates: list[Candidate] = []
-        taken = 0
-        resolutions: list[Resolution] = []
-        dead = list(judged.dead_letters)
-        for before, observation in judged.observations:
-            candidates.extend(judged.candidates[taken:before])
-            taken = before
-            key, event = observation.key, observation.event
-            try:
-                state, tracked = self._tracks[key[0]](after.get(key, _NEW), observation)
-                candidates.extend(self._candidates.of_tracked(event, tracked))
-                resolutions.extend(self._candidates.resolutions(key[0], event, tracked))
-            except Exception as error:  # noqa: BLE001  (as above)
-                dead.append(_fault(event, error))
-                state = _NEW  # it may be what is remembered that cannot be judged with
-            after[key] = state
-        return replace(
-            judged,
-            candidates=(*candidates, *judged.candidates[taken:]),
-            dead_letters=tuple(dead),
-            observations=(),
-            resolutions=tuple(resolutions),
-            states=self._changed(states, known, after),
-        )
+        """Judges what is left to be seen together with what is remembered of its `keys`."""
+        return self._memory.track(judged, states)
 
     def missing(self, states: States, until: float) -> Judged:
-        """Judges what did not come.
-
-        Args:
-            states: what rules remember of keys whose events have to come.
-            until: everything up to then is judged (epoch seconds).
-        """
-        known = {key: _decoded(stored) for key, stored in states.items() if key[0] in self.awaiting}
-        after: dict[StateKey, RuleState] = {}
-        candidates: list[Candidate] = []
-        for key, state in known.items():
-            after[key], tracked = missing(self._specs[key[0]], state, until)
-            candidates.extend(self._candidates.of_tracked(None, tracked))
-        return Judged(0, tuple(candidates), states=self._changed(states, known, after))
+        """Judges what did not come until a moment (epoch seconds), of these states."""
+        return self._memory.missing(states, until)
 
     @property
     def awaiting(self) -> frozenset[str]:
         """The names of rules that tell of events that do not come."""
-        return frozenset(name for name, spec in self._specs.items() if spec.absence is not None)
+        return self._memory.awaiting
 
     @property
     def _decoded_bytes(self) -> int:
@@ -199,48 +142,3 @@ class BatchJudge:
         except CommandError as error:
             dead.append(dead_letter(event, f"orden rechazada: {error}", event.timestamp))
             return ()
-
-    def _changed(self, states: States, before: _RuleStates, after: _RuleStates) -> States:
-        """Returns what is to be stored: what is no longer as it was."""
-        changed: dict[StateKey, StoredState] = {}
-        for key, state in after.items():
-            stored = states.get(key, _UNSTORED)
-            until = deadline(self._specs[key[0]], state)
-            if state != before.get(key, _NEW) or until != stored.deadline:
-                text = msgspec.json.encode(state).decode()
-                changed[key] = StoredState(text, stored.version, until)
-        return changed
-
-
-def _fault(event: Event, error: Exception) -> DeadLetter:
-    log_fault(log, f"fallo al juzgar el evento {event.event_id} de {event.source}", error)
-    reason = f"fallo interno al juzgarlo: {type(error).__name__}"
-    return dead_letter(event, reason, event.timestamp)
-
-
-def _decoded(stored: StoredState) -> RuleState:
-    try:
-        return msgspec.json.decode(stored.text, type=RuleState)
-    except msgspec.DecodeError as error:  # of another version of ours: begin anew, and say so
-        log.error("lo que recordaba una regla no se entiende, empieza de nuevo: %s", error)
-        return _NEW
-
-
-def event_time(timestamp: float | None, now: float) -> float:
-    """Returns the event's own time, or `now` where that is absent or impossible (epoch seconds)."""
-    if timestamp is None or not math.isfinite(timestamp):
-        return now
-    return timestamp if _EARLIEST <= timestamp <= now + _AHEAD else now
-
-
-def dead_letter(event: RawEvent | Event, reason: str, timestamp: float) -> DeadLetter:
-    """Returns the dead letter of an event; `timestamp` in epoch seconds, `reason` for a person."""
-    return DeadLetter(
-        source=event.source,
-        event_id=event.event_id,
-        channel=event.channel[:MAX_CHANNEL],
-        reason=reason,
-        timestamp=timestamp,
-        instance_id=event.instance_id,
-        size=event.size,
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from .domain.model import Candidate, Judged
+from .domain.outcome import Candidate, Judged
 
 
 class OldEvents:

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 from .candidates import OWN_SOURCE
 from .domain.backlog import Backlog
 from .domain.fingerprint import fingerprint
-from .domain.model import Candidate, Severity
+from .domain.model import Severity
+from .domain.outcome import Candidate
 from .domain.redact import redact_text
 
 CHANNEL = "alert_data"

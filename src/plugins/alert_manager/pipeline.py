@@ -12,7 +12,8 @@ from typing import Generic
 from .absences import Absences
 from .domain.backlog import Backlog
 from .domain.errors import DatabaseUnavailableError, StaleStateError, TooSlowError
-from .domain.model import Fetched, Judged, P, RawEvent
+from .domain.model import Fetched, P, RawEvent
+from .domain.outcome import Judged
 from .metrics import Metrics
 from .old_events import OldEvents
 from .own_alerts import OwnAlerts

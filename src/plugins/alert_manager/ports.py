@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from .domain.errors import RefusedError
-from .domain.model import Candidate, Committed, Fetched, Judged, P, StateKey, States
+from .domain.model import Fetched, P, StateKey, States
+from .domain.outcome import Candidate, Committed, Judged
 from .domain.thresholds import StoredThresholds
 
 Known = Mapping[bytes, tuple[int, float]]

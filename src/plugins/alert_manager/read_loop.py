@@ -10,7 +10,8 @@ import time
 import backoff
 
 from .domain.errors import DatabaseUnavailableError, NotNowError, SourceUnavailableError
-from .domain.model import Candidate, Judged, P, Severity
+from .domain.model import P, Severity
+from .domain.outcome import Candidate, Judged
 from .domain.redact import redact_text
 from .faults import log_fault
 from .health import Part

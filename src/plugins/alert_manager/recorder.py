@@ -16,8 +16,10 @@ from .domain.errors import (
     StaleThresholdsError,
     TooSlowError,
 )
-from .domain.model import Candidate, Committed, Judged, RawEvent, States
-from .judge import BatchJudge, dead_letter
+from .domain.model import RawEvent, States
+from .domain.outcome import Candidate, Committed, Judged
+from .judge import BatchJudge
+from .letters import dead_letter
 from .metrics import Metrics
 from .ports import Cache, Moved, Store
 
@@ -74,10 +76,7 @@ class Recorder:
             self._informed = True
             await self._inform()
         judged = await loop.run_in_executor(self._thread, self._judge.judge, events, time.time())
-        if not judged.observations:
-            return judged
-        states = await self._store.load_states({seen.key for _, seen in judged.observations})
-        return await loop.run_in_executor(self._thread, self._judge.track, judged, states)
+        return await self._together(judged)
 
     async def _inform(self) -> None:
         try:
@@ -90,7 +89,16 @@ class Recorder:
     async def missing(self, states: States, until: float) -> Judged:
         """Judges what did not come until a moment (epoch seconds), off the event loop."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._judge.missing, states, until)
+        judged = await loop.run_in_executor(self._thread, self._judge.missing, states, until)
+        return await self._together(judged)
+
+    async def _together(self, judged: Judged) -> Judged:
+        """Judges on with what is remembered, where something is needed."""
+        if not judged.keys:
+            return judged
+        states = await self._store.load_states(judged.keys)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._judge.track, judged, states)
 
     @property
     def awaiting(self) -> frozenset[str]:

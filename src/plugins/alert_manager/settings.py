@@ -16,7 +16,7 @@ from pydantic import (
     ValidationError,
 )
 
-from .alert_settings import AlertSettings, bound_faults, rule_faults
+from .alert_settings import AlertSettings, bound_faults, context_faults, rule_faults
 from .config_file import ConfigError, Fault, faults_of, interpolate, read_yaml
 from .database_settings import DatabaseSettings, from_environment
 from .domain.decode import Limits
@@ -194,6 +194,7 @@ def check(raw: Mapping[str, Any]) -> Loaded:
         raise ConfigError(faults_of(error, Settings)) from None
     faults = [
         *rule_faults(settings.alert_config, settings.channels),
+        *context_faults(settings.alert_config, settings.channels),
         *bound_faults(settings.alert_config),
         *_channel_name_faults(settings),
         *_stream_faults(settings),

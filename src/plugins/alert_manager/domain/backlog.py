@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .model import Candidate, Severity
+from .model import Severity
+from .outcome import Candidate
 
 
 @dataclass(frozen=True, slots=True)

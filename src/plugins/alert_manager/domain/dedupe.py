@@ -10,7 +10,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .model import Candidate
+from .outcome import Candidate
 
 TWIN_WINDOW = 600.0  # seconds by which the two roads' times of one event may differ
 

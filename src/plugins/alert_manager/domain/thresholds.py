@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from .escape import single_line
-from .model import Change, Event, Payload
+from .model import Event, Payload
 from .numbers import as_number
+from .outcome import Change
 from .redact import redact_text
 
 ACTION = "update_threshold"

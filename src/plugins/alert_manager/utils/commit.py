@@ -10,7 +10,8 @@ import psycopg2
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ..domain.dedupe import TWIN_WINDOW, Decision, Known, KnownAlert, Road, decide, is_repeat
-from ..domain.model import Candidate, Committed, DeadLetter, Judged, Severity
+from ..domain.model import Severity
+from ..domain.outcome import Candidate, Committed, DeadLetter, Judged
 from .queries import query
 
 LOCK_CLASS = 0x616C6572  # "aler": the first half of our advisory lock keys in alert_db

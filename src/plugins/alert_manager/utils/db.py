@@ -18,7 +18,8 @@ from ..domain.errors import (
     StaleReaderError,
     StaleThresholdsError,
 )
-from ..domain.model import Committed, Judged, StateKey, States
+from ..domain.model import StateKey, States
+from ..domain.outcome import Committed, Judged
 from ..domain.thresholds import StoredThresholds
 from ..ports import Moved, StoredPosition
 from .commit import LOCK_CLASS, insert_dead_letters, store

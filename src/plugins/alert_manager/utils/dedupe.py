@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
 
-from ..domain.model import Candidate, Committed
+from ..domain.outcome import Candidate, Committed
 
 log = logging.getLogger("corec.alert_manager.cache")
 

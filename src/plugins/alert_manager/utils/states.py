@@ -8,7 +8,8 @@ import psycopg2
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ..domain.errors import StaleStateError
-from ..domain.model import Resolution, StateKey, States, StoredState
+from ..domain.model import StateKey, States, StoredState
+from ..domain.outcome import Resolution
 from .channels.registry import REPORT_CHANNELS
 from .queries import fetch_value, query
 

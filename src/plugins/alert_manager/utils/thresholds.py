@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from ..domain.model import Change
+from ..domain.outcome import Change
 from ..domain.thresholds import StoredThresholds
 from .queries import query
 
