@@ -241,7 +241,7 @@ async def test_ids_that_lie_behind_their_rows_stop_the_reading_and_lose_nothing(
         world.write("alertas", event("d"))
 
         def trouble() -> str:
-            return processor._parts.eventos.part().detail
+            return processor._running.get().eventos.part().detail
 
         await eventually(lambda: "alerts_pkey" in trouble())
         world.alert("SELECT setval('alerts_id_seq', 100)")

@@ -285,5 +285,5 @@ async def test_a_row_whose_hole_was_given_up_is_found_at_a_probe_and_counted(
             (early,),
         )
         await eventually(lambda: "late" in told(world))
-        metrics = processor._parts.web._metrics.text().decode()
+        metrics = processor._running.get().web._metrics.text().decode()
     assert "alert_manager_reader_late_rows_total 1.0" in metrics

@@ -59,6 +59,18 @@ class OwnAlerts:
             now,
         )
 
+    def config_rejected(self, faults: str, now: float) -> Candidate:
+        """The configuration's file was changed, and cannot be used."""
+        return self._candidate(
+            "configuracion_rechazada",
+            Severity.ALTA,
+            "La configuración nueva de alertas no vale",
+            f"Sigue la anterior. {redact_text(faults)} Corrígela; para comprobarla: "
+            "./scripts/alerts.sh check-config",
+            {"fallos": faults},
+            now,
+        )
+
     def not_reading(
         self, source: str, severity: Severity, since: float, reason: str, now: float
     ) -> Candidate:

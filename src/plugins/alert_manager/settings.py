@@ -28,6 +28,7 @@ from .utils.channels.log import LogSettings
 from .utils.channels.registry import REPORT_CHANNELS, settings_model
 
 CONFIG_ENV = "ALERT_MANAGER_CONFIG"
+SHIPPED = "configs/plugins/alert_manager/alert_manager.yaml"
 HOUR = 3600.0
 REPORTS = "alert_data"  # the CoreC channel of our own reports, and of commands to us
 
@@ -179,6 +180,21 @@ def load(config: Mapping[str, Any], root: Path | None = None) -> Loaded:
     if isinstance(config.get("config_file"), str):
         return check(read_yaml((root or Path.cwd()) / config["config_file"]))
     return check(config)
+
+
+def source_path(config: Mapping[str, Any], root: Path) -> Path | None:
+    """Returns the file that `load` has read, or that its caller did; None where there is none."""
+    override = os.environ.get(CONFIG_ENV)
+    if override:
+        return Path(override)
+    named = config.get("config_file")
+    if isinstance(named, str):
+        return root / named
+    path = root / SHIPPED
+    try:
+        return path if read_yaml(path) == dict(config) else None
+    except ConfigError:
+        return None
 
 
 def check(raw: Mapping[str, Any]) -> Loaded:

@@ -8,7 +8,7 @@ import os
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,18 @@ from src.core.event import Event
 from src.core.processors.base import ProcesadorBase
 from src.plugins.plugin_manager import PluginBase
 
+from ..config_file import ConfigError, read_yaml
+from ..config_watch import ConfigWatch
 from ..domain.errors import DatabaseUnusableError, NotNowError
 from ..domain.model import RawEvent
+from ..domain.outcome import Judged
 from ..domain.redact import redact_text
+from ..faults import log_fault
 from ..health import Report
+from ..metrics import Metrics
 from ..recorder import Summary
-from ..settings import Loaded, load
+from ..running import Running
+from ..settings import Loaded, check, load, source_path
 from ..web.server import Address
 from .assembly import Assembly, assemble
 
@@ -32,6 +38,7 @@ log = logging.getLogger("corec.alert_manager")
 ROOT = Path(__file__).resolve().parents[4]
 SCHEMA = ROOT / "configs" / "plugins" / "alert_manager" / "schema.sql"
 _START_WAIT = 10.0  # seconds that a start waits for the databases before it goes on without
+_RELOAD_WAIT = 1.0
 _PUSH_WAIT = 20.0  # seconds that an event in hand waits for alert_db
 
 
@@ -56,10 +63,15 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         redis_client: Any = None,
         db_config: Mapping[str, Any] | None = None,
     ) -> None:
+        # Before it is read: what changes from now on is read once more.
+        path = source_path(config or {}, ROOT)
+        self._watch = None if path is None else ConfigWatch(path)
         self._loaded: Loaded = load(config or {}, ROOT)
         self._redis = redis_client
         self._db_config = dict(db_config or {})
-        self._assembly: Assembly | None = None
+        self._running: Running[Assembly] = Running()
+        self._metrics = Metrics()
+        self._watching: asyncio.Task[None] | None = None
         self._pushed = Summary()
 
     async def inicializar(self, nucleus: Any) -> None:
@@ -71,23 +83,51 @@ class AlertProcessor(ProcesadorBase, PluginBase):
             ValueError: the environment's COREC_HTTP_… cannot be used.
         """
         address = Address.from_environment(os.environ)
+        parts = self._assemble(self._loaded, str(nucleus.instance_id), address)
+        self._running.set(parts)
+        await parts.start(_START_WAIT)
+        if self._watch is not None:
+            task = self._reload_whenever_changed(self._watch)
+            self._watching = asyncio.create_task(task, name="config-watch")
+
+    def _assemble(self, loaded: Loaded, instance: str, address: Address) -> Assembly:
         home = Path(os.environ.get("COREC_HOME") or ROOT / ".corec")
-        instance = str(nucleus.instance_id)
-        parts = assemble(
-            self._loaded, self._redis, self._db_config, instance, address, home, SCHEMA
+        return assemble(
+            loaded, self._redis, self._db_config, instance, address, home, SCHEMA, self._metrics
         )
-        self._assembly = parts
-        # Where reading begins is settled before the host goes on: what comes later is then read.
-        await asyncio.gather(*(loop.settle(_START_WAIT) for loop in parts.loops))
-        parts.delivery.start()
-        parts.lag.start()
-        for loop in parts.loops:
-            loop.start()
+
+    async def _reload_whenever_changed(self, watch: ConfigWatch) -> None:
+        with watch.listening():
+            while True:
+                await watch.changed()
+                try:
+                    await self._reload(watch.path)
+                except Exception as error:  # noqa: BLE001  (no fault of ours may end the watching)
+                    log_fault(log, "no se pudo cargar de nuevo la configuración", error)
+
+    async def _reload(self, path: Path) -> None:
+        """Goes on with what the file says now; with what ran, where that is no configuration."""
         try:
-            await parts.web.start()
-        except OSError as error:
-            # Alerts matter more than the page that tells how they are.
-            log.error("no se puede escuchar en %s:%d: %s", address.host, address.port, error)
+            loaded = await asyncio.to_thread(lambda: check(read_yaml(path)))
+        except ConfigError as error:
+            log.error("la configuración nueva se rechaza, sigue la anterior: %s", error)
+            async with self._running.use() as parts:
+                alarm = parts.own_alerts.config_rejected(str(error), time.time())
+                await parts.recorder.record((), Judged(0, (alarm,)))
+            return
+
+        async def change(parts: Assembly) -> Assembly:
+            address = Address.from_environment(os.environ)
+            if parts.web.port is not None:  # people and scripts know it
+                address = replace(address, port=parts.web.port)
+            new = self._assemble(loaded, parts.instance, address)
+            await parts.stop()
+            await new.start(_RELOAD_WAIT)
+            return new
+
+        await self._running.replace(change)
+        rules = len(loaded.settings.alert_config.rules)
+        log.info("configuración cargada de nuevo: %d reglas", rules)
 
     async def procesar(self, datos: Any, contexto: Mapping[str, Any]) -> dict[str, Any]:
         """Judges all that is new; called by the entity and its mirror, also at the same time.
@@ -95,14 +135,14 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         Returns:
             Counts since the last call. Reports go out through delivery: nothing to publish here.
         """
-        parts = self._parts
-        try:
-            await parts.eventos.drain()
-        except NotNowError as error:
-            return {"estado": "error", "mensaje": str(error), "publicar": False}
-        summary, self._pushed = self._pushed, Summary()
-        for loop in parts.loops:
-            summary += loop.take_summary()
+        async with self._running.use() as parts:
+            try:
+                await parts.eventos.drain()
+            except NotNowError as error:
+                return {"estado": "error", "mensaje": str(error), "publicar": False}
+            summary, self._pushed = self._pushed, Summary()
+            for loop in parts.loops:
+                summary += loop.take_summary()
         return {"estado": "ok", **asdict(summary), "publicar": False}
 
     async def manejar_evento(self, event: Event) -> None:
@@ -111,60 +151,52 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         Raises:
             NotNowError: alert_db was away for 20 s; the event was not stored.
         """
-        parts = self._parts
-        raw = RawEvent(
-            source="push",
-            # Its own identity: a try that was cut off may have stored it.
-            event_id=uuid.uuid4().int >> 66,
-            channel=event.canal,
-            payload=event.datos,
-            timestamp=time.time(),
-            instance_id=parts.instance,
-            size=_size(event.datos),
-        )
-
-        @backoff.on_exception(backoff.expo, NotNowError, max_time=_PUSH_WAIT, logger=None)
-        async def push() -> Summary:
+        async with self._running.use() as parts:
+            raw = RawEvent(
+                source="push",
+                # Its own identity: a try that was cut off may have stored it.
+                event_id=uuid.uuid4().int >> 66,
+                channel=event.canal,
+                payload=event.datos,
+                timestamp=time.time(),
+                instance_id=parts.instance,
+                size=_size(event.datos),
+            )
             try:
-                return await parts.recorder.push(raw)
-            except DatabaseUnusableError:
-                await parts.store.prepare()  # its tables may have gone, or never been
+                summary = await _push(parts, raw)
+            except BaseException as error:
+                reason = str(error) if isinstance(error, NotNowError) else type(error).__name__
+                log.critical("evento de %s sin guardar: %s", event.canal, redact_text(reason))
                 raise
-
-        try:
-            summary = await push()
-        except BaseException as error:
-            reason = str(error) if isinstance(error, NotNowError) else type(error).__name__
-            log.critical("evento de %s sin guardar: %s", event.canal, redact_text(reason))
-            raise
         self._pushed += summary  # read anew: others were counted meanwhile
 
     @property
     def puerto(self) -> int | None:
         """The port of `/health` and `/metrics`; None where it could not be had."""
-        return self._parts.web.port
+        return self._running.get().web.port
 
     async def salud(self) -> Report:
         """Returns the state of each part, as `/health` shows it."""
-        return await self._parts.health.report()
+        return await self._running.get().health.report()
 
     async def detener(self) -> None:
         """Stops reading, finishes what is in hand, closes everything; safe to call twice."""
-        parts, self._assembly = self._assembly, None
-        if parts is None:
-            return
-        await asyncio.gather(*(loop.stop() for loop in parts.loops))
-        await asyncio.gather(parts.delivery.stop(), parts.web.stop(), parts.lag.stop())
-        await asyncio.gather(*(session.close() for session in parts.sessions))
-        await parts.cache.close()
-        parts.recorder.close()
-        parts.reader.close()
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait({watching})
+        async with self._running.closing() as parts:
+            if parts is not None:
+                await parts.stop()
 
-    @property
-    def _parts(self) -> Assembly:
-        if self._assembly is None:
-            raise RuntimeError("alert_manager no está en marcha: falta inicializar(nucleus)")
-        return self._assembly
+
+@backoff.on_exception(backoff.expo, NotNowError, max_time=_PUSH_WAIT, logger=None)
+async def _push(parts: Assembly, raw: RawEvent) -> Summary:
+    try:
+        return await parts.recorder.push(raw)
+    except DatabaseUnusableError:
+        await parts.store.prepare()  # its tables may have gone, or never been
+        raise
 
 
 def _size(datos: Any) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,8 @@ from ..utils.pg import PgSession
 from ..utils.streams import StreamsReader
 from ..web.server import Address, WebServer
 
+log = logging.getLogger("corec.alert_manager")
+
 LEAD_IDLE_LIMIT = 30.0  # seconds; a leader says something every 5 s
 
 
@@ -40,6 +44,7 @@ class Assembly:
     """The parts, not yet started."""
 
     instance: str
+    own_alerts: OwnAlerts
     sessions: tuple[PgSession, ...]
     reader: EventosReader
     store: AlertStore
@@ -52,6 +57,29 @@ class Assembly:
     health: Health
     web: WebServer
 
+    async def start(self, wait: float) -> None:
+        """Starts to read and to deliver; waits `wait` seconds for databases that do not answer."""
+        # Where reading begins is settled before the host goes on: what comes later is then read.
+        await asyncio.gather(*(loop.settle(wait) for loop in self.loops))
+        self.delivery.start()
+        self.lag.start()
+        for loop in self.loops:
+            loop.start()
+        try:
+            await self.web.start()
+        except OSError as error:
+            # Alerts matter more than the page that tells how they are.
+            log.error("no se puede escuchar por HTTP: %s", error)
+
+    async def stop(self) -> None:
+        """Stops reading, finishes what is in hand, closes everything."""
+        await asyncio.gather(*(loop.stop() for loop in self.loops))
+        await asyncio.gather(self.delivery.stop(), self.web.stop(), self.lag.stop())
+        await asyncio.gather(*(session.close() for session in self.sessions))
+        await self.cache.close()
+        self.recorder.close()
+        self.reader.close()
+
 
 def assemble(
     loaded: Loaded,
@@ -61,6 +89,7 @@ def assemble(
     address: Address,
     home: Path,
     schema: Path,
+    metrics: Metrics,
 ) -> Assembly:
     """Builds the parts; connects to nothing yet.
 
@@ -72,10 +101,10 @@ def assemble(
         address: where health and metrics listen.
         home: the folder of the project's state, for `http.port`.
         schema: the SQL that makes alert_db's tables.
+        metrics: what is counted, over all that runs one after the other.
     """
     settings = loaded.settings
     sessions = _Sessions.of(db_config, settings)
-    metrics = Metrics()
     delivery = _delivery(loaded, redis, instance, sessions, metrics)
     store = AlertStore(sessions.storing, instance, schema)
     cache = DedupeCache(redis, settings.alert_config.dedupe.redis_timeout)
@@ -107,6 +136,7 @@ def assemble(
     )
     return Assembly(
         instance=instance,
+        own_alerts=own_alerts,
         sessions=tuple(sessions),
         reader=reader,
         store=store,
