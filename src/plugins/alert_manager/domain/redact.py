@@ -65,6 +65,7 @@ _SECRET_FORMS = tuple(
     )
 )
 _ANY_TRIGGER = re.compile("|".join(re.escape(t) for form in _SECRET_FORMS for t in form[0]))
+_FORM_OF = {t: number for number, form in enumerate(_SECRET_FORMS) for t in form[0]}
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # what jsonb refuses
 _REPLACEMENT = "\ufffd"
 _KEY_TRIGGER = re.compile(
@@ -92,14 +93,15 @@ def redact_text(text: str) -> str:
         text = _UNSTORABLE.sub(_REPLACEMENT, text)
     if _DIGITS.search(text) is not None:
         text = without_cards(text, MASK)
-    lowered = text.lower()
-    if _ANY_TRIGGER.search(lowered) is None:
+    found = _ANY_TRIGGER.findall(text.lower())
+    if not found:
         return text
-    for triggers, pattern, replacement in _SECRET_FORMS:
-        for trigger in triggers:  # a plain loop: a generator takes four times as long
-            if trigger in lowered:
-                text = pattern.sub(replacement, text)
-                break
+    if len(found) == 1:  # nearly always, and a payload may hold a hundred thousand
+        _, pattern, replacement = _SECRET_FORMS[_FORM_OF[found[0]]]
+        return pattern.sub(replacement, text)
+    for number in sorted({_FORM_OF[trigger] for trigger in found}):
+        _, pattern, replacement = _SECRET_FORMS[number]
+        text = pattern.sub(replacement, text)
     return text
 
 
