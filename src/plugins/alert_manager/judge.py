@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from .candidates import Candidates
 from .domain.context import Context
 from .domain.decode import DecodeError, Decoder
+from .domain.explain import Explained, explain
 from .domain.model import Event, Learned, Observation, Payload, RawEvent, StateKey, States
 from .domain.outcome import Candidate, Change, DeadLetter, Judged
-from .domain.redact import redact_text
+from .domain.redact import redact, redact_text
 from .domain.rule_spec import RuleSpec
 from .domain.rules import compile_rules
 from .domain.thresholds import CommandError, StoredThresholds, current, is_command, read_command
@@ -116,6 +117,18 @@ class BatchJudge:
     def missing(self, states: States, until: float) -> Judged:
         """Judges what did not come until a moment (epoch seconds), of these states."""
         return self._memory.missing(states, until)
+
+    def explain(self, raw: RawEvent, now: float) -> list[Explained]:
+        """Returns what each rule makes of an event, in words.
+
+        Raises:
+            DecodeError: it cannot be read.
+        """
+        timestamp = event_time(raw.timestamp, now)
+        data = redact(self._decode(raw))
+        event = Event(raw.source, raw.event_id, raw.channel, data, timestamp, raw.instance_id)
+        values = {name: threshold.value for name, threshold in self._thresholds.items()}
+        return explain(self._specs.values(), values, event)
 
     @property
     def awaiting(self) -> frozenset[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .dedupe import Road
@@ -59,6 +59,16 @@ def compile_rules(rules: Iterable[RuleSpec], thresholds: Mapping[str, float]) ->
         return found
 
     return judge
+
+
+def applies(spec: RuleSpec, event: Event) -> bool:
+    """Says whether all conditions of a rule hold for an event of its channel."""
+    compiled = _compile(replace(spec, measure=None, absence=None), {})
+    return (
+        compiled.applies(event.data)
+        and isinstance(found := compiled.judge(event), Match)
+        and (not found.invalid)
+    )
 
 
 def _compile(spec: RuleSpec, thresholds: Mapping[str, float]) -> _Compiled:

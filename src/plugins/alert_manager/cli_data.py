@@ -1,0 +1,65 @@
+"""What the command line asks: the configuration and alert_db, or an exit that says why not."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extras import RealDictCursor
+
+from .config_file import ConfigError
+from .settings import Loaded, load
+from .utils.queries import query
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).resolve().parents[3]
+CONFIG = ROOT / "configs" / "plugins" / "alert_manager" / "alert_manager.yaml"
+NOT_FOUND, NO_DATABASE = 1, 3
+
+
+def load_settings() -> Loaded:
+    """Returns the configuration; ends the program where it is not valid."""
+    try:
+        return load({"config_file": str(CONFIG)})
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        sys.exit(NOT_FOUND)
+
+
+def asked(loaded: Loaded, work: Callable[[Connection], T]) -> T:
+    """Returns what `work` finds in alert_db.
+
+    Raises:
+        psycopg2.OperationalError: it does not answer.
+    """
+    connection: Connection = psycopg2.connect(
+        **loaded.settings.database(), connect_timeout=5, application_name="alerts.sh"
+    )
+    try:
+        return work(connection)
+    finally:
+        connection.close()
+
+
+def rows(loaded: Loaded, name: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the rows of a named statement; ends the program where alert_db does not answer."""
+
+    def fetch(connection: Connection) -> list[dict[str, Any]]:
+        with connection.cursor(cursor_factory=RealDictCursor) as cursor:
+            cursor.execute(query(name), arguments)
+            return [dict(row) for row in cursor]
+
+    try:
+        return asked(loaded, fetch)
+    except psycopg2.errors.UndefinedTable:
+        return []
+    except psycopg2.OperationalError as error:
+        reason = str(error).strip().splitlines()[0]
+        click.echo(f"alert_db no responde: {reason}\n¿Está en marcha? ./scripts/start.sh", err=True)
+        sys.exit(NO_DATABASE)

@@ -1,0 +1,124 @@
+"""`alerts.sh explain`: what the rules make of an event, without storing or sending anything."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import click
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from rich.text import Text
+
+from .cli_data import NOT_FOUND, asked, load_settings
+from .cli_output import console, line, print_json, severity_text
+from .domain.decode import DecodeError
+from .domain.explain import Explained
+from .domain.model import RawEvent, StateKey, States
+from .domain.outcome import Candidate
+from .domain.redact import redact_text
+from .domain.thresholds import StoredThresholds
+from .judge import BatchJudge
+from .settings import Loaded
+from .utils.states import load_states
+from .utils.thresholds import load_thresholds
+
+
+@click.command()
+@click.option("--canal", required=True, help="El canal de CoreC, por ejemplo trading_results.")
+@click.option("--payload", required=True, help="El evento, en JSON o como lo escribe un plugin.")
+@click.option("--json", "as_json", is_flag=True, help="Un objeto JSON.")
+def explain(canal: str, payload: str, as_json: bool) -> None:
+    """Qué reglas miran un evento, por qué dan o no una alerta, y a quién se avisaría."""
+    loaded = load_settings()
+    judge = BatchJudge(loaded)
+    judge.use(_thresholds(loaded))
+    raw = RawEvent("explain", None, canal, payload, time.time(), None, len(payload.encode()))
+    if canal not in loaded.settings.watched():
+        watched = ", ".join(loaded.settings.watched())
+        click.echo(f"El canal {canal} no se vigila; se vigilan: {watched}", err=True)
+        sys.exit(NOT_FOUND)
+    try:
+        explained = judge.explain(raw, time.time())
+    except DecodeError as error:
+        click.echo(f"El evento no se entiende: {redact_text(str(error))}", err=True)
+        sys.exit(NOT_FOUND)
+    judged = judge.judge([raw], time.time())
+    judged = judge.track(judged, _states(loaded, judged.keys))
+    if as_json:
+        print_json(_as_json(explained, judged.candidates))
+        return
+    _print(explained, judged.candidates)
+
+
+def _thresholds(loaded: Loaded) -> StoredThresholds:
+    def work(connection: Connection) -> StoredThresholds:
+        with connection.cursor() as cursor:
+            return load_thresholds(cursor)
+
+    try:
+        return asked(loaded, work)
+    except psycopg2.Error:
+        click.echo("alert_db no responde: se explica con los umbrales del archivo.", err=True)
+        return StoredThresholds()
+
+
+def _states(loaded: Loaded, keys: frozenset[StateKey]) -> States:
+    def work(connection: Connection) -> States:
+        with connection.cursor() as cursor:
+            return load_states(cursor, keys)
+
+    if not keys:
+        return {}
+    try:
+        return asked(loaded, work)
+    except psycopg2.Error:
+        click.echo("alert_db no responde: se explica sin lo que las reglas recuerdan.", err=True)
+        return {}
+
+
+def _as_json(
+    explained: list[Explained], candidates: tuple[Candidate, ...]
+) -> dict[str, list[dict[str, Any]]]:
+    return {
+        "rules": [
+            {
+                "rule": one.rule,
+                "found": one.found is not None,
+                "reasons": [{"text": r.text, "holds": r.holds} for r in one.reasons],
+            }
+            for one in explained
+        ],
+        "alerts": [
+            {
+                "rule": candidate.rule,
+                "severity": candidate.severity.key,
+                "title": candidate.title,
+                "message": candidate.message,
+                "channels": list(candidate.targets),
+            }
+            for candidate in candidates
+        ],
+    }
+
+
+def _print(explained: list[Explained], candidates: tuple[Candidate, ...]) -> None:
+    output = console()
+    told = {candidate.rule for candidate in candidates}
+    for one in explained:
+        mark = "sí" if one.rule in told else "recuerda" if one.found is not None else "no"
+        output.print(Text(f"{one.rule}: {mark}", style="bold" if one.rule in told else ""))
+        for reason in one.reasons:
+            output.print(Text("  ✓ " if reason.holds else "  ✗ "), line(reason.text), sep="")
+    if not candidates:
+        click.echo("Ninguna alerta.")
+    for candidate in candidates:
+        output.print(
+            Text("Alerta "),
+            severity_text(candidate.severity.key),
+            line(f": {candidate.title}"),
+            sep="",
+        )
+        output.print(line(f"  {candidate.message}"))
+        output.print(line(f"  Avisa por: {', '.join(candidate.targets)}"))

@@ -1,0 +1,113 @@
+"""What the command line prints: tables and text for people, JSON for scripts."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .domain.escape import single_line
+from .domain.model import Severity
+
+_COLOURS = {"critica": "bold red", "alta": "red", "media": "yellow", "baja": "cyan"}
+_TIME_FORM = "%d/%m/%Y %H:%M:%S"  # as in the messages
+# JSON lets these through as they are: controls of the terminal (C1, DEL), and what hides text or
+# shows it in another order.
+_NOT_SHOWN = re.compile(
+    "[\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]"
+)
+
+
+def console() -> Console:
+    """Returns where to print."""
+    # rich leaves colours out by itself where the output is no terminal; there a line stays a line.
+    return Console(width=None if sys.stdout.isatty() else 1000)
+
+
+def alert_table(rows: list[dict[str, Any]], zone: str) -> Table:
+    """Returns a table of alerts, one a line; `zone` is the family's time zone."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("id", "severidad", f"hora ({zone})", "veces", "título"):
+        table.add_column(name, no_wrap=name != "título")
+    for row in rows:
+        # Text, never markup: what an event says is shown, not interpreted.
+        table.add_row(
+            Text(str(row["id"])),
+            severity_text(row["severity"]),
+            Text(shown_time(row["timestamp"], zone)),
+            Text(str(row["occurrences"])),
+            line(row["title"] or row["message"]),
+        )
+    return table
+
+
+def print_alert(alert: dict[str, Any], zone: str) -> None:
+    """Prints an alert with its `notifications`."""
+    output = console()
+    title = f"Alerta {alert['id']}: {alert['title'] or alert['message']}"
+    output.print(line(title, style="bold"))
+    lines = {
+        "Severidad": severity_text(alert["severity"]),
+        "Mensaje": line(alert["message"]),
+        "Hora": Text(f"{shown_time(alert['timestamp'], zone)} ({zone})"),
+        "Veces": Text(f"{alert['occurrences']} (última: {shown_time(alert['last_seen'], zone)})"),
+        "Estado": line(alert["status"]),
+        "Canal y regla": line(f"{alert['channel']} / {alert['rule']}"),
+        "Origen": line(f"{alert['source']} {alert['event_id'] or ''} ({alert['instance_id']})"),
+        "Evento": Text(to_json(alert["event_data"])),
+    }
+    if alert["resolved_at"] is not None:
+        end = f"{shown_time(alert['resolved_at'], zone)}: {alert['resolution']}"
+        lines["Resuelta"] = line(end)
+    for name, text in lines.items():
+        output.print(Text(f"  {name + ':':<15}"), text, sep="")
+    output.print(Text("  Avisos:"))
+    for note in alert["notifications"]:
+        error = f": {note['last_error']}" if note["last_error"] else ""
+        state = {"pending": "pendiente", "sent": "enviado", "dead": "abandonado"}[note["status"]]
+        news = " (que se resolvió)" if note["kind"] == "recovery" else ""
+        told = f"{note['channel']}{news}: {state}, intentos {note['attempts']}{error}"
+        output.print(Text("    "), line(told), sep="")
+
+
+def severity_text(key: str) -> Text:
+    """Returns a severity's name in its colour."""
+    try:
+        label = Severity.parse(key).label
+    except ValueError:
+        label = key
+    return line(label, style=_COLOURS.get(key, ""))
+
+
+def line(text: str, style: str = "") -> Text:
+    """Returns what an event or a server said, without what a terminal would obey."""
+    return Text(single_line(text), style=style)
+
+
+def shown_time(timestamp: float | None, zone: str) -> str:
+    """Returns a time (epoch seconds) as people read it."""
+    if timestamp is None:
+        return "-"
+    try:
+        return datetime.fromtimestamp(timestamp, ZoneInfo(zone)).strftime(_TIME_FORM)
+    except (ValueError, OverflowError, OSError):  # an event may claim any number of seconds
+        return f"{timestamp:g} s"
+
+
+def print_json(value: Any) -> None:
+    """Prints JSON in which nothing hides."""
+    click.echo(to_json(value, indent=2))
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Returns JSON in which nothing hides."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
+    return _NOT_SHOWN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
