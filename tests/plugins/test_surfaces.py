@@ -46,6 +46,20 @@ async def five(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
+def test_alerts_are_shown_while_the_configuration_is_not_valid(
+    five: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "alertas.yaml"
+    broken.write_text("alert_config: [", encoding="utf-8")
+    monkeypatch.setenv("ALERT_MANAGER_CONFIG", str(broken))
+    listed, shown = run("list"), run("show", "1")
+    assert (listed.exit_code, shown.exit_code) == (0, 0)
+    assert "Pérdida de $150.00 en BTC/USDT" in listed.stdout
+    assert "no es YAML" in listed.stderr
+    monkeypatch.delenv("ALERT_DB_DSN")
+    assert run("list").exit_code == 1  # nobody knows where alert_db is
+
+
 def test_list_shows_the_newest_first_and_filters(five: World) -> None:
     lines = run("list").output.splitlines()
     assert " ".join(lines[0].split()) == "id severidad hora (America/Mexico_City) veces título"

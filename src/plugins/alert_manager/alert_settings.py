@@ -15,6 +15,7 @@ from .domain.rule_spec import RuleSpec
 from .durations import Seconds
 from .rule_settings import RuleSettings
 
+DEFAULT_ZONE = "America/Mexico_City"
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -59,7 +60,7 @@ class ContextSettings(_Model):
 class AlertSettings(_Model):
     """`alert_config`: thresholds (the knobs) and the rules that use them."""
 
-    timezone: ZoneName = "America/Mexico_City"
+    timezone: ZoneName = DEFAULT_ZONE
     thresholds: dict[str, Finite] = {}
     threshold_bounds: dict[str, tuple[Finite, Finite]] = {}
     context: dict[str, ContextSettings] = {}

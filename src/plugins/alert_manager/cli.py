@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from .cli_data import CONFIG, NOT_FOUND, load_settings, rows
+from .cli_data import CONFIG, NOT_FOUND, find_database, rows
 from .cli_explain import explain
 from .cli_output import alert_table, console, print_alert, print_json
 from .config_file import ConfigError, read_yaml
@@ -35,16 +35,16 @@ def list_alerts(severity: str | None, channel: str | None, limit: int, as_json: 
         wanted = None if severity is None else Severity.parse(severity).key
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--severity") from None
-    loaded = load_settings()
+    database = find_database()
     arguments = {"severity": wanted, "channel": channel, "limit": limit}
-    found = rows(loaded, "alerts_list", arguments)
+    found = rows(database, "alerts_list", arguments)
     if as_json:
         print_json(found)
         return
     if not found:
         click.echo("No hay alertas.")
         return
-    console().print(alert_table(found, loaded.settings.alert_config.timezone))
+    console().print(alert_table(found, database.zone))
 
 
 @main.command("show")
@@ -52,16 +52,16 @@ def list_alerts(severity: str | None, channel: str | None, limit: int, as_json: 
 @click.option("--json", "as_json", is_flag=True, help="Un objeto JSON.")
 def show_alert(alert_id: int, as_json: bool) -> None:
     """Una alerta entera: el evento, la regla y a quién se avisó."""
-    loaded = load_settings()
-    found = rows(loaded, "alert_show", {"id": alert_id})
+    database = find_database()
+    found = rows(database, "alert_show", {"id": alert_id})
     if not found:
         click.echo(f"No existe la alerta {alert_id}.", err=True)
         sys.exit(NOT_FOUND)
-    alert = {**found[0], "notifications": rows(loaded, "alert_notifications", {"id": alert_id})}
+    alert = {**found[0], "notifications": rows(database, "alert_notifications", {"id": alert_id})}
     if as_json:
         print_json(alert)
         return
-    print_alert(alert, loaded.settings.alert_config.timezone)
+    print_alert(alert, database.zone)
 
 
 @main.command("check-config")

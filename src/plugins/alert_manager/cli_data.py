@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extras import RealDictCursor
 
+from .alert_settings import DEFAULT_ZONE
 from .config_file import ConfigError
+from .database_settings import from_environment
 from .settings import Loaded, load
 from .utils.queries import query
 
@@ -32,14 +35,42 @@ def load_settings() -> Loaded:
         sys.exit(NOT_FOUND)
 
 
-def asked(loaded: Loaded, work: Callable[[Connection], T]) -> T:
+class Database(NamedTuple):
+    """Where alert_db is (libpq keywords), and the family's time zone."""
+
+    parameters: Mapping[str, Any]
+    zone: str
+
+    @classmethod
+    def of(cls, loaded: Loaded) -> Database:
+        """Returns what a configuration says."""
+        return cls(loaded.settings.database(), loaded.settings.alert_config.timezone)
+
+
+def find_database() -> Database:
+    """Returns where alert_db is, also where the file is not valid (any more).
+
+    What happened must be seen just then, too: the environment and defaults tell enough.
+    """
+    try:
+        return Database.of(load({"config_file": str(CONFIG)}))
+    except ConfigError as error:
+        parameters = from_environment(os.environ)
+        if parameters is None:
+            click.echo(str(error), err=True)
+            sys.exit(NOT_FOUND)
+        click.echo(f"Aviso: {error}", err=True)
+        return Database(parameters, DEFAULT_ZONE)
+
+
+def asked(database: Database, work: Callable[[Connection], T]) -> T:
     """Returns what `work` finds in alert_db.
 
     Raises:
         psycopg2.OperationalError: it does not answer.
     """
     connection: Connection = psycopg2.connect(
-        **loaded.settings.database(), connect_timeout=5, application_name="alerts.sh"
+        **database.parameters, connect_timeout=5, application_name="alerts.sh"
     )
     try:
         return work(connection)
@@ -47,7 +78,7 @@ def asked(loaded: Loaded, work: Callable[[Connection], T]) -> T:
         connection.close()
 
 
-def rows(loaded: Loaded, name: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+def rows(database: Database, name: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns the rows of a named statement; ends the program where alert_db does not answer."""
 
     def fetch(connection: Connection) -> list[dict[str, Any]]:
@@ -56,7 +87,7 @@ def rows(loaded: Loaded, name: str, arguments: dict[str, Any]) -> list[dict[str,
             return [dict(row) for row in cursor]
 
     try:
-        return asked(loaded, fetch)
+        return asked(database, fetch)
     except psycopg2.errors.UndefinedTable:
         return []
     except psycopg2.OperationalError as error:

@@ -11,7 +11,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from rich.text import Text
 
-from .cli_data import NOT_FOUND, asked, load_settings
+from .cli_data import NOT_FOUND, Database, asked, load_settings
 from .cli_output import console, line, print_json, severity_text
 from .domain.decode import DecodeError
 from .domain.explain import Explained
@@ -58,7 +58,7 @@ def _thresholds(loaded: Loaded) -> StoredThresholds:
             return load_thresholds(cursor)
 
     try:
-        return asked(loaded, work)
+        return asked(Database.of(loaded), work)
     except psycopg2.Error:
         click.echo("alert_db no responde: se explica con los umbrales del archivo.", err=True)
         return StoredThresholds()
@@ -72,7 +72,7 @@ def _states(loaded: Loaded, keys: frozenset[StateKey]) -> States:
     if not keys:
         return {}
     try:
-        return asked(loaded, work)
+        return asked(Database.of(loaded), work)
     except psycopg2.Error:
         click.echo("alert_db no responde: se explica sin lo que las reglas recuerdan.", err=True)
         return {}

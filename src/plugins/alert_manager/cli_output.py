@@ -61,7 +61,9 @@ def print_alert(alert: dict[str, Any], zone: str) -> None:
         "Veces": Text(f"{alert['occurrences']} (última: {shown_time(alert['last_seen'], zone)})"),
         "Estado": line(alert["status"]),
         "Canal y regla": line(f"{alert['channel']} / {alert['rule']}"),
-        "Origen": line(f"{alert['source']} {alert['event_id'] or ''} ({alert['instance_id']})"),
+        "Origen": line(
+            f"{alert['source']} {alert['event_id'] or ''} ({alert['instance_id'] or '-'})"
+        ),
         "Evento": Text(to_json(alert["event_data"])),
     }
     if alert["resolved_at"] is not None:

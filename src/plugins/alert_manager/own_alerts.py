@@ -65,7 +65,7 @@ class OwnAlerts:
             "configuracion_rechazada",
             Severity.ALTA,
             "La configuración nueva de alertas no vale",
-            f"Sigue la anterior. {redact_text(faults)} Corrígela; para comprobarla: "
+            f"Sigue la anterior. {redact_text(faults)}. Corrígela; para comprobarla: "
             "./scripts/alerts.sh check-config",
             {"fallos": faults},
             now,
