@@ -51,7 +51,8 @@ class OwnAlerts:
         return self._candidate(
             "eventos_antiguos",
             max(backlog.counts),
-            f"{total} eventos antiguos con alerta, sin aviso uno por uno",
+            f"{total} {'evento antiguo' if total == 1 else 'eventos antiguos'} con alerta, "
+            "sin aviso uno por uno",
             f"Del {self._time(backlog.first)} al {self._time(backlog.last)}: {', '.join(parts)}. "
             "Eran demasiado antiguos para avisar de cada uno. Están guardados: "
             "./scripts/alerts.sh list",
