@@ -121,7 +121,10 @@ def outcomes(
     told: list[tuple[float, float | None]] = []
     for time, is_look in sorted([*((t, 0) for t in times), *((t, 1) for t in looks)]):
         if not is_look:
-            state, missed, ended = heard(state, time, {}, expected)
+            if state is None:
+                state = Heard(time)
+                continue
+            state, missed, ended = heard(state, time, expected)
             if missed is not None:
                 told.append((missed, None))
             if ended is not None:
@@ -155,9 +158,16 @@ def test_a_backlog_tells_what_looking_at_the_time_tells(
 
 def test_an_event_that_comes_late_ends_no_absence_and_opens_none() -> None:
     expected = every(300.0)
-    state, _, _ = heard(None, 1000.0, {}, expected)
+    state = Heard(1000.0)
     absent = Heard(1000.0, absent=1300.0)
-    assert heard(absent, 1200.0, {}, expected) == (Heard(1200.0, absent=1300.0), None, None)
-    assert heard(absent, 1300.0, {}, expected) == (Heard(1300.0), None, 1300.0)
-    assert heard(state, 400.0, {}, expected) == (state, None, None)
-    assert heard(state, 1000.0, {}, expected) == (state, None, None)  # its twin by the other road
+    assert heard(absent, 1200.0, expected) == (Heard(1200.0, absent=1300.0), None, None)
+    assert heard(absent, 1300.0, expected) == (Heard(1300.0), None, 1300.0)
+    assert heard(state, 400.0, expected) == (state, None, None)
+    assert heard(state, 1000.0, expected) == (state, None, None)  # its twin by the other road
+
+
+def test_a_day_without_an_hour_is_no_day_without_a_deadline() -> None:
+    daily = awaited(None, "08:30", None, None, NEW_YORK)
+    assert daily is not None
+    found = daily.deadline(moment("2026-03-07T08:00", NEW_YORK))
+    assert found == moment("2026-03-08T08:30", NEW_YORK)

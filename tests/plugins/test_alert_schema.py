@@ -54,6 +54,23 @@ def test_an_upgrade_that_would_wait_gives_up_and_changes_nothing(world: World) -
     assert world.alert("SELECT to_regclass('notifications') IS NULL") == [(False,)]
 
 
+async def test_a_start_behind_a_long_report_tries_again(world: World) -> None:
+    apply(world)
+    world.alert("COMMENT ON TABLE alerts IS NULL")  # as an older version left it
+    world.alert("ALTER TABLE rule_states DROP COLUMN deadline")
+    reader = psycopg2.connect(world.alert_dsn)
+    try:
+        reader.cursor().execute("SELECT count(*) FROM alerts")
+        async with world.running() as processor:
+            health = await processor.salud()
+            assert "otra sesión usa las tablas" in str(health.as_json())
+            reader.close()
+            world.write("alertas", event("a"))
+            await eventually(lambda: len(world.alerts()) == 1)
+    finally:
+        reader.close()
+
+
 def test_several_that_make_the_tables_at_once_take_turns(world: World) -> None:
     faults: list[Exception] = []
 

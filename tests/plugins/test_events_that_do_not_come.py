@@ -186,3 +186,44 @@ async def test_a_symbol_that_carries_a_secret_or_a_megabyte_is_kept_safe(world: 
     assert "horse" not in kept[0][0]
     assert len(kept[0][0]) < 2000
     assert "horse" not in str(world.alerts())
+
+
+async def test_a_gap_that_another_source_may_fill_is_none(world: World, streams: Streams) -> None:
+    now = time.time()
+    world.config["config"]["reader"]["start_from"] = "beginning"
+    for age in (1000, 5):
+        price(world, "BTC/USDT", age, now)
+    for age in range(940, 0, -60):
+        entry = f"{int((now - age) * 1000)}-0"
+        streams.add("market_data", to_json({"symbol": "BTC/USDT", "price": 100.0}), entry)
+    async with world.running():
+        seen = "SELECT state->'heard'->>'last' FROM rule_states WHERE rule = 'precio_parado'"
+        await eventually(lambda: world.alert(seen))
+        await asyncio.sleep(3)
+        assert told(world) == []
+
+
+async def test_what_is_absent_for_days_is_told_by_name(world: World) -> None:
+    world.config["config"]["reader"]["start_from"] = "beginning"
+    mail = {"enabled": True, "smtp_server": "127.0.0.1", "smtp_port": 1, "tls": "none"}
+    mail |= {"sender": "a@example.com", "recipient": "b@example.com"}
+    world.config["notification_config"]["email"] = mail  # nobody answers: its messages wait
+    price(world, "BTC/USDT", 3 * DAY)
+    queued = (
+        "SELECT a.rule FROM notifications n JOIN alerts a ON a.id = alert_id"
+        " WHERE n.channel = 'email'"
+    )
+    async with world.running():
+        await eventually(lambda: ("precio_parado",) in world.alert(queued))
+
+
+async def test_keys_of_a_rule_that_asks_otherwise_now_are_not_awaited(world: World) -> None:
+    async with world.running():
+        price(world, "BTC/USDT", 290)
+        await eventually(lambda: world.alert("SELECT 1 FROM rule_states WHERE deadline > 0"))
+    rule(world, "precio_parado")["per"] = ["symbol", "exchange"]
+    async with world.running():
+        price(world, "ETH/USDT", 297)
+        await eventually(lambda: [name for name, _, _ in told(world)] == ["ETH/USDT"])
+        await asyncio.sleep(12)
+        assert len(told(world)) == 1

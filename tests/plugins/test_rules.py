@@ -130,3 +130,9 @@ def test_a_higher_value_never_gives_a_lower_severity(one: float, other: float) -
 
     low, high = sorted((one, other))
     assert level(low) <= level(high)
+
+
+def test_a_rule_that_awaits_an_event_does_not_speak_for_it() -> None:
+    beat = {"name": "latido", "absent_for": "1h", "severity": "alta"}
+    other = {"name": "otro", "otherwise": True, "severity": "media"}
+    assert severities(judge_of(beat, other), {"tipo": "nuevo"}) == ["media"]

@@ -108,6 +108,12 @@ def test_late_twins_of_a_full_window_take_no_time() -> None:
     assert perf_counter() - started < 2.0  # it was a minute
 
 
+def test_an_entry_that_is_read_again_counts_once() -> None:
+    entry, row = Occurrence(1.0, 7, STREAM), Occurrence(1.0, 7, EVENTOS)
+    assert counts([entry, entry, entry]) == [1, 1, 1]
+    assert counts([row, row, row]) == [1, 2, 3]  # rows with the same content are several
+
+
 def test_a_storm_is_bounded_and_counted_beyond_any_limit() -> None:
     past: tuple[Occurrence, ...] = ()
     for i in range(REMEMBERED + 100):

@@ -79,7 +79,7 @@ def awaited(
         intervals=(active or ActiveSettings()).intervals(zone),
         every=every,
         by=None if by is None else parse_clock(by),
-        within=DAY if within is None else within,
+        within=within,
     )
 
 

@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator
 
 from .domain.outcome import Judged
 from .ports import Store
-from .recorder import Recorder
+from .recorder import SILENCE, Recorder
 
 INTERVAL = 1.0  # seconds between two looks
 GRACE = 2.0  # seconds that an event may take from its time to its commit
-SILENCE = 60.0  # seconds after which a source that nobody reads keeps nobody waiting
 _PAGE = 500  # states in one commit
 _ALWAYS = 100 * 365 * 86400.0  # seconds
 

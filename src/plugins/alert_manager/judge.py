@@ -110,9 +110,12 @@ class BatchJudge:
             thresholds=self._version,
         )
 
-    def track(self, judged: Judged, states: States) -> Judged:
-        """Judges what is left to be seen together with what is remembered of its `keys`."""
-        return self._memory.track(judged, states)
+    def track(self, judged: Judged, states: States, until: float = float("inf")) -> Judged:
+        """Judges what is left to be seen together with what is remembered of its `keys`.
+
+        `until`: what did not come up to then did not come by another source either.
+        """
+        return self._memory.track(judged, states, until)
 
     def missing(self, states: States, until: float) -> Judged:
         """Judges what did not come until a moment (epoch seconds), of these states."""

@@ -14,7 +14,7 @@ from .domain.context import given, merged
 from .domain.model import Event, Facts, Learned, Observation, StateKey, States, StoredState
 from .domain.outcome import Candidate, DeadLetter, Judged, Resolution
 from .domain.rule_spec import RuleSpec
-from .domain.tracking import RuleState, Track, deadline, missing
+from .domain.tracking import RuleState, Track, Tracked, deadline, is_gap, missing
 from .faults import log_fault
 from .letters import dead_letter
 
@@ -42,17 +42,18 @@ class Memory:
         """The names of rules that tell of events that do not come."""
         return frozenset(name for name, spec in self._specs.items() if spec.absence is not None)
 
-    def track(self, judged: Judged, states: States) -> Judged:
+    def track(self, judged: Judged, states: States, until: float) -> Judged:
         """Judges what is left to be seen together with what is remembered, in order.
 
         Args:
             judged: what a batch came to so far.
             states: what is stored of each of its `keys`, where something is.
+            until: what did not come up to then, did not come by another source either.
 
         Returns:
             The same with the alerts that came of it, what is over, and what is to be remembered.
         """
-        fold = _Fold(self._specs, self._tracks, self._candidates, states)
+        fold = _Fold(self._specs, self._tracks, self._candidates, states, until)
         taken = 0
         for before, seen in judged.observations:
             fold.carry(judged.candidates[taken:before])
@@ -70,6 +71,7 @@ class Memory:
             keys=frozenset(),
             resolutions=tuple(fold.resolutions),
             states={**judged.states, **fold.changed()},
+            unsure=fold.unsure,
         )
 
     def missing(self, states: States, until: float) -> Judged:
@@ -102,11 +104,14 @@ class _Fold:
         tracks: Mapping[str, Track],
         candidates: Candidates,
         states: States,
+        until: float,
     ) -> None:
         self._specs = specs
         self._tracks = tracks
         self._candidates = candidates
         self._stored = states
+        self._until = until
+        self.unsure = False
         self._known = {k: _decoded(stored) for k, stored in states.items() if k[0] in tracks}
         self._after = dict(self._known)
         others = {k: _fact(stored) for k, stored in states.items() if k[0] not in tracks}
@@ -135,6 +140,9 @@ class _Fold:
         rule, event = seen.key[0], seen.event
         try:
             state, tracked = self._tracks[rule](self._after.get(seen.key, _NEW), seen)
+            if is_gap(tracked) and (tracked.ended or 0.0) > self._until:
+                tracked = Tracked()  # it may still come by another source
+                self.unsure = True
             told = self._candidates.of_tracked(event, tracked)
             over = self._candidates.resolutions(rule, event, tracked)
         except Exception as error:  # noqa: BLE001

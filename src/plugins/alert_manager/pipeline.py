@@ -168,15 +168,15 @@ class Pipeline(Generic[P]):
         total = Summary()
         with contextlib.suppress(StaleStateError):  # one came just now
             async for missing in self._absences.look():
-                judged, old = self._old_events.quieten(missing, time.time())
+                # However long ago it began, it is absent now: no old event.
                 held = self._place.standing()
-                total += await self._commit((), judged, held.position, held.backlog.plus(old))
+                total += await self._commit((), missing, held.position, held.backlog)
         return total
 
     async def _part(self, before: P, fetched: Fetched[P], taken: int) -> Summary:
         """Commits as much of a batch as the judge and alert_db take in one go."""
         events = fetched.events[taken:]
-        judged = await self._recorder.judge(events[: self._limit])
+        judged = await self._recorder.judge(events[: self._limit], self.source)
         events = events[: judged.events]
         end = taken + len(events)
         position = fetched.position

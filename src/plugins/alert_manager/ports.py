@@ -115,10 +115,11 @@ class Store(Protocol):
         """Returns the newest change of each threshold."""
         ...
 
-    async def judged_until(self, silence: float) -> float:
-        """Returns the moment up to which everything is judged (epoch seconds).
+    async def judged_until(self, silence: float, but: str | None = None) -> float:
+        """Returns the moment up to which everything is judged (epoch seconds), in all sources.
 
-        A source that nobody read for `silence` seconds is not waited for.
+        In all but one, where one is named. A source that nobody read for `silence` seconds is not
+        waited for; infinity: there is none.
         """
         ...
 

@@ -23,6 +23,10 @@ from .letters import dead_letter
 from .metrics import Metrics
 from .ports import Cache, Moved, Store
 
+_WAIT = 0.1  # seconds between looks whether another source has caught up
+_PATIENCE = 20  # of these for one batch; five times as many in all
+SILENCE = 60.0  # seconds after which a source that nobody reads keeps nobody waiting
+
 log = logging.getLogger("corec.alert_manager.recorder")
 
 
@@ -60,12 +64,13 @@ class Recorder:
         self._cache = cache
         self._metrics = metrics
         self._on_alerts = on_alerts
+        self._patience = 5 * _PATIENCE
         self._informed = False  # about thresholds that were changed at run time
         # One thread: a judgement whose caller was cancelled still has the decoder in its hands.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="judge")
 
-    async def judge(self, events: Sequence[RawEvent]) -> Judged:
-        """Judges events off the event loop, as many as the judge takes at once.
+    async def judge(self, events: Sequence[RawEvent], source: str | None = None) -> Judged:
+        """Judges events of a source off the event loop, as many as the judge takes at once.
 
         Raises:
             NotNowError: alert_db does not say what rules remember.
@@ -76,7 +81,7 @@ class Recorder:
             self._informed = True
             await self._inform()
         judged = await loop.run_in_executor(self._thread, self._judge.judge, events, time.time())
-        return await self._together(judged)
+        return await self._together(judged, source)
 
     async def _inform(self) -> None:
         try:
@@ -92,13 +97,25 @@ class Recorder:
         judged = await loop.run_in_executor(self._thread, self._judge.missing, states, until)
         return await self._together(judged)
 
-    async def _together(self, judged: Judged) -> Judged:
+    async def _together(self, judged: Judged, source: str | None = None) -> Judged:
         """Judges on with what is remembered, where something is needed."""
         if not judged.keys:
             return judged
         states = await self._store.load_states(judged.keys)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._judge.track, judged, states)
+        awaiting = any(rule in self._judge.awaiting for rule, _ in judged.keys)
+        loop, until = asyncio.get_running_loop(), float("inf")
+        for _ in range(_PATIENCE):
+            if awaiting:
+                until = await self._store.judged_until(SILENCE, but=source)
+            tracked = await loop.run_in_executor(
+                self._thread, self._judge.track, judged, states, until
+            )
+            if not tracked.unsure or self._patience <= 0:
+                break
+            # After a start every source has a backlog, and what is missing here may be in another.
+            self._patience -= 1
+            await asyncio.sleep(_WAIT)
+        return tracked
 
     @property
     def awaiting(self) -> frozenset[str]:

@@ -20,13 +20,13 @@ class Awaited:
         intervals: where time counts; for a time of day, its weekdays and its zone alone.
         every: seconds of counted time without an event after which it is absent.
         by: minutes since midnight until which it has to come.
-        within: seconds before `by` in which it may come.
+        within: seconds before `by` in which it may come; None: since `by` of the day before.
     """
 
     intervals: Intervals
     every: float | None = None
     by: int | None = None
-    within: float = 0.0
+    within: float | None = None
 
     def deadline(self, last: float) -> float:
         """Returns the moment at which the next event is missed (epoch seconds).
@@ -49,7 +49,10 @@ class Awaited:
         while True:
             if day.weekday() in self.intervals.weekdays:
                 deadline = at(day, by, zone)
-                if deadline - self.within >= last:
+                begin = at(day - timedelta(days=1), by, zone)
+                if self.within is not None:
+                    begin = deadline - self.within
+                if begin >= last:
                     return deadline
             day += timedelta(days=1)
 
@@ -61,33 +64,32 @@ class Heard(msgspec.Struct, frozen=True, omit_defaults=True):
         last: time of the newest one (epoch seconds).
         fields: those of its fields that make the key, safe to show.
         absent: since when it is absent and told so; None while it is not.
+        awaited_by: stands for what the rule asked of them: by another one, others are awaited.
     """
 
     last: float
     fields: Mapping[str, Any] = {}
     absent: float | None = None
+    awaited_by: int = 0
 
 
 def heard(
-    before: Heard | None, moment: float, fields: Mapping[str, Any], awaited: Awaited
+    before: Heard, moment: float, awaited: Awaited
 ) -> tuple[Heard, float | None, float | None]:
     """Takes an event.
 
     Args:
-        before: what is remembered, or None.
+        before: what is remembered.
         moment: the event's time (epoch seconds).
-        fields: those of its fields that make the key, safe to show.
         awaited: when it has to come.
 
     Returns:
         What is to be remembered; since when it was absent, where nobody was told yet (a backlog
         shows only now that it was); and since when what is over now was absent.
     """
-    if before is None:
-        return Heard(moment, fields), None, None
     if moment <= before.last:
         return before, None, None
-    after = Heard(moment, before.fields)
+    after = msgspec.structs.replace(before, last=moment, absent=None)
     if before.absent is not None:
         if moment < before.absent:  # it came late: it was absent all the same
             return msgspec.structs.replace(before, last=moment), None, None

@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 
+from .dedupe import Road
 from .model import Occurrence
 
 CAPACITY = 2000  # events that one key remembers
@@ -27,7 +28,9 @@ def occurred(
         event that came by two roads counts once.
     """
     events = list(past)
-    events.insert(bisect_left(events, new), new)
+    # A stream's entry has its own time: the same once more was read again, not written again.
+    if new.road != Road.STREAM or new not in past:
+        events.insert(bisect_left(events, new), new)
     times = [event.time for event in events]
     # Windows end at an event. A late one may complete windows that end after it.
     first = bisect_right(times, new.time) - 1

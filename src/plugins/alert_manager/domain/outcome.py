@@ -93,6 +93,7 @@ class Judged:
         states: what rules remember after the batch, with the version that it was made from.
         changes: thresholds that the last of its events changed.
         thresholds: number of the newest change that it was judged with; None: it used none.
+        unsure: True where something seemed to be missing that another source may still bring.
         quiet_before: people are not told of events before it (epoch seconds), one by one.
     """
 
@@ -105,6 +106,7 @@ class Judged:
     states: States = field(default_factory=dict)
     changes: tuple[Change, ...] = ()
     thresholds: int | None = None
+    unsure: bool = False
     quiet_before: float = 0.0
 
 

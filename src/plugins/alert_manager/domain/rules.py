@@ -30,6 +30,7 @@ class _Compiled:
     applies: _Test
     judge: _JudgeOne
     otherwise: bool
+    awaits: bool  # an event that is only awaited is not judged by that
 
 
 def compile_rules(rules: Iterable[RuleSpec], thresholds: Mapping[str, float]) -> Judge:
@@ -53,7 +54,7 @@ def compile_rules(rules: Iterable[RuleSpec], thresholds: Mapping[str, float]) ->
         for rule in by_channel.get(event.channel, ()):
             if (rule.otherwise and applied) or not rule.applies(data):
                 continue
-            applied = True
+            applied = applied or not rule.awaits
             if (one := rule.judge(event)) is not None:
                 found.append(one)
         return found
@@ -78,6 +79,7 @@ def _compile(spec: RuleSpec, thresholds: Mapping[str, float]) -> _Compiled:
         applies=_all([_selector(c) for c in selectors]),
         judge=_judge(spec, comparisons, thresholds),
         otherwise=spec.otherwise,
+        awaits=spec.absence is not None,
     )
 
 

@@ -41,10 +41,6 @@ class Intervals:
     weekdays: frozenset[int] = EVERY_DAY
     hours: tuple[tuple[int, int], ...] = ALL_DAY
 
-    def contains(self, moment: float) -> bool:
-        """Says whether a moment (epoch seconds) lies in one of them."""
-        return next(self.since(moment))[0] <= moment
-
     def since(self, moment: float) -> Iterator[tuple[float, float]]:
         """Yields the intervals that end after a moment, without end: (begin, end) in epoch seconds.
 

@@ -11,6 +11,7 @@ import msgspec
 
 from .absence import Awaited, Heard, heard
 from .change import Direction, Sample, difference, sampled
+from .fingerprint import mark
 from .frequency import occurred
 from .hysteresis import Lasting, Step, step
 from .model import Match, Observation, Occurrence, Payload
@@ -89,11 +90,18 @@ def missing(spec: RuleSpec, state: RuleState, until: float) -> tuple[RuleState, 
     before, awaited = state.heard, spec.absence
     if before is None or awaited is None or before.absent is not None:
         return state, _NOTHING
+    if before.awaited_by != _asked(spec):  # nothing can come under its key any more
+        return msgspec.structs.replace(state, heard=None), _NOTHING
     deadline = awaited.deadline(before.last)
     if deadline > until:
         return state, _NOTHING
     after = msgspec.structs.replace(before, absent=deadline)
     return msgspec.structs.replace(state, heard=after), _missed(spec, awaited, before, deadline)
+
+
+def is_gap(tracked: Tracked) -> bool:
+    """Says whether it is an absence that begins and ends between two events."""
+    return tracked.about is not None and tracked.match is not None and tracked.ended is not None
 
 
 def deadline(spec: RuleSpec, state: RuleState) -> float | None:
@@ -104,20 +112,34 @@ def deadline(spec: RuleSpec, state: RuleState) -> float | None:
 
 
 def _awaiting(spec: RuleSpec, awaited: Awaited) -> Track:
-    per = spec.per
+    per, asked = spec.per, _asked(spec)
 
     def track(state: RuleState, observation: Observation) -> tuple[RuleState, Tracked]:
         before = state.heard
-        fields = _shown(observation.event.data, per) if before is None else before.fields
-        after, missed, ended = heard(before, observation.occurrence.time, fields, awaited)
+        if before is not None and before.awaited_by != asked:
+            before = None
+        if before is None:
+            new = Heard(
+                observation.occurrence.time,
+                _shown(observation.event.data, per),
+                awaited_by=asked,
+            )
+            return msgspec.structs.replace(state, heard=new), _NOTHING
+        fields = before.fields
+        after, missed, ended = heard(before, observation.occurrence.time, awaited)
         tracked = _NOTHING
-        if before is not None and missed is not None:
+        if missed is not None:
             tracked = _missed(spec, awaited, before, missed)
         if ended is not None:
             tracked = tracked._replace(ended=ended, about=fields)
         return msgspec.structs.replace(state, heard=after), tracked
 
     return track
+
+
+def _asked(spec: RuleSpec) -> int:
+    """Returns a number that is another where a rule's events or keys are others."""
+    return mark({"per": spec.per, "when": [repr(condition) for condition in spec.when]})
 
 
 def _missed(spec: RuleSpec, awaited: Awaited, before: Heard, since: float) -> Tracked:

@@ -182,15 +182,16 @@ class AlertStore:
 
         return await self._session.run(work)
 
-    async def judged_until(self, silence: float) -> float:
-        """Returns the moment up to which everything is judged (epoch seconds).
+    async def judged_until(self, silence: float, but: str | None = None) -> float:
+        """Returns the moment up to which everything is judged (epoch seconds), in all sources.
 
-        A source that nobody read for `silence` seconds is not waited for.
+        In all but one, where one is named. A source that nobody read for `silence` seconds is not
+        waited for; infinity: there is none.
         """
 
         def work(connection: Connection) -> float:
             with connection.cursor() as cursor:
-                return judged_until(cursor, silence)
+                return judged_until(cursor, silence, but)
 
         return await self._session.run(work)
 
@@ -227,15 +228,17 @@ class AlertStore:
 
         def work(connection: Connection) -> Committed:
             with connection.cursor() as cursor:
-                if judged.changes:  # one after the other: each names what was before
-                    cursor.execute(query("serialise_commits"), {"key": LOCK_CLASS})
                 if moved is not None:
                     self._move(cursor, moved, judged.thresholds)
                 else:
                     _check_thresholds(cursor, judged.thresholds)
-                store_changes(cursor, judged.changes)
                 insert_dead_letters(cursor, judged.dead_letters)
                 store_states(cursor, judged.states)
+                if judged.changes:  # one after the other: each names what was before
+                    # After the rows, as in every commit, so that no two wait for each other.
+                    cursor.execute(query("serialise_commits"), {"key": LOCK_CLASS})
+                    _check_thresholds(cursor, judged.thresholds)
+                    store_changes(cursor, judged.changes)
                 committed = Committed(dead_letters=len(judged.dead_letters))
                 if judged.candidates:
                     committed = store(cursor, judged, cached or {})

@@ -268,8 +268,10 @@ class EventosReader:
 def _just_before(cursor: Cursor, since: float) -> Position:
     """Returns the position before the first row whose time is `since` (epoch seconds) or later."""
     now = time.time()
+    # In this order: a row that commits in between is found by the second, and not skipped.
+    hi = int(fetch_value(cursor, "eventos_bounds"))
     first = fetch_value(cursor, "eventos_first_since", {"since": since, "now": now})
-    # A row that commits in between is younger: it is no end, and is read.
-    hi = int(fetch_value(cursor, "eventos_last_before", {"since": since, "first": first}))
+    if first is not None:
+        hi = int(fetch_value(cursor, "eventos_last_before", {"since": since, "first": first}))
     mark = finite(fetch_value(cursor, "eventos_mark", {"hi": hi}))
     return Position(hi, seen=now, mark=mark)

@@ -78,7 +78,7 @@ SELECT min(id) FROM (SELECT id FROM eventos
 -- name: eventos_last_before
 -- Rows without a time, or with one that is none, belong to what comes after them.
 SELECT coalesce(max(id), 0) FROM eventos
- WHERE timestamp < %(since)s AND id < coalesce(%(first)s, 9223372036854775807);
+ WHERE timestamp < %(since)s AND id < %(first)s;
 
 -- name: eventos_gaps
 -- Ids that are missing among the newest rows when a first start begins: their writers may be at work.

@@ -110,8 +110,8 @@ SELECT rule, key, state::text, version, deadline FROM rule_states
 
 -- name: judged_until
 -- What no source has brought until then does not exist. One that is not read keeps nobody waiting.
-SELECT coalesce(min(coalesce(caught_up, 0)), 0) FROM reader_positions
- WHERE updated_at > now() - make_interval(secs => %(silence)s);
+SELECT coalesce(min(coalesce(caught_up, 0)), 'infinity') FROM reader_positions
+ WHERE updated_at > now() - make_interval(secs => %(silence)s) AND source <> coalesce(%(but)s, '');
 
 -- name: states_put
 -- The version makes it fail where somebody else stored the same meanwhile: rows are missing then.

@@ -22,12 +22,12 @@ def load_states(cursor: Cursor, keys: Iterable[StateKey]) -> dict[StateKey, Stor
     return {(rule, bytes(key)): StoredState(*stored) for rule, key, *stored in cursor}
 
 
-def judged_until(cursor: Cursor, silence: float) -> float:
-    """Returns the moment up to which everything is judged (epoch seconds).
+def judged_until(cursor: Cursor, silence: float, but: str | None) -> float:
+    """Returns the moment up to which everything is judged (epoch seconds), in all sources but one.
 
-    A source that nobody read for `silence` seconds is not waited for.
+    A source that nobody read for `silence` seconds is not waited for; infinity: there is none.
     """
-    return float(fetch_value(cursor, "judged_until", {"silence": silence}))
+    return float(fetch_value(cursor, "judged_until", {"silence": silence, "but": but}))
 
 
 def load_due(

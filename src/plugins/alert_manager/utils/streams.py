@@ -166,6 +166,8 @@ class StreamsReader:
             for name, entries in (await self._read_after(position)).items()
             for raw_id, fields in entries
         ]
+        # By their time: what one stream says goes before what another says later.
+        found.sort(key=lambda entry: entry[1])
         self._in_hand = [(name, entry_id) for name, entry_id, _ in found]
         events = tuple(self._raw_event(*entry) for entry in found)
         if sum(event.size for event in events) > _LARGE:
