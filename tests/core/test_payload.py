@@ -94,9 +94,9 @@ def test_a_text_without_secrets_stays(text: str) -> None:
 @pytest.mark.parametrize("unit", ["eyJaaaaaaaa-", "A", "://a:", "password ", "sk-", "bearer "])
 def test_no_text_makes_masking_slow(unit: str) -> None:
     text = (unit * 100_000)[:100_000]
-    started = time.perf_counter()
+    started = time.process_time()
     mask(text)
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0
 
 
 class Unspeakable:

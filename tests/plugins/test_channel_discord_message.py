@@ -96,10 +96,10 @@ async def test_no_secret_of_an_event(server: DiscordServer, channel: DiscordChan
 
 
 async def test_a_huge_event_holds_up_nobody(server: DiscordServer, channel: DiscordChannel) -> None:
-    huge = replace(MESSAGE, event_data={"plugin": "a_b " * 250_000})
-    started = time.perf_counter()
+    huge = replace(MESSAGE, event_data={"plugin": "a_b " * 500_000})
+    started = time.process_time()
     assert isinstance(await channel.send([huge] * 10), Sent)
-    assert time.perf_counter() - started < 1.0  # 4 s when all of it was cleaned
+    assert time.process_time() - started < 2.0  # 8 s when all of it was cleaned
 
 
 @settings(

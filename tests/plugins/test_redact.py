@@ -63,6 +63,6 @@ def test_what_is_no_secret_stays() -> None:
 @pytest.mark.parametrize("unit", ["eyJaaaaaaaa-", "A", "://a:", "password ", "sk-", "bearer "])
 def test_no_text_makes_it_slow(unit: str) -> None:
     text = (unit * 100_000)[:100_000]
-    started = time.perf_counter()
+    started = time.process_time()
     redact_text(text)
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0

@@ -86,7 +86,7 @@ def test_an_invalid_value_shows_no_part_of_a_secret(before: int) -> None:
 
 
 def test_a_huge_value_is_not_cleaned_as_a_whole() -> None:
-    started = time.perf_counter()
-    title, _ = said("{{ a }}", "{{ evento }}", {"a": "a_b \x1b[1m" * 500_000})
-    assert time.perf_counter() - started < 0.15  # 0.3 s when all of it was cleaned
+    started = time.process_time()
+    title, _ = said("{{ a }}", "{{ evento }}", {"a": "a_b \x1b[1m" * 5_000_000})
+    assert time.process_time() - started < 1.0  # 3 s when all of it was cleaned
     assert title.endswith("…")

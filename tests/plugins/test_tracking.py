@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import permutations
-from time import perf_counter
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -101,11 +101,11 @@ def test_late_twins_of_a_full_window_take_no_time() -> None:
     past: tuple[Occurrence, ...] = ()
     for i in range(1000):
         past, _ = occurred(past, Occurrence(i * 0.6, i, EVENTOS), 600.0)
-    started = perf_counter()
+    started = process_time()
     for i in range(200):
         past, count = occurred(past, Occurrence(i * 0.6, i, STREAM), 600.0)
     assert count == 1000
-    assert perf_counter() - started < 2.0  # it was a minute
+    assert process_time() - started < 2.0  # it was a minute
 
 
 def test_an_entry_that_is_read_again_counts_once() -> None:

@@ -22,23 +22,27 @@ class ConfigWatch:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._asked = asyncio.Event()
-        self._content = _read(path)
+        self._known = self._seen = _read(path)
 
     async def changed(self) -> None:
         """Returns when the file is to be read."""
-        before = self._content
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(INTERVAL):
                     await self._asked.wait()
                     self._asked.clear()
-                    self._content = await asyncio.to_thread(_read, self.path)
+                    self._known = self._seen = await asyncio.to_thread(_read, self.path)
                     return
-            now = await asyncio.to_thread(_read, self.path)
-            if now is not None and now == before != self._content:
-                self._content = now
+            if await asyncio.to_thread(self.look):
                 return
-            before = now
+
+    def look(self) -> bool:
+        """Whether the file has another content, and had it at the last look too."""
+        before, self._seen = self._seen, _read(self.path)
+        if self._seen is None or not self._seen == before != self._known:
+            return False
+        self._known = self._seen
+        return True
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
