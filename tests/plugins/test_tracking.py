@@ -128,7 +128,7 @@ def changes(
     past: tuple[Sample, ...] = ()
     found = []
     for sample in samples:
-        past, base = sampled(past, sample, within)
+        past, base = sampled(past, sample, within, direction)
         change = difference(base, sample.value, direction, percent)
         found.append(None if change is None else round(change[0], 6))
     return found
@@ -182,11 +182,28 @@ def test_what_is_forgotten_is_never_missed(steps: list[tuple[int, int]]) -> None
 
 
 def test_a_long_steady_run_is_bounded_and_keeps_its_ends() -> None:
-    past: tuple[Sample, ...] = ()
-    for i in range(3 * CAPACITY):
-        past, base = sampled(past, Sample(float(i), float(i)), 10_000)
-    assert len(past) <= CAPACITY
-    assert difference(base, 0.0, Direction.RISE, percent=False) == (0.0, Sample(0.0, 0.0))
+    for direction in (Direction.RISE, Direction.BOTH):
+        past: tuple[Sample, ...] = ()
+        for i in range(3 * CAPACITY):
+            past, base = sampled(past, Sample(float(i), float(i)), 10_000, direction)
+        assert len(past) <= CAPACITY
+        assert difference(base, 0.0, Direction.RISE, percent=False) == (0.0, Sample(0.0, 0.0))
+
+
+def test_only_what_a_direction_needs_is_remembered() -> None:
+    def remembered(direction: Direction) -> int:
+        past: tuple[Sample, ...] = ()
+        for i in range(CAPACITY):
+            past, _ = sampled(past, Sample(float(i), float(i)), 10_000, direction)
+        return len(past)
+
+    assert [remembered(direction) for direction in Direction] == [CAPACITY, 1, CAPACITY]
+
+
+def test_a_late_value_is_compared_with_what_came_before_it() -> None:
+    prices = [Sample(0, 100.0), Sample(100, 90.0), Sample(300, 80.0), Sample(200, 50.0)]
+    assert changes([*prices, Sample(290, 95.0)], 600, Direction.FALL)[3:] == [-50.0, -5.0]
+    assert changes([*prices, Sample(400, 60.0)], 250, Direction.RISE)[-1] == 20.0
 
 
 Reading = tuple[float, float, int]

@@ -140,6 +140,9 @@ class _Fold:
         rule, event = seen.key[0], seen.event
         try:
             state, tracked = self._tracks[rule](self._after.get(seen.key, _NEW), seen)
+            if tracked.match is None and tracked.ended is None:  # nearly always
+                self._after[seen.key] = state
+                return
             if is_gap(tracked) and (tracked.ended or 0.0) > self._until:
                 tracked = Tracked()  # it may still come by another source
                 self.unsure = True

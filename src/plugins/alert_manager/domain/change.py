@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from bisect import bisect_right
+import operator
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 import msgspec
@@ -18,6 +19,10 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, order=True):
     value: float
 
 
+_time = operator.attrgetter("time")
+_value = operator.attrgetter("value")
+
+
 class Direction(enum.Enum):
     """Which changes count."""
 
@@ -27,26 +32,30 @@ class Direction(enum.Enum):
 
 
 def sampled(
-    past: Sequence[Sample], new: Sample, within: float | None
+    past: Sequence[Sample], new: Sample, within: float | None, direction: Direction
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
     """Adds a value.
 
     Args:
         past: what is remembered, in order of time.
-        new: the value; one that is older than the newest is compared with what came before it.
+        new: the value; one that is older than the newest is compared with what came before it, as
+            far as that is remembered.
         within: seconds of the window; None compares with the last value only.
+        direction: of the changes that are looked for.
 
     Returns:
         What is to be remembered; and the samples that `new` is to be compared with.
     """
-    at = bisect_right(past, new.time, key=lambda sample: sample.time)
+    newest = not past or past[-1].time <= new.time
     if within is None:
-        newest = at == len(past)
         return ((new,) if newest else tuple(past)), tuple(past[-1:]) if newest else ()
-    base = tuple(sample for sample in past[:at] if sample.time >= new.time - within)
+    at = len(past) if newest else bisect_right(past, new.time, key=_time)
+    base = tuple(past[bisect_left(past, new.time - within, hi=at, key=_time) : at])
+    if newest and direction is not Direction.BOTH:
+        return _thinned(_appended(base, new, direction)), base
     oldest = max(new.time, past[-1].time if past else new.time) - within
     kept = [sample for sample in (*past[:at], new, *past[at:]) if sample.time >= oldest]
-    return _extremes(kept), base
+    return _thinned(_extremes(kept, direction)), base
 
 
 def difference(
@@ -59,9 +68,9 @@ def difference(
     """
     ends = []
     if base and direction is not Direction.RISE:
-        ends.append(max(base, key=lambda sample: sample.value))
+        ends.append(max(base, key=_value))
     if base and direction is not Direction.FALL:
-        ends.append(min(base, key=lambda sample: sample.value))
+        ends.append(min(base, key=_value))
     changes = [
         ((value - sample.value) / unit, sample)
         for sample in ends
@@ -70,15 +79,30 @@ def difference(
     return max(changes, key=lambda change: abs(change[0]), default=None)
 
 
-def _extremes(samples: Sequence[Sample]) -> tuple[Sample, ...]:
-    """Leaves out what can be neither the highest nor the lowest of a window any more."""
+def _appended(samples: Sequence[Sample], new: Sample, direction: Direction) -> list[Sample]:
+    """Does in no time what `_extremes` does, where the sample is the newest."""
+    beaten = operator.le if direction is Direction.FALL else operator.ge
+    kept = len(samples)
+    while kept and beaten(samples[kept - 1].value, new.value):
+        kept -= 1
+    return [*samples[:kept], new]
+
+
+def _extremes(samples: Sequence[Sample], direction: Direction) -> list[Sample]:
+    """Leaves out what can be no extreme of a window any more, on the side that counts."""
     kept: list[Sample] = []
     highest, lowest = float("-inf"), float("inf")
     for sample in reversed(samples):
-        if sample.value > highest or sample.value < lowest:
+        high = sample.value > highest and direction is not Direction.RISE
+        low = sample.value < lowest and direction is not Direction.FALL
+        if high or low:
             kept.append(sample)
         highest, lowest = max(highest, sample.value), min(lowest, sample.value)
     kept.reverse()
-    while len(kept) > CAPACITY:
-        del kept[1:-1:2]  # the oldest and the newest stay: they are the extremes of a steady run
-    return tuple(kept)
+    return kept
+
+
+def _thinned(samples: list[Sample]) -> tuple[Sample, ...]:
+    while len(samples) > CAPACITY:
+        del samples[1:-1:2]  # the oldest and the newest stay: they are the extremes of a steady run
+    return tuple(samples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from .fingerprint import state_key
@@ -42,6 +43,7 @@ class Context:
         self._told_by: dict[str, list[ContextSpec]] = {}
         for spec in self._specs:
             self._told_by.setdefault(spec.channel, []).append(spec)
+        self._given_to = lru_cache(maxsize=1024)(self._specs_for)
 
     def learned(self, event: Event) -> list[Learned]:
         """Returns what an event tells."""
@@ -55,10 +57,15 @@ class Context:
         """Returns what an alert about an event of this channel is given, where it is known."""
         return tuple(
             (spec.name, key)
+            for spec in self._given_to(channel)
+            if (key := _key(spec, data)) is not None
+        )
+
+    def _specs_for(self, channel: str) -> tuple[ContextSpec, ...]:
+        return tuple(
+            spec
             for spec in self._specs
-            if channel != spec.channel
-            and (spec.channels is None or channel in spec.channels)
-            and (key := _key(spec, data)) is not None
+            if channel != spec.channel and (spec.channels is None or channel in spec.channels)
         )
 
 

@@ -20,6 +20,7 @@ import zstandard
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 GZIP_MAGIC = b"\x1f\x8b"
 _URL_SAFE = str.maketrans("-_", "+/")
+_UNCOUNTED = 1 << 30  # brackets; of an object that was no text
 _MAX_DIGITS = 300  # a longer integer is beyond any float, so no rule could compare it
 
 
@@ -55,6 +56,7 @@ class Decoder:
         self._limits = limits or Limits()
         self.decoded_bytes = 0
         """Bytes of JSON that were read so far; whoever has to stay within a budget resets it."""
+        self._brackets = 0  # of the payload in hand, at the least as many as its JSON is deep
         self._zstd = zstandard.ZstdDecompressor(max_window_size=self._limits.max_window)
 
     def decode(self, payload: bytes | str | Mapping[str, Any]) -> dict[str, Any]:
@@ -64,6 +66,7 @@ class Decoder:
             DecodeError: with the reason, in Spanish.
         """
         value: Any = payload
+        self._brackets = _UNCOUNTED if isinstance(payload, Mapping) else 0
         for _ in range(self._limits.max_layers + 1):
             if isinstance(value, str | bytes | bytearray | memoryview):
                 value = self._parse(value)
@@ -73,7 +76,8 @@ class Decoder:
                 raise DecodeError(f"se esperaba un objeto JSON y se encontró {_kind(value)}")
             if not _is_wrapper(value):
                 data = dict(value)
-                self._check_depth(data)
+                if self._brackets > self._limits.max_depth:
+                    self._check_depth(data)
                 return data
             value = self._unwrap(value["data"])
         raise DecodeError(f'más de {self._limits.max_layers} envolturas {{"data": …}}')
@@ -91,16 +95,28 @@ class Decoder:
             if len(payload) > self._limits.max_bytes:
                 raise DecodeError(self._too_large())
             self.decoded_bytes += len(payload)
-            self._check_brackets(payload.count("{") + payload.count("["))
-            return _parse_json(payload)
+            return self._parse_json(payload)
         raw = self._decompress(bytes(payload))
         self.decoded_bytes += len(raw)
-        self._check_brackets(raw.count(b"{") + raw.count(b"["))
+        self._count_brackets(raw.count(b"{") + raw.count(b"["))
         try:
             # The common case: plain JSON in UTF-8, read without building a str first.
             return msgspec.json.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return _parse_json(_to_text(raw))
+            return self._parse_json(_to_text(raw))
+
+    def _parse_json(self, text: str) -> Any:
+        text = text.strip().removeprefix("\ufeff")
+        if text.startswith('{\\"'):
+            text = _unescape_once(text)
+        self._count_brackets(text.count("{") + text.count("["))
+        try:
+            # strict=False: `base64` wraps its lines, which leaves raw line breaks inside a string.
+            return json.loads(text, strict=False, parse_int=_parse_int)
+        except RecursionError:
+            raise DecodeError("JSON anidado en exceso") from None
+        except ValueError as error:
+            raise DecodeError(f"JSON inválido: {error}") from None
 
     def _decompress(self, raw: bytes) -> bytes:
         if raw[:4] == ZSTD_MAGIC:
@@ -163,7 +179,8 @@ class Decoder:
                 return b"".join(out)
         raise DecodeError(f"{name} con más de {self._limits.max_members} partes")
 
-    def _check_brackets(self, count: int) -> None:
+    def _count_brackets(self, count: int) -> None:
+        self._brackets += count
         # Before anything is parsed: 350,000 empty lists fit into 1 MiB, and take half a second.
         if count > self._limits.max_nodes:
             raise DecodeError(f"JSON con más de {self._limits.max_nodes} objetos y listas")
@@ -214,19 +231,6 @@ def _to_text(raw: bytes) -> str:
         raise DecodeError(
             f"ni zstd, gzip, zlib ni texto UTF-8 (byte {error.start} de {len(raw)})"
         ) from None
-
-
-def _parse_json(text: str) -> Any:
-    text = text.strip().removeprefix("\ufeff")
-    if text.startswith('{\\"'):
-        text = _unescape_once(text)
-    try:
-        # strict=False: `base64` wraps its lines, which leaves raw line breaks inside a string.
-        return json.loads(text, strict=False, parse_int=_parse_int)
-    except RecursionError:
-        raise DecodeError("JSON anidado en exceso") from None
-    except ValueError as error:
-        raise DecodeError(f"JSON inválido: {error}") from None
 
 
 def _unescape_once(text: str) -> str:

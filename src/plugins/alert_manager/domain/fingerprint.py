@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from .model import Payload, Severity, StateKey
 from .paths import Path, lookup
 
+_SHORT = 100  # characters of a text that is worth remembering the hash of
 SIZE = 16  # bytes; 128 bits make an accidental collision of two alerts a matter of aeons
 
 _encoder = msgspec.json.Encoder(order="sorted")
@@ -35,7 +37,16 @@ def fingerprint(
 
 def state_key(rule: str, data: Payload, per: tuple[Path, ...]) -> StateKey:
     """Returns the key of what a rule remembers of an event's kind."""
-    return rule, _hash([lookup(data, path) for path in per], SIZE)
+    values = tuple([lookup(data, path) for path in per])
+    for value in values:
+        if type(value) is not str or len(value) > _SHORT:  # 1, 1.0 and True are equal, and differ
+            return rule, _hash(values, SIZE)
+    return _short_key(rule, values)
+
+
+@lru_cache(maxsize=4096)
+def _short_key(rule: str, values: tuple[str, ...]) -> StateKey:
+    return rule, _hash(values, SIZE)
 
 
 def mark(data: Payload) -> int:

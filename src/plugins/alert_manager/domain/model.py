@@ -1,4 +1,7 @@
-"""The values that travel through the pipeline, from a row of `eventos` to a message."""
+"""The values that travel through the pipeline, from a row of `eventos` to a message.
+
+Those that exist for every event are msgspec structs: made in a tenth of a frozen dataclass's time.
+"""
 
 from __future__ import annotations
 
@@ -57,8 +60,7 @@ class Severity(enum.IntEnum):
         raise ValueError(f"se encontró {text!r}; se permite: {allowed}")
 
 
-@dataclass(frozen=True, slots=True)
-class RawEvent:
+class RawEvent(msgspec.Struct, frozen=True):
     """An event as its source gave it, before it is decoded.
 
     Attributes:
@@ -96,8 +98,7 @@ class Fetched(Generic[P]):
     anew: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """A decoded event.
 
     `timestamp` is a finite number of seconds since the epoch, `size` the stored payload's bytes.
@@ -112,8 +113,7 @@ class Event:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(msgspec.Struct, frozen=True):
     """A rule that found something in an event.
 
     Attributes:
@@ -155,8 +155,7 @@ class Occurrence(msgspec.Struct, frozen=True, array_like=True, order=True):
     road: int
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True):
     """An event that a rule has to see together with what it remembers.
 
     Attributes:

@@ -23,7 +23,7 @@ def parse_path(text: str) -> Path:
 def lookup(data: Any, path: Path) -> Any:
     """Returns the value at `path`, or None where there is none."""
     for part in path:
-        if isinstance(data, Mapping):
+        if type(data) is dict or isinstance(data, Mapping):  # the first is quick, and nearly always
             data = data.get(part)
         elif isinstance(data, list) and part.isdecimal() and int(part) < len(data):
             data = data[int(part)]

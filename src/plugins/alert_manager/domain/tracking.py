@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
@@ -195,7 +194,7 @@ def _lasting(
         return lasting, _NOTHING
     if match is None:
         return lasting, Tracked(ended=episode.since)
-    told = replace(match, severity=episode.severity, since=episode.since)
+    told = msgspec.structs.replace(match, severity=episode.severity, since=episode.since)
     return lasting, Tracked(told, episode.since if outcome is Step.FLEETING else None)
 
 
@@ -228,7 +227,7 @@ def _changed(measure: Measure, change: Change) -> _Measured:
         if observation.value is None:
             return state, None
         new = Sample(observation.occurrence.time, observation.value)
-        samples, base = sampled(state.samples, new, within)
+        samples, base = sampled(state.samples, new, within, direction)
         found = difference(base, new.value, direction, percent)
         return (
             msgspec.structs.replace(state, samples=samples),
