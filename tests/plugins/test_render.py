@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from src.plugins.alert_manager.domain.escape import single_line
 from src.plugins.alert_manager.domain.model import Match, Severity
-from src.plugins.alert_manager.domain.render import MISSING, check_template, clean, words
+from src.plugins.alert_manager.domain.render import MISSING, Words, check_template, clean
 from src.plugins.alert_manager.rule_settings import RuleSettings
 
 SECRET = "correct-horse-battery"
@@ -21,7 +21,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJlLW9mLWl0"
 def said(title: str, message: str, data: dict[str, Any], **match: Any) -> tuple[str, str]:
     settings = RuleSettings(name="r", channel="c", severity="alta", title=title, message=message)
     found = Match("r", Severity.ALTA, **match)
-    return words(settings.spec(3600.0, "UTC"), found, "c", data, 1_763_872_000.0, "UTC")
+    return Words(settings.spec(3600.0, "UTC"), found, "c", data, 1_763_872_000.0, "UTC").say()
 
 
 def test_a_value_is_one_clean_line() -> None:

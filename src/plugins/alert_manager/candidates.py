@@ -11,7 +11,7 @@ from .domain.model import Event, Match, Payload
 from .domain.outcome import Candidate, Resolution
 from .domain.paths import parse_path
 from .domain.redact import redact
-from .domain.render import recovery, words
+from .domain.render import Words, recovery
 from .domain.rule_spec import RuleSpec
 from .domain.rules import Found
 from .domain.tracking import Tracked
@@ -74,7 +74,6 @@ class Candidates:
 
     def _candidate(self, event: Event, safe: Payload, match: Match) -> Candidate:
         spec = self._specs[match.rule]
-        title, message = words(spec, match, event.channel, safe, event.timestamp, self._zone)
         identity, name, window = spec.identity, spec.name, spec.window
         if match.invalid:
             identity, name = _INVALID_IDENTITY, f"{spec.name}: invalid"
@@ -86,8 +85,7 @@ class Candidates:
             channel=event.channel[:MAX_CHANNEL],
             rule=spec.name,
             severity=match.severity,
-            title=title,
-            message=message,
+            words=Words(spec, match, event.channel, safe, event.timestamp, self._zone),
             event_data=safe,
             timestamp=event.timestamp,
             instance_id=event.instance_id,

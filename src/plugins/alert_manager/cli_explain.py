@@ -94,8 +94,8 @@ def _as_json(
             {
                 "rule": candidate.rule,
                 "severity": candidate.severity.key,
-                "title": candidate.title,
-                "message": candidate.message,
+                "title": candidate.words.say().title,
+                "message": candidate.words.say().message,
                 "channels": list(candidate.targets),
             }
             for candidate in candidates
@@ -117,8 +117,8 @@ def _print(explained: list[Explained], candidates: tuple[Candidate, ...]) -> Non
         output.print(
             Text("Alerta "),
             severity_text(candidate.severity.key),
-            line(f": {candidate.title}"),
+            line(f": {candidate.words.say().title}"),
             sep="",
         )
-        output.print(line(f"  {candidate.message}"))
+        output.print(line(f"  {candidate.words.say().message}"))
         output.print(line(f"  Avisa por: {', '.join(candidate.targets)}"))

@@ -10,7 +10,7 @@ from .candidates import OWN_SOURCE
 from .domain.backlog import Backlog
 from .domain.fingerprint import fingerprint
 from .domain.model import Severity
-from .domain.outcome import Candidate
+from .domain.outcome import Candidate, Said
 from .domain.redact import redact_text
 
 CHANNEL = "alert_data"
@@ -116,8 +116,7 @@ class OwnAlerts:
             channel=CHANNEL,
             rule=rule,
             severity=severity,
-            title=title,
-            message=message,
+            words=Said(title, message),
             event_data=data,
             timestamp=now,
             instance_id=self._instance,

@@ -183,10 +183,10 @@ class ReadLoop:
         try:
             await self._recorder.record((), Judged(0, (alarm,)))
         except NotNowError as error:
-            log.error("no se pudo guardar el aviso «%s»: %s", alarm.title, error)
+            log.error("no se pudo guardar el aviso «%s»: %s", alarm.words.say().title, error)
             return False
         except Exception as error:  # noqa: BLE001  (telling must not end the reading)
-            log_fault(log, f"no se pudo guardar el aviso «{alarm.title}»", error)
+            log_fault(log, f"no se pudo guardar el aviso «{alarm.words.say().title}»", error)
             return False
         return True
 

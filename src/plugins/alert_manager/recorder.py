@@ -169,7 +169,7 @@ class Recorder:
                 continue
             raw = by_id.get((candidate.source, candidate.event_id))
             if raw is None:  # an alert of our own
-                log.error("alert_db no admite «%s»: %s", candidate.title, refusal)
+                log.error("alert_db no admite «%s»: %s", candidate.words.say().title, refusal)
                 continue
             reason = f"alert_db no lo admite: {refusal}"
             dead.append(dead_letter(raw, reason, candidate.timestamp))

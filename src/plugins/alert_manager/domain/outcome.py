@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from .model import Learned, Observation, Payload, Severity, StateKey, States, Wanted
 
@@ -37,6 +37,25 @@ class Resolution:
     timestamp: float
 
 
+class Said(NamedTuple):
+    """What people read of an alert: one short line, and one paragraph."""
+
+    title: str
+    message: str
+
+    def say(self) -> Said:
+        """Returns it; nothing is left to be worded."""
+        return self
+
+
+class Wording(Protocol):
+    """Words an alert when it is known to be news: most candidates repeat one that was told."""
+
+    def say(self) -> Said:
+        """Returns the title and the message."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """An alert to be, before dedupe: everything a row of `alerts` holds, apart from its id.
@@ -53,8 +72,7 @@ class Candidate:
     channel: str
     rule: str
     severity: Severity
-    title: str
-    message: str
+    words: Wording
     event_data: Payload
     timestamp: float
     instance_id: str | None

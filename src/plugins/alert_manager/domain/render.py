@@ -7,6 +7,7 @@ every value is cleaned as it is put in: no control characters, no line breaks, b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from .escape import ELLIPSIS, single_line
 from .model import Match, Payload
 from .numbers import as_number
+from .outcome import Said
 from .redact import redact_text
 from .rule_spec import RuleSpec
 
@@ -128,30 +130,43 @@ def render(template: str, match: Match, channel: str, data: Payload, when: datet
     return " ".join(_compiled(template).render(values).split())
 
 
-def words(
-    spec: RuleSpec, match: Match, channel: str, data: Payload, timestamp: float, zone: str
-) -> tuple[str, str]:
-    """Returns the title and the message of an alert; a template that fails never loses the alert.
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the title and the message of an alert are made of.
 
-    `data` is the redacted payload, `timestamp` seconds since the epoch, `zone` a time zone's name.
+    Attributes:
+        data: the redacted payload.
+        timestamp: epoch seconds.
+        zone: a time zone's name.
     """
-    if match.invalid:
-        return _invalid(match, channel)
-    when = datetime.fromtimestamp(timestamp, ZoneInfo(zone))
-    try:
-        title = render(spec.title, match, channel, data, when)
-        message = render(spec.message, match, channel, data, when)
-    except Exception as error:  # noqa: BLE001  (a template may fail in any way on any event)
-        title = f"Regla {match.rule}"
-        message = f"La plantilla de {match.rule} falló ({clean(error)}); evento: {clean(data)}"
-    # Once more: what was no secret field by field can be one in the sentence.
-    return _cut(redact_text(title), _MAX_TITLE), _cut(redact_text(message), _MAX_MESSAGE)
+
+    spec: RuleSpec
+    match: Match
+    channel: str
+    data: Payload
+    timestamp: float
+    zone: str
+
+    def say(self) -> Said:
+        """Returns the title and the message; a template that fails never loses the alert."""
+        match, channel, data = self.match, self.channel, self.data
+        if match.invalid:
+            return _invalid(match, channel)
+        when = datetime.fromtimestamp(self.timestamp, ZoneInfo(self.zone))
+        try:
+            title = render(self.spec.title, match, channel, data, when)
+            message = render(self.spec.message, match, channel, data, when)
+        except Exception as error:  # noqa: BLE001  (a template may fail in any way on any event)
+            title = f"Regla {match.rule}"
+            message = f"La plantilla de {match.rule} falló ({clean(error)}); evento: {clean(data)}"
+        # Once more: what was no secret field by field can be one in the sentence.
+        return Said(_cut(redact_text(title), _MAX_TITLE), _cut(redact_text(message), _MAX_MESSAGE))
 
 
 def recovery(
     spec: RuleSpec, match: Match, channel: str, data: Payload, timestamp: float, zone: str
 ) -> str:
-    """Returns the sentence that says that an alert is over; arguments as those of `words`."""
+    """Returns the sentence that says that an alert is over; arguments as those of `Words`."""
     if spec.recovery is None:
         return _RECOVERED
     when = datetime.fromtimestamp(timestamp, ZoneInfo(zone))
@@ -166,10 +181,10 @@ def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + ELLIPSIS
 
 
-def _invalid(match: Match, channel: str) -> tuple[str, str]:
+def _invalid(match: Match, channel: str) -> Said:
     # Redacted before it is cut: half a secret has no form by which it would be recognised.
     found = _cut(redact_text(_line(match.value)), _MAX_VALUE)
-    return (
+    return Said(
         f"Valor inválido en {channel}",
         f"La regla {match.rule} esperaba un número y encontró «{found}»: no se puede juzgar el "
         "evento, y puede ocultar un problema real. Revisa el plugin que lo publica.",

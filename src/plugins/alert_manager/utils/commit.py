@@ -133,15 +133,16 @@ def _insert_alerts(cursor: Cursor, seen: Mapping[int, Sequence[Candidate]]) -> d
         return {}
     roads = [Counter(Road.of(c.source) for c in those) for those in seen.values()]
     rows = [those[0] for those in seen.values()]
+    said = [candidate.words.say() for candidate in rows]
     cursor.execute(
         query("alerts_insert"),
         {
             "severity": [c.severity.key for c in rows],
-            "message": [c.message for c in rows],
+            "message": [words.message for words in said],
             "channel": [c.channel for c in rows],
             "event_data": [msgspec.json.encode(c.event_data).decode() for c in rows],
             "timestamp": [c.timestamp for c in rows],
-            "title": [c.title for c in rows],
+            "title": [words.title for words in said],
             "rule": [c.rule for c in rows],
             "eventos": [counts[Road.EVENTOS] for counts in roads],
             "stream": [counts[Road.STREAM] for counts in roads],
