@@ -28,6 +28,7 @@ FORBIDDEN = {
     "judge": OUTSIDE | READING,
     "candidates": OUTSIDE | READING | {"judge", "memory"},
     "memory": OUTSIDE | READING | {"judge"},
+    "replay": OUTSIDE | READING,
     "letters": OUTSIDE | READING | {"judge", "memory", "candidates"},
     "absences": OUTSIDE | {"pipeline", "read_loop"},
     "ports": OUTSIDE | READING,

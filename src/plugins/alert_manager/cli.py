@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from .cli_backtest import backtest
 from .cli_data import CONFIG, NOT_FOUND, find_database, rows
 from .cli_explain import explain
 from .cli_output import alert_table, console, print_alert, print_json
@@ -82,6 +83,7 @@ def check_config(file: Path | None) -> None:
 
 
 main.add_command(explain)
+main.add_command(backtest)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import click
 import psycopg2
@@ -14,9 +15,9 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extras import RealDictCursor
 
 from .alert_settings import DEFAULT_ZONE
-from .config_file import ConfigError
+from .config_file import ConfigError, read_yaml
 from .database_settings import from_environment
-from .settings import Loaded, load
+from .settings import Loaded, check, load
 from .utils.queries import query
 
 T = TypeVar("T")
@@ -26,10 +27,10 @@ CONFIG = ROOT / "configs" / "plugins" / "alert_manager" / "alert_manager.yaml"
 NOT_FOUND, NO_DATABASE = 1, 3
 
 
-def load_settings() -> Loaded:
-    """Returns the configuration; ends the program where it is not valid."""
+def load_settings(file: Path | None = None) -> Loaded:
+    """Returns the configuration, or another file's; ends the program where it is not valid."""
     try:
-        return load({"config_file": str(CONFIG)})
+        return load({"config_file": str(CONFIG)}) if file is None else check(read_yaml(file))
     except ConfigError as error:
         click.echo(str(error), err=True)
         sys.exit(NOT_FOUND)
@@ -78,6 +79,34 @@ def asked(database: Database, work: Callable[[Connection], T]) -> T:
         connection.close()
 
 
+@contextlib.contextmanager
+def reading(database: Database) -> Iterator[tuple[Connection, Connection]]:
+    """Opens corec_db and alert_db to read; ends the program where one does not answer."""
+    dsn = os.environ.get("COREC_DB_DSN")
+    if not dsn:
+        click.echo("No se sabe dónde está corec_db. ¿Está en marcha? ./scripts/start.sh", err=True)
+        sys.exit(NO_DATABASE)
+    with contextlib.ExitStack() as opened:
+        connections = []
+        for name, parameters in (("corec_db", {"dsn": dsn}), ("alert_db", database.parameters)):
+            try:
+                connection = psycopg2.connect(
+                    **parameters, connect_timeout=5, application_name="alerts.sh"
+                )
+            except psycopg2.OperationalError as error:
+                _no_answer(name, error)
+            opened.callback(connection.close)
+            connection.set_session(readonly=True, autocommit=True)
+            connections.append(connection)
+        yield connections[0], connections[1]
+
+
+def _no_answer(name: str, error: psycopg2.OperationalError) -> NoReturn:
+    reason = str(error).strip().splitlines()[0]
+    click.echo(f"{name} no responde: {reason}\n¿Está en marcha? ./scripts/start.sh", err=True)
+    sys.exit(NO_DATABASE)
+
+
 def rows(database: Database, name: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns the rows of a named statement; ends the program where alert_db does not answer."""
 
@@ -91,6 +120,4 @@ def rows(database: Database, name: str, arguments: dict[str, Any]) -> list[dict[
     except psycopg2.errors.UndefinedTable:
         return []
     except psycopg2.OperationalError as error:
-        reason = str(error).strip().splitlines()[0]
-        click.echo(f"alert_db no responde: {reason}\n¿Está en marcha? ./scripts/start.sh", err=True)
-        sys.exit(NO_DATABASE)
+        _no_answer("alert_db", error)

@@ -9,7 +9,7 @@ from .candidates import Candidates
 from .domain.context import Context
 from .domain.decode import DecodeError, Decoder
 from .domain.explain import Explained, explain
-from .domain.model import Event, Learned, Observation, Payload, RawEvent, StateKey, States
+from .domain.model import Event, Learned, Match, Observation, Payload, RawEvent, StateKey, States
 from .domain.outcome import Candidate, Change, DeadLetter, Judged
 from .domain.redact import redact, redact_text
 from .domain.rule_spec import RuleSpec
@@ -70,7 +70,7 @@ class BatchJudge:
         count = 0
         self._decoder.decoded_bytes = self._reports_decoder.decoded_bytes = 0
         for raw in raw_events:
-            if self._decoded_bytes > MAX_DECODED or changes:
+            if changes or self._decoded_bytes > MAX_DECODED:
                 break
             count += 1
             if raw.channel not in self._watched:
@@ -90,13 +90,12 @@ class BatchJudge:
                     continue
                 found = self._rules(event)
                 candidates.extend(self._candidates.of_event(event, found))
-                seen: list[Observation | Learned] = [*self._context.learned(event)]
-                seen += [one for one in found if isinstance(one, Observation)]
-                if not seen and not found:
-                    continue
-                observations.extend((len(candidates), one) for one in seen)
-                keys.update(one.key for one in seen)
-                keys.update(key for _, key in self._context.wanted(event.channel, data) if found)
+                for one in (*self._context.learned(event), *found):
+                    if not isinstance(one, Match):
+                        observations.append((len(candidates), one))
+                        keys.add(one.key)
+                if found:
+                    keys.update([key for _, key in self._context.wanted(event.channel, data)])
             except Exception as error:  # noqa: BLE001
                 # A fault of ours on one event: it becomes visible, and the others go on.
                 dead.append(fault_letter(event, error))

@@ -12,7 +12,7 @@ import msgspec
 CAPACITY = 500  # samples that one key remembers; a long steady fall or rise is thinned to that
 
 
-class Sample(msgspec.Struct, frozen=True, array_like=True, order=True):
+class Sample(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
     """A value and its event time (epoch seconds)."""
 
     time: float

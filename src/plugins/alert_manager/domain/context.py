@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from .fingerprint import state_key
+from .fingerprint import keyed
 from .model import Event, Facts, Learned, Payload, StateKey, Wanted
-from .paths import Path, lookup
+from .paths import Path, getter, lookup
 from .redact import redact
 
 _MAX_TEXT = 200  # characters of a value that is kept
@@ -35,36 +35,40 @@ class ContextSpec:
     channels: frozenset[str] | None = None
 
 
+_KeyOf = Callable[[Payload], StateKey | None]
+_Keyed = tuple[ContextSpec, _KeyOf]
+
+
 class Context:
     """Finds what events tell, and what alerts are given."""
 
     def __init__(self, specs: Iterable[ContextSpec]) -> None:
-        self._specs = tuple(specs)
-        self._told_by: dict[str, list[ContextSpec]] = {}
-        for spec in self._specs:
-            self._told_by.setdefault(spec.channel, []).append(spec)
-        self._given_to = lru_cache(maxsize=1024)(self._specs_for)
+        self._specs: tuple[_Keyed, ...] = tuple((spec, _keyed(spec)) for spec in specs)
+        self._told_by: dict[str, list[_Keyed]] = {}
+        for spec, key_of in self._specs:
+            self._told_by.setdefault(spec.channel, []).append((spec, key_of))
+        self._given_to = lru_cache(maxsize=1024)(self._all_for)
 
     def learned(self, event: Event) -> list[Learned]:
         """Returns what an event tells."""
         return [
             Learned(key, Facts(event.timestamp, values))
-            for spec in self._told_by.get(event.channel, ())
-            if (values := _values(spec, event.data)) and (key := _key(spec, event.data)) is not None
+            for spec, key_of in self._told_by.get(event.channel, ())
+            if (values := _values(spec, event.data)) and (key := key_of(event.data)) is not None
         ]
 
     def wanted(self, channel: str, data: Payload) -> tuple[Wanted, ...]:
         """Returns what an alert about an event of this channel is given, where it is known."""
         return tuple(
             (spec.name, key)
-            for spec in self._given_to(channel)
-            if (key := _key(spec, data)) is not None
+            for spec, key_of in self._given_to(channel)
+            if (key := key_of(data)) is not None
         )
 
-    def _specs_for(self, channel: str) -> tuple[ContextSpec, ...]:
+    def _all_for(self, channel: str) -> tuple[_Keyed, ...]:
         return tuple(
-            spec
-            for spec in self._specs
+            (spec, key_of)
+            for spec, key_of in self._specs
             if channel != spec.channel and (spec.channels is None or channel in spec.channels)
         )
 
@@ -86,12 +90,12 @@ def given(wanted: Iterable[Wanted], known: Mapping[StateKey, Facts]) -> dict[str
     }
 
 
-def _key(spec: ContextSpec, data: Payload) -> StateKey | None:
+def _keyed(spec: ContextSpec) -> _KeyOf:
+    name = _NAMES + spec.name
     if spec.per is None:
-        return state_key(_NAMES + spec.name, {}, ())
-    if lookup(data, spec.per) is None:
-        return None
-    return state_key(_NAMES + spec.name, data, (spec.per,))
+        return keyed(name, ())
+    field, key = getter(spec.per), keyed(name, (spec.per,))
+    return lambda data: None if field(data) is None else key(data)
 
 
 def _values(spec: ContextSpec, data: Payload) -> dict[str, Any]:

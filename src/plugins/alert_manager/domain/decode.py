@@ -21,6 +21,7 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 GZIP_MAGIC = b"\x1f\x8b"
 _URL_SAFE = str.maketrans("-_", "+/")
 _UNCOUNTED = 1 << 30  # brackets; of an object that was no text
+_TEXT = (bytes, str, bytearray, memoryview)
 _MAX_DIGITS = 300  # a longer integer is beyond any float, so no rule could compare it
 
 
@@ -66,16 +67,16 @@ class Decoder:
             DecodeError: with the reason, in Spanish.
         """
         value: Any = payload
-        self._brackets = _UNCOUNTED if isinstance(payload, Mapping) else 0
+        self._brackets = 0 if isinstance(payload, _TEXT) else _UNCOUNTED
         for _ in range(self._limits.max_layers + 1):
-            if isinstance(value, str | bytes | bytearray | memoryview):
+            if isinstance(value, _TEXT):
                 value = self._parse(value)
                 if isinstance(value, str):  # JSON inside a JSON string: encoded twice
                     continue
-            if not isinstance(value, Mapping):
+            if type(value) is not dict and not isinstance(value, Mapping):
                 raise DecodeError(f"se esperaba un objeto JSON y se encontró {_kind(value)}")
             if not _is_wrapper(value):
-                data = dict(value)
+                data = value if type(value) is dict and value is not payload else dict(value)
                 if self._brackets > self._limits.max_depth:
                     self._check_depth(data)
                 return data
@@ -96,7 +97,7 @@ class Decoder:
                 raise DecodeError(self._too_large())
             self.decoded_bytes += len(payload)
             return self._parse_json(payload)
-        raw = self._decompress(bytes(payload))
+        raw = self._decompress(payload if type(payload) is bytes else bytes(payload))
         self.decoded_bytes += len(raw)
         self._count_brackets(raw.count(b"{") + raw.count(b"["))
         try:

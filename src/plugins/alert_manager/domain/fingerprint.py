@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from .model import Payload, Severity, StateKey
-from .paths import Path, lookup
+from .paths import Path, getter, lookup
 
 _SHORT = 100  # characters of a text that is worth remembering the hash of
 SIZE = 16  # bytes; 128 bits make an accidental collision of two alerts a matter of aeons
@@ -35,18 +36,27 @@ def fingerprint(
     return _hash(content if since is None else [*content, since], SIZE)
 
 
-def state_key(rule: str, data: Payload, per: tuple[Path, ...]) -> StateKey:
-    """Returns the key of what a rule remembers of an event's kind."""
-    values = tuple([lookup(data, path) for path in per])
-    for value in values:
-        if type(value) is not str or len(value) > _SHORT:  # 1, 1.0 and True are equal, and differ
-            return rule, _hash(values, SIZE)
-    return _short_key(rule, values)
+def keyed(rule: str, per: tuple[Path, ...]) -> Callable[[Payload], StateKey]:
+    """Returns what says the key of what a rule remembers of an event's kind."""
+    if not per:
+        only = (rule, _hash([], SIZE))
+        return lambda data: only
+    fields = [getter(path) for path in per]
 
+    @lru_cache(maxsize=4096)
+    def known(values: tuple[str, ...]) -> StateKey:
+        return rule, _hash(values, SIZE)
 
-@lru_cache(maxsize=4096)
-def _short_key(rule: str, values: tuple[str, ...]) -> StateKey:
-    return rule, _hash(values, SIZE)
+    def key(data: Payload) -> StateKey:
+        values = tuple([field(data) for field in fields])
+        for value in values:
+            if (
+                type(value) is not str or len(value) > _SHORT
+            ):  # 1, 1.0 and True are equal, and differ
+                return rule, _hash(values, SIZE)
+        return known(values)
+
+    return key
 
 
 def mark(data: Payload) -> int:

@@ -60,7 +60,7 @@ class Severity(enum.IntEnum):
         raise ValueError(f"se encontró {text!r}; se permite: {allowed}")
 
 
-class RawEvent(msgspec.Struct, frozen=True):
+class RawEvent(msgspec.Struct, frozen=True, gc=False):
     """An event as its source gave it, before it is decoded.
 
     Attributes:
@@ -98,7 +98,7 @@ class Fetched(Generic[P]):
     anew: str | None = None
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """A decoded event.
 
     `timestamp` is a finite number of seconds since the epoch, `size` the stored payload's bytes.
@@ -113,7 +113,7 @@ class Event(msgspec.Struct, frozen=True):
     size: int = 0
 
 
-class Match(msgspec.Struct, frozen=True):
+class Match(msgspec.Struct, frozen=True, gc=False):
     """A rule that found something in an event.
 
     Attributes:
@@ -141,7 +141,7 @@ StateKey = tuple[str, bytes]
 """A rule's name, and 16 bytes that stand for what it remembers apart."""
 
 
-class Occurrence(msgspec.Struct, frozen=True, array_like=True, order=True):
+class Occurrence(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
     """One event as rules remember it.
 
     Attributes:
@@ -155,7 +155,7 @@ class Occurrence(msgspec.Struct, frozen=True, array_like=True, order=True):
     road: int
 
 
-class Observation(msgspec.Struct, frozen=True):
+class Observation(msgspec.Struct, frozen=True, gc=False):
     """An event that a rule has to see together with what it remembers.
 
     Attributes:

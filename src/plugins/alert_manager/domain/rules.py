@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .dedupe import Road
-from .fingerprint import mark, state_key
+from .fingerprint import keyed, mark
 from .model import Event, Match, Observation, Occurrence, Payload
 from .numbers import as_number
-from .paths import Path, lookup
+from .paths import Path, getter
 from .rule_spec import COMPARISONS, Condition, RuleSpec
 
 Found = Match | Observation
@@ -116,10 +116,10 @@ def _finding(spec: RuleSpec, thresholds: Mapping[str, float]) -> _JudgeOne:
     if measure is None or measure.path is None:
         fixed = Match(spec.name, spec.least_severity)
         return lambda event: fixed
-    name, path, reach = spec.name, measure.path, measure.reach(thresholds)
+    name, number, reach = spec.name, _number_at(measure.path), measure.reach(thresholds)
 
     def compare(event: Event) -> Match | None:
-        value = _number_at(event.data, path)
+        value = number(event.data)
         reached = None if value is None else reach(value)
         return None if reached is None else Match(name, reached[0], value, reached[1])
 
@@ -127,18 +127,19 @@ def _finding(spec: RuleSpec, thresholds: Mapping[str, float]) -> _JudgeOne:
 
 
 def _observing(spec: RuleSpec) -> _JudgeOne:
-    name, measure, per = spec.name, spec.measure, spec.per
+    measure, key = spec.measure, keyed(spec.name, spec.per)
     path = None if measure is None else measure.path
+    number = None if path is None else _number_at(path)
     # Else nothing asks which event it was.
     marked = measure is not None and (path is None or measure.clear is not None)
 
     def observe(event: Event) -> Observation | None:
-        value = None if path is None else _number_at(event.data, path)
-        if value is None and path is not None:
+        value = None
+        if number is not None and (value := number(event.data)) is None:
             return None
         which = mark(event.data) if marked else 0
         occurrence = Occurrence(event.timestamp, which, Road.of(event.source))
-        return Observation(state_key(name, event.data, per), occurrence, value, event)
+        return Observation(key(event.data), occurrence, value, event)
 
     return observe
 
@@ -151,22 +152,27 @@ class _InvalidValueError(Exception):
         self.value = value
 
 
-def _number_at(data: Payload, path: Path) -> float | None:
-    value = lookup(data, path)
-    if value is None:  # absent, or null: nothing was measured
-        return None
-    number = as_number(value)
-    if number is None:
-        raise _InvalidValueError(value)
-    return number
+def _number_at(path: Path) -> Callable[[Payload], float | None]:
+    get = getter(path)
+
+    def number_at(data: Payload) -> float | None:
+        value = get(data)
+        if value is None:  # absent, or null: nothing was measured
+            return None
+        number = as_number(value)
+        if number is None:
+            raise _InvalidValueError(value)
+        return number
+
+    return number_at
 
 
 def _comparisons(conditions: Sequence[Condition]) -> _Test:
-    tests = [(c.path, COMPARISONS[c.operation], float(c.operand)) for c in conditions]
+    tests = [(_number_at(c.path), COMPARISONS[c.operation], float(c.operand)) for c in conditions]
 
     def holds(data: Payload) -> bool:
-        for path, compare, limit in tests:
-            number = _number_at(data, path)
+        for number_at, compare, limit in tests:
+            number = number_at(data)
             if number is None or not compare(number, limit):
                 return False
         return True
@@ -175,19 +181,19 @@ def _comparisons(conditions: Sequence[Condition]) -> _Test:
 
 
 def _selector(condition: Condition) -> _Test:
-    path, operand = condition.path, condition.operand
+    get, operand = getter(condition.path), condition.operand
     match condition.operation:
         case "eq":
-            return lambda data: bool(lookup(data, path) == operand)
+            return lambda data: bool(get(data) == operand)
         case "ne":
-            return lambda data: bool(lookup(data, path) != operand)
+            return lambda data: bool(get(data) != operand)
         case "in":
-            return lambda data: any(lookup(data, path) == item for item in operand)
+            return lambda data: any(get(data) == item for item in operand)
         case "not_in":
-            return lambda data: all(lookup(data, path) != item for item in operand)
+            return lambda data: all(get(data) != item for item in operand)
         case "exists":
-            return lambda data: (lookup(data, path) is not None) is operand
+            return lambda data: (get(data) is not None) is operand
         case "matches":
             search = re.compile(operand).search
-            return lambda data: isinstance(v := lookup(data, path), str) and bool(search(v))
+            return lambda data: isinstance(v := get(data), str) and bool(search(v))
     raise ValueError(f"unknown operation {condition.operation!r}")

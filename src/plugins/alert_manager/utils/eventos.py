@@ -21,7 +21,15 @@ from ..domain.model import Fetched
 from ..metrics import Metrics
 from ..ports import StoredPosition
 from ..settings import ReaderSettings
-from .eventos_rows import SOURCE, finite, marked, ranges, raw_event
+from .eventos_rows import (
+    SOURCE,
+    marked,
+    payload_column,
+    position_before,
+    ranges,
+    raw_event,
+    with_payload,
+)
 from .pg import PgSession
 from .queries import fetch_row, fetch_value, query
 from .sleep import Sleeper
@@ -146,8 +154,7 @@ class EventosReader:
             return
         with connection.cursor() as cursor:
             self._check_server(cursor)
-            kind = fetch_value(cursor, "eventos_payload_type")
-            self._payload = "datos" if kind == "bytea" else "datos::text"
+            self._payload = payload_column(cursor)
         self._sleeper.prepare(connection)
         self._prepared_for = self._session.generation
 
@@ -172,7 +179,7 @@ class EventosReader:
         if since is None:
             return Position(0)
         with connection.cursor() as cursor:
-            position = _just_before(cursor, since)
+            position = position_before(cursor, since)
             cursor.execute(query("eventos_gaps"), {"hi": position.hi, "span": START_SPAN})
             return replace(position, holes=tuple(Hole(lo, last) for lo, last in cursor))
 
@@ -241,7 +248,7 @@ class EventosReader:
         Its ids may have begun anew, so that they prove nothing; rows that are older than our last
         look by a margin were judged. What is read twice is counted as a repeat of itself.
         """
-        moved = _just_before(cursor, max(0.0, position.seen - RESTORE_MARGIN))
+        moved = position_before(cursor, max(0.0, position.seen - RESTORE_MARGIN))
         what = f"La tabla eventos: se había leído hasta el id {position.hi}"
         return Fetched((), moved, more=True, anew=what)
 
@@ -262,16 +269,4 @@ class EventosReader:
         return cursor.fetchall()
 
     def _sql(self, name: str) -> str:
-        return query(name).replace("{payload}", self._payload)
-
-
-def _just_before(cursor: Cursor, since: float) -> Position:
-    """Returns the position before the first row whose time is `since` (epoch seconds) or later."""
-    now = time.time()
-    # In this order: a row that commits in between is found by the second, and not skipped.
-    hi = int(fetch_value(cursor, "eventos_bounds"))
-    first = fetch_value(cursor, "eventos_first_since", {"since": since, "now": now})
-    if first is not None:
-        hi = int(fetch_value(cursor, "eventos_last_before", {"since": since, "first": first}))
-    mark = finite(fetch_value(cursor, "eventos_mark", {"hi": hi}))
-    return Position(hi, seen=now, mark=mark)
+        return with_payload(name, self._payload)

@@ -1,14 +1,18 @@
-"""Rows of `eventos` as events, and holes as arguments of its statements."""
+"""Rows of `eventos` as events, and what its statements are given."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
 from ..domain.holes import Hole, Position, Retired
 from ..domain.model import RawEvent
+from .queries import fetch_value, query
 
 SOURCE = "eventos"
 SHORT = 16  # ids; a longer hole is looked for as a range
@@ -37,6 +41,29 @@ def ranges(holes: Sequence[Hole | Retired]) -> dict[str, int | str]:
         "lo": _array([hole.lo for hole in long]),
         "hi": _array([hole.hi for hole in long]),
     }
+
+
+def payload_column(cursor: Cursor) -> str:
+    """Returns how to read `datos`, whatever type this installation gave it."""
+    kind = fetch_value(cursor, "eventos_payload_type")
+    return "datos" if kind == "bytea" else "datos::text"
+
+
+def with_payload(name: str, column: str) -> str:
+    """Returns a named statement that reads `datos` by what `payload_column` says."""
+    return query(name).replace("{payload}", column)
+
+
+def position_before(cursor: Cursor, since: float) -> Position:
+    """Returns the position before the first row whose time is `since` (epoch seconds) or later."""
+    now = time.time()
+    # In this order: a row that commits in between is found by the second, and not skipped.
+    hi = int(fetch_value(cursor, "eventos_bounds"))
+    first = fetch_value(cursor, "eventos_first_since", {"since": since, "now": now})
+    if first is not None:
+        hi = int(fetch_value(cursor, "eventos_last_before", {"since": since, "first": first}))
+    mark = finite(fetch_value(cursor, "eventos_mark", {"hi": hi}))
+    return Position(hi, seen=now, mark=mark)
 
 
 def _array(numbers: Sequence[int]) -> str:

@@ -146,7 +146,9 @@ RETURNING channel;
 
 -- name: thresholds_get
 SELECT DISTINCT ON (name) id, name, old_value, new_value, base_value, timestamp, changed_by
-  FROM threshold_changes ORDER BY name, id DESC;
+  FROM threshold_changes
+ WHERE timestamp < coalesce(%(before)s::double precision, 'Infinity')
+ ORDER BY name, id DESC;
 
 -- name: thresholds_version
 SELECT coalesce(max(id), 0) FROM threshold_changes;
@@ -242,3 +244,13 @@ SELECT id, severity, title, message, channel, rule, status, occurrences, timesta
 -- name: alert_notifications
 SELECT channel, kind, status, attempts, created_at, finished_at, external_id, last_error
   FROM notifications WHERE alert_id = %(id)s ORDER BY id;
+
+-- name: alerts_happened
+-- Our own (of channel alert_data) are no rule's. What came by a stream alone is not in eventos.
+SELECT fingerprint, rule, severity, timestamp,
+       CASE WHEN source = 'eventos' THEN event_id END, title,
+       from_eventos > 0 OR source = 'alert_manager'
+  FROM alerts
+ WHERE timestamp >= %(since)s AND timestamp <= %(until)s
+   AND channel <> %(own_channel)s AND fingerprint IS NOT NULL
+ ORDER BY timestamp;

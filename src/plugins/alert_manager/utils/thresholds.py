@@ -11,9 +11,9 @@ from ..domain.thresholds import StoredThresholds
 from .queries import query
 
 
-def load_thresholds(cursor: Cursor) -> StoredThresholds:
-    """Returns the newest change of each threshold."""
-    cursor.execute(query("thresholds_get"))
+def load_thresholds(cursor: Cursor, before: float | None = None) -> StoredThresholds:
+    """Returns the newest change of each threshold, up to a time (epoch seconds) where given."""
+    cursor.execute(query("thresholds_get"), {"before": before})
     rows = cursor.fetchall()
     return StoredThresholds(
         version=max((row[0] for row in rows), default=0),

@@ -1,0 +1,95 @@
+"""What was: rows of `eventos` and alerts of a time, read for a replay without touching anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from ..domain.model import RawEvent, Severity
+from ..domain.thresholds import StoredThresholds
+from ..domain.verdicts import Told
+from ..settings import REPORTS, Settings
+from .eventos_rows import payload_column, position_before, raw_event, with_payload
+from .queries import fetch_value, query
+from .thresholds import load_thresholds
+
+PAGE = 5000  # rows
+
+
+class Span(NamedTuple):
+    """Rows of `eventos`: those after `before`, up to `last`."""
+
+    before: int
+    last: int
+
+
+class Happened(NamedTuple):
+    """The alerts of a time.
+
+    Attributes:
+        told: those of rules on `eventos`.
+        elsewhere: how many came by another road alone, and cannot be replayed.
+    """
+
+    told: list[Told]
+    elsewhere: int
+
+
+def find_span(corec_db: Connection, since: float | None) -> Span:
+    """Returns the rows from a time on (epoch seconds), or all of them."""
+    with corec_db.cursor() as cursor:
+        before = 0 if since is None else position_before(cursor, since).hi
+        return Span(before, int(fetch_value(cursor, "eventos_bounds")))
+
+
+def pages(corec_db: Connection, span: Span, settings: Settings) -> Iterator[list[RawEvent]]:
+    """Yields the rows of a span in their order, as the reader reads them."""
+    arguments = {
+        "channels": settings.watched(),
+        "max_bytes": settings.config.limits.max_bytes,
+        "batch_bytes": settings.config.reader.batch_bytes,
+        "limit": PAGE,
+    }
+
+    hi = span.before
+    with corec_db.cursor() as cursor:
+        rows = with_payload("eventos_rows", payload_column(cursor))
+        while hi < span.last:
+            cursor.execute(rows, {**arguments, "hi": hi})
+            page = [raw_event(row) for row in cursor.fetchall() if row[0] <= span.last]
+            if not page:
+                return
+            hi = page[-1].event_id or span.last
+            yield page
+
+
+def thresholds_before(alert_db: Connection, moment: float) -> StoredThresholds:
+    """Returns the thresholds that commands had set at a time (epoch seconds)."""
+    with alert_db.cursor() as cursor:
+        return load_thresholds(cursor, moment)
+
+
+def happened(alert_db: Connection, since: float, until: float) -> Happened:
+    """Returns what people were told of between two times (epoch seconds)."""
+    told: list[Told] = []
+    elsewhere = 0
+    with alert_db.cursor() as cursor:
+        arguments = {"since": since, "until": until, "own_channel": REPORTS}
+        cursor.execute(query("alerts_happened"), arguments)
+        for fingerprint, rule, severity, timestamp, event_id, title, replayable in cursor:
+            if not replayable:
+                elsewhere += 1
+                continue
+            told.append(
+                Told(
+                    bytes(fingerprint),
+                    rule or "",
+                    Severity.parse(severity),
+                    timestamp,
+                    event_id,
+                    title or "",
+                )
+            )
+    return Happened(told, elsewhere)
