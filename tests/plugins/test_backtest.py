@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from src.plugins.alert_manager.cli import main
-from tests.plugins.conftest import World, eventually
+from tests.plugins.conftest import SCHEMA, World, eventually
 from tests.plugins.histories import history, insert
 
 HOUR = 3600.0
@@ -67,3 +68,110 @@ async def test_its_counts_are_those_of_a_run(written: World) -> None:
     assert found["events"] >= 12_000  # and its reports
     letters = written.alert("SELECT count(*) FROM dead_letters")[0][0]
     assert found["dead_letters"] == letters > 0
+
+
+async def test_another_configuration_shows_which_events_change(
+    written: World, tmp_path: Path
+) -> None:
+    await ran(written)
+    stored = (
+        written.alert("SELECT count(*) FROM alerts"),
+        written.corec("SELECT max(id) FROM eventos"),
+    )
+    changed = yaml.safe_load(yaml.safe_dump(written.config))
+    changed["alert_config"]["thresholds"] |= {"withdrawal": 900, "mse": 0.001}
+    other = tmp_path / "otro.yaml"
+    other.write_text(yaml.safe_dump(changed), encoding="utf-8")
+    found = backtest("--since", "beginning", "--config", str(other))
+    counts = {(r["rule"], r["severity"]): (r["happened"], r["replayed"]) for r in found["rules"]}
+    before, after = counts["retiro", "alta"]
+    assert before > after
+    assert counts["prediccion_imprecisa", "media"][1] > counts["prediccion_imprecisa", "media"][0]
+    assert {v["rule"] for v in found["changed"]} == {"retiro", "prediccion_imprecisa"}
+    gone = [v for v in found["changed"] if v["replayed"] is None]
+    assert len(gone) == before - after
+    for verdict in gone:
+        ((row,),) = written.alert(
+            "SELECT event_data FROM alerts WHERE event_id = %s AND rule = %s",
+            (verdict["event_id"], verdict["rule"]),
+        )
+        assert 500 <= row["amount"] < 900
+    assert stored == (
+        written.alert("SELECT count(*) FROM alerts"),
+        written.corec("SELECT max(id) FROM eventos"),
+    )
+
+
+async def test_what_lasted_before_the_time_asked_about_is_no_news(written: World) -> None:
+    written.corec("DELETE FROM eventos WHERE canal = 'macro_data'")
+    now = time.time()
+    for hours in (5.0, 4.0, 2.0, 1.0):
+        written.write("macro_data", b'{"vix_price": 35}', now - hours * HOUR)
+    await ran(written)
+    found = backtest("--since", "3h")
+    assert found["changed"] == []
+    assert [r for r in found["rules"] if r["rule"] == "vix"] == []
+    assert all(r["happened"] == r["replayed"] > 0 for r in found["rules"])
+
+
+async def test_thresholds_begin_as_commands_had_set_them(written: World) -> None:
+    written.corec("DELETE FROM eventos")
+    command = b'{"action": "update_threshold", "withdrawal_threshold": 2000, "plugin": "cli"}'
+    now = time.time()
+    written.write("alert_data", command, now - 72 * HOUR)
+    written.write("capital_data", b'{"action": "withdraw", "amount": 1500}', now - 2 * HOUR)
+    written.write("capital_data", b'{"action": "withdraw", "amount": 2500}', now - HOUR)
+    await ran(written)
+    found = backtest("--since", "3h")
+    assert [(r["rule"], r["happened"], r["replayed"]) for r in found["rules"]] == [("retiro", 1, 1)]
+
+
+async def test_people_read_a_table_and_see_a_picture(written: World, tmp_path: Path) -> None:
+    await ran(written)
+    written.alert("UPDATE alerts SET severity = 'critica' WHERE rule = 'retiro'")
+    written.alert("DELETE FROM alerts WHERE rule = 'perdida'")
+    picture = tmp_path / "alertas.png"
+    result = run("--since", "9h", "--plot", str(picture), "--limit", "5")
+    assert result.exit_code == 0, result.output
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    ((happened, replayed),) = [
+        line.split()[2:4] for line in lines if line.startswith("retiro alta")
+    ]
+    assert (happened, int(replayed) > 0) == ("0", True)
+    assert any(line.startswith("total ") for line in lines)
+    assert sum(" Pérdida de $" in line or " Retiro de $" in line for line in lines) == 5
+    assert any("más: --limit o --json" in line for line in lines)
+    with Image.open(picture) as image:
+        image.load()
+        colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 20) or ()}
+        assert image.width > 800
+    assert (0xE8, 0x59, 0x0C) in colours  # bars of severity alta
+
+
+async def test_a_table_without_events_says_so(written: World) -> None:
+    written.corec("DELETE FROM eventos")
+    written.alert(SCHEMA.read_text(encoding="utf-8"))
+    assert "Ni hubo alertas, ni las habría." in run("--since", "1d").stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--since", "ayer"), 2, "una duración como 1h"),
+        (("--config", "/no/existe.yaml"), 1, "/no/existe.yaml"),
+    ],
+)
+def test_what_cannot_be_done_is_said(options: tuple[str, ...], code: int, said: str) -> None:
+    result = run(*options)
+    assert result.exit_code == code
+    assert said in result.output
+
+
+def test_a_database_that_is_away_is_named(written: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COREC_DB_DSN", "postgresql://u:clave-secreta@127.0.0.1:1/corec")
+    result = run()
+    assert result.exit_code == 3
+    assert "corec_db no responde" in result.output
+    assert "clave-secreta" not in result.output
+    monkeypatch.delenv("COREC_DB_DSN")
+    assert run().exit_code == 3

@@ -15,6 +15,7 @@ from .cli_backtest import backtest
 from .cli_data import CONFIG, NOT_FOUND, find_database, rows
 from .cli_explain import explain
 from .cli_output import alert_table, console, print_alert, print_json
+from .cli_suggest import suggest_thresholds
 from .config_file import ConfigError, read_yaml
 from .domain.model import Severity
 from .settings import CONFIG_ENV, check
@@ -84,6 +85,7 @@ def check_config(file: Path | None) -> None:
 
 main.add_command(explain)
 main.add_command(backtest)
+main.add_command(suggest_thresholds)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,12 @@ from typing import Any
 
 import click
 from psycopg2.extensions import connection as Connection  # noqa: N812
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from .absences import GRACE
 from .cli_data import Database, load_settings, reading
-from .cli_output import console, line, print_json, severity_text, shown_time
+from .cli_output import console, line, print_json, replay_progress, severity_text, shown_time
 from .cli_plot import need_matplotlib, save_picture
 from .domain.model import Severity
 from .domain.verdicts import Comparison, Told, Verdict, compare
@@ -82,7 +80,7 @@ def backtest(since: str, file: Path | None, plot: Path | None, limit: int, as_js
     if plot is not None:
         need_matplotlib()
     loaded = load_settings(file)
-    begin = _begin(since, time.time())
+    begin = since_when(since, time.time())
     with reading(Database.of(load_settings())) as (corec_db, alert_db):
         result = _run(loaded, begin, corec_db, alert_db)
     comparison = result.comparison
@@ -96,7 +94,8 @@ def backtest(since: str, file: Path | None, plot: Path | None, limit: int, as_js
         click.echo(f"Imagen: {plot}", err=True)
 
 
-def _begin(since: str, now: float) -> float | None:
+def since_when(since: str, now: float) -> float | None:
+    """Returns the time (epoch seconds) that `--since` means; None for all there is."""
     try:
         return parse_start_from(since).threshold(now)
     except ValueError as error:
@@ -116,7 +115,7 @@ def _run(
     replay = Replay(BatchJudge(loaded), thresholds_before(alert_db, begin or 0.0))
     span = find_span(corec_db, begin)
     events = 0
-    with _progress() as progress:
+    with replay_progress() as progress:
         task = progress.add_task("eventos", total=span.last - span.before)
         for page in pages(corec_db, span, settings):
             replay.feed(page, now)
@@ -133,19 +132,6 @@ def _run(
         dead_letters=replay.dead_letters,
         before=happened(alert_db, from_time, now),
         after=[told for told in replay.told if told.timestamp >= from_time],
-    )
-
-
-def _progress() -> Progress:
-    # On stderr, and only on a terminal: what scripts read stays as it is.
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=(shown := Console(stderr=True)),
-        disable=not shown.is_terminal,
-        transient=True,
     )
 
 

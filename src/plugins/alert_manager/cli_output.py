@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -30,6 +31,20 @@ def console() -> Console:
     """Returns where to print."""
     # rich leaves colours out by itself where the output is no terminal; there a line stays a line.
     return Console(width=None if sys.stdout.isatty() else 1000)
+
+
+def replay_progress() -> Progress:
+    """Returns a bar that shows how far a replay is."""
+    # On stderr, and only on a terminal: what scripts read stays as it is.
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=(shown := Console(stderr=True)),
+        disable=not shown.is_terminal,
+        transient=True,
+    )
 
 
 def alert_table(rows: list[dict[str, Any]], zone: str) -> Table:

@@ -176,7 +176,7 @@ def _track(name: str, measure: Measure, thresholds: Mapping[str, float]) -> Trac
         if reached is not None:
             match = Match(name, reached[0], number.value, reached[1], before=number.before)
         if cleared is None:
-            return state, Tracked(match)
+            return state, _NOTHING if match is None else Tracked(match)
         lasting, tracked = _lasting(
             state.lasting, observation.occurrence, match, cleared(number.value)
         )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ..domain.model import RawEvent, Severity
 from ..domain.thresholds import StoredThresholds
@@ -53,15 +55,27 @@ def pages(corec_db: Connection, span: Span, settings: Settings) -> Iterator[list
         "limit": PAGE,
     }
 
-    hi = span.before
     with corec_db.cursor() as cursor:
-        rows = with_payload("eventos_rows", payload_column(cursor))
+        statement = with_payload("eventos_rows", payload_column(cursor))
+
+    def ask(after: int) -> Cursor:
+        cursor = corec_db.cursor()
+        cursor.execute(statement, {**arguments, "hi": after})
+        return cursor
+
+    # The server looks for the next page while the caller works on this one. The thread only waits:
+    # were it to read the rows, it would do so in the caller's time.
+    with ThreadPoolExecutor(1, thread_name_prefix="history") as thread:
+        hi = span.before
+        asked = thread.submit(ask, hi)
         while hi < span.last:
-            cursor.execute(rows, {**arguments, "hi": hi})
-            page = [raw_event(row) for row in cursor.fetchall() if row[0] <= span.last]
+            with asked.result() as cursor:
+                rows = cursor.fetchall()
+            page = [raw_event(row) for row in rows if row[0] <= span.last]
             if not page:
                 return
-            hi = page[-1].event_id or span.last
+            hi = rows[-1][0]
+            asked = thread.submit(ask, hi)
             yield page
 
 

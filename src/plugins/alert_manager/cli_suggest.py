@@ -1,0 +1,140 @@
+"""`alerts.sh suggest-thresholds`: what rules compared, and how often each limit would speak."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from .cli_backtest import since_when
+from .cli_data import Database, load_settings, reading
+from .cli_output import console, line, print_json, replay_progress, severity_text
+from .domain.measured import alerts_at, limits, per_day
+from .domain.model import Severity
+from .measure import Measuring
+from .settings import Settings
+from .utils.history import find_span, pages
+
+
+class Tried(NamedTuple):
+    """A limit, as it would stand in the configuration.
+
+    Attributes:
+        share: of all numbers that reach it, where it was found by that; None: it is in use.
+        rate: alerts a day that it would have made.
+    """
+
+    share: float | None
+    limit: float
+    rate: float
+
+
+class Suggestion(NamedTuple):
+    """What is known about one level of a rule.
+
+    Attributes:
+        threshold: its name; None where the rule has a number of its own.
+        values: how many numbers the rule compared.
+    """
+
+    rule: str
+    severity: Severity
+    threshold: str | None
+    values: int
+    tried: list[Tried]
+
+
+@click.command("suggest-thresholds")
+@click.option(
+    "--since",
+    default="7d",
+    show_default=True,
+    help="Desde cuándo: 7d, 12h, beginning (todo) o una hora ISO.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Una lista JSON.")
+def suggest_thresholds(since: str, as_json: bool) -> None:
+    """Los valores reales de cada regla, y cuántas alertas al día habría dado cada límite.
+
+    No cambia nada: un umbral se cambia en alert_manager.yaml.
+    """
+    loaded = load_settings()
+    settings = loaded.settings
+    begin = since_when(since, time.time())
+    measuring = Measuring(settings)
+    with reading(Database.of(loaded)) as (corec_db, _), replay_progress() as progress:
+        span = find_span(corec_db, begin)
+        task = progress.add_task("eventos", total=span.last - span.before)
+        for page in pages(corec_db, span, settings):
+            measuring.feed(page, time.time())
+            progress.update(task, completed=(page[-1].event_id or 0) - span.before)
+    found = list(_suggestions(settings, measuring))
+    if as_json:
+        print_json([_as_json(suggestion) for suggestion in found])
+    elif not any(suggestion.values for suggestion in found):
+        click.echo("En ese tiempo ninguna regla comparó un valor.")
+    else:
+        console().print(_table(found))
+
+
+def _suggestions(settings: Settings, measuring: Measuring) -> Iterator[Suggestion]:
+    thresholds = settings.alert_config.thresholds
+    for spec in settings.alert_config.specs():
+        if spec.measure is None:
+            continue
+        series = measuring.series[spec.name]
+        for severity, limit in sorted(spec.measure.levels):
+            now = limit.resolve(thresholds)
+            shares = [(None, now), *limits(series, spec.measure)]
+            clear = spec.measure.clear
+            end = None if clear is None else clear.resolve(thresholds)
+            tried = [
+                Tried(
+                    share,
+                    -number if limit.negate else number,
+                    per_day(
+                        alerts_at(series, spec.measure, number, end, spec.window),
+                        measuring.first,
+                        measuring.last,
+                    ),
+                )
+                for share, number in shares
+            ]
+            yield Suggestion(spec.name, severity, limit.name, len(series.values), tried)
+
+
+def _as_json(suggestion: Suggestion) -> dict[str, Any]:
+    return {
+        "rule": suggestion.rule,
+        "severity": suggestion.severity.key,
+        "threshold": suggestion.threshold,
+        "values": suggestion.values,
+        "limits": [
+            {"share": tried.share, "limit": tried.limit, "alerts_per_day": tried.rate}
+            for tried in suggestion.tried
+        ],
+    }
+
+
+def _table(found: list[Suggestion]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("umbral", "regla", "severidad"):
+        table.add_column(name)
+    for name in ("valores", "ahora", "lo alcanza 1 de cada 10", "de cada 100", "de cada 1000"):
+        table.add_column(name, justify="right")
+    for suggestion in found:
+        table.add_row(
+            line(suggestion.threshold or "-"),
+            line(suggestion.rule),
+            severity_text(suggestion.severity.key),
+            Text(str(suggestion.values)),
+            *(Text(_shown(tried)) for tried in suggestion.tried),
+        )
+    return table
+
+
+def _shown(tried: Tried) -> str:
+    return f"{tried.limit:.4g} ({tried.rate:.3g}/día)"
