@@ -89,4 +89,4 @@ main.add_command(suggest_thresholds)
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="alerts.sh")

@@ -43,7 +43,8 @@ def need_matplotlib() -> None:
     """Ends the program, and says how to mend it, where the library is missing."""
     if importlib.util.find_spec("matplotlib") is None:
         click.echo(
-            "Para --plot hace falta matplotlib: .venv/bin/pip install -r requirements-plot.txt",
+            "Para --plot hace falta matplotlib: .venv/bin/pip install -r requirements-plot.txt"
+            " -c constraints.txt",
             err=True,
         )
         sys.exit(NOT_FOUND)
@@ -65,6 +66,7 @@ def save_picture(
         OSError: the file cannot be written.
     """
     # It takes a second to import, and most commands draw nothing.
+    from matplotlib.dates import num2date
     from matplotlib.figure import Figure
 
     clock = ZoneInfo(zone)
@@ -76,6 +78,9 @@ def save_picture(
         axes.set_title(f"{title}: {len(alerts)} alertas", loc="left")
         axes.set_ylabel(f"alertas por {name}")
     panels[-1].xaxis_date(tz=clock)
+    panels[-1].xaxis.set_major_formatter(
+        lambda value, _: num2date(value, clock).strftime("%d/%m %H:%M")  # type: ignore[no-untyped-call]
+    )
     figure.autofmt_xdate()
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=4)
     figure.savefig(file, format="png", dpi=120)
