@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import pytest
@@ -107,6 +108,87 @@ def test_a_compared_field_without_a_finite_number_is_an_alert(value: Any) -> Non
 def test_conditions(when: dict[str, Any], data: dict[str, Any], applies: bool) -> None:
     judge = judge_of({"name": "r", "when": when, "severity": "baja"})
     assert severities(judge, data) == (["baja"] if applies else [])
+
+
+LARGE = "quantity * price > 50000 and side in ['buy', 'sell']"
+NESTED = "(precios.ask|float - precios.bid|float) / precios.bid|float > 0.02"
+
+
+@pytest.mark.parametrize(
+    ("expression", "data", "applies"),
+    [
+        (LARGE, {"quantity": 2, "price": 25_000.01, "side": "buy"}, True),
+        (LARGE, {"quantity": 2, "price": 25_000, "side": "buy"}, False),
+        (LARGE, {"quantity": 2, "price": 90_000, "side": "hold"}, False),
+        (LARGE, {"quantity": 2, "side": "buy"}, False),  # nothing was measured
+        (LARGE, {}, False),
+        (NESTED, {"precios": {"ask": "102.1", "bid": "100"}}, True),
+        (NESTED, {"precios": {"ask": 102, "bid": 100}}, False),
+        (NESTED, {"precios": {"ask": 102}}, False),
+        ("symbol.endswith('/EUR') and fee is not defined", {"symbol": "BTC/EUR"}, True),
+        ("symbol.endswith('/EUR') and fee is not defined", {"symbol": "BTC/EUR", "fee": 1}, False),
+        ("recommendations|length >= 3", {"recommendations": [1, 2, 3]}, True),
+        ("falta", {}, False),
+    ],
+)
+def test_expressions(expression: str, data: dict[str, Any], applies: bool) -> None:
+    judge = judge_of({"name": "r", "expression": expression, "severity": "alta"})
+    assert severities(judge, data) == (["alta"] if applies else [])
+
+
+@pytest.mark.parametrize(
+    ("expression", "data", "shown"),
+    [
+        (LARGE, {"quantity": "mucho", "price": 3, "side": "buy"}, "mucho"),
+        (LARGE, {"quantity": math.nan, "price": 3, "side": "buy"}, math.nan),
+        (LARGE, {"quantity": math.inf, "price": 3, "side": "buy"}, math.inf),
+        ("fee|float > 1", {"fee": "gratis"}, "gratis"),
+        ("a / b > 1", {"a": 1, "b": 0}, "una división entre cero"),
+    ],
+)
+def test_what_an_expression_cannot_compute_with_is_an_alert(
+    expression: str, data: dict[str, Any], shown: Any
+) -> None:
+    judge = judge_of({"name": "r", "expression": expression, "severity": "alta"})
+    (match,) = judge(Event("eventos", 1, "c", data, 0.0, None))
+    assert isinstance(match, Match)
+    assert match.invalid
+    assert str(match.value) == str(shown)
+
+
+def test_an_expression_reaches_nothing_but_the_event() -> None:
+    data: dict[str, Any] = {"a": {"x": 1}}
+    for expression in ("''.__class__.__mro__", "a.__init__.__globals__", "a.update({'b': 1})"):
+        judge = judge_of({"name": "r", "expression": expression, "severity": "alta"})
+        found = judge(Event("eventos", 1, "c", data, 0.0, None))
+        assert all(isinstance(match, Match) and match.invalid for match in found)
+    assert (
+        severities(judge_of({"name": "r", "expression": "range(9)", "severity": "alta"}), {}) == []
+    )
+    with pytest.raises(ValueError, match=r"expresión inválida.*'int'"):
+        judge_of({"name": "r", "expression": "a|int", "severity": "alta"})
+    assert data == {"a": {"x": 1}}
+
+
+def test_no_event_makes_an_expression_slow() -> None:
+    judge = judge_of({"name": "r", "expression": "a * b > 1 or a ** b > 1", "severity": "alta"})
+    started = time.process_time()
+    for left, right in (("x" * 10**6, 10**9), (10**300, 10**300), ([1] * 10**5, 10**9), (9.9, 1e9)):
+        assert severities(judge, {"a": left, "b": right}) == ["alta"]
+    assert time.process_time() - started < 0.5
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["quantity", "price", "side"]),
+        st.one_of(
+            st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.text())
+        ),
+    )
+)
+def test_no_event_breaks_an_expression(data: dict[str, Any]) -> None:
+    judge = judge_of({"name": "r", "expression": LARGE, "severity": "alta"})
+    assert all(isinstance(match, Match) for match in judge(Event("s", 1, "c", data, 0.0, None)))
 
 
 def test_otherwise_speaks_only_where_no_other_rule_applied() -> None:

@@ -64,6 +64,7 @@ FAULTS: list[tuple[str, Any, str]] = [
     ("alert_config.rules.0", rule(**COMPARES, levels={"alta": 2, "critica": 1}), "límite mayor"),
     ("alert_config.rules.0", rule(severity="alta", when={"a": {"like": 1}}), "se permite: eq"),
     ("alert_config.rules.0", rule(severity="alta", when={"a": {"matches": "("}}), "regular"),
+    ("alert_config.rules.0", rule(severity="alta", expression="a >"), "expresión inválida"),
     ("alert_config.rules.0", rule(severity="alta", when={"a": {"in": []}}), "lista con valores"),
     ("alert_config.rules.0", rule(severity="alta", when={"a": {">": "x"}}), "espera un número"),
     ("alert_config.rules.0", rule(severity="alta", when={"a..b": 1}), "campo como"),

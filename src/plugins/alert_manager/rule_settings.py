@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .absence_settings import ActiveSettings, ClockTime, absence_fault, awaited
+from .domain.expression import OPERATION, compile_expression
 from .domain.frequency import MAX_COUNT
 from .domain.model import Severity
 from .domain.paths import parse_path
@@ -29,6 +30,7 @@ class RuleSettings(BaseModel):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
     channel: str | list[str]
     when: dict[str, Any] = {}
+    expression: str | None = None
     field: str | None = None
     change: Change | None = None
     change_within: Seconds | None = None
@@ -176,7 +178,7 @@ class RuleSettings(BaseModel):
             title=self.title,
             message=self.message,
             window=window if self.dedupe_window is None else self.dedupe_window,
-            when=tuple(c for key, value in self.when.items() for c in _conditions(key, value)),
+            when=tuple(self._when()),
             measure=measure,
             absence=awaited(self.absent_for, self.absent_by, self.absent_within, self.active, zone),
             severity=self.severity,
@@ -185,6 +187,13 @@ class RuleSettings(BaseModel):
             per=tuple(map(parse_path, self.per)),
             recovery=self.recovery,
         )
+
+    def _when(self) -> Iterator[Condition]:
+        for key, value in self.when.items():
+            yield from _conditions(key, value)
+        if self.expression is not None:
+            compile_expression(self.expression)
+            yield Condition((), OPERATION, self.expression)
 
     def _clear(self) -> Limit | None:
         return None if self.clear is None else _limit("clear", self.clear)

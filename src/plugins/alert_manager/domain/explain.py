@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .expression import OPERATION
 from .model import Event
 from .paths import lookup
 from .rule_spec import Condition, Measure, RuleSpec
@@ -73,6 +74,8 @@ def _but(others: list[str]) -> str:
 
 
 def _condition(condition: Condition, event: Event) -> Reason:
+    if condition.operation == OPERATION:
+        return Reason(f"se espera {condition.operand}", applies(_only(condition), event))
     name, value = ".".join(condition.path), lookup(event.data, condition.path)
     if condition.operation == "exists":
         wanted = "que exista" if condition.operand else "que no exista"

@@ -9,6 +9,14 @@ from typing import Any
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 
 
+class InvalidValueError(Exception):
+    """A compared field holds something, yet no finite number: a broken sensor is no silence."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__()
+        self.value = value
+
+
 def as_number(value: Any) -> float | None:
     """Returns a finite number, also one written as text (exchanges do); None for anything else."""
     if type(value) is float:  # nearly always

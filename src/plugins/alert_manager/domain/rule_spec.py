@@ -43,7 +43,10 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition on a field: eq, ne, in, not_in, matches, exists or a comparison."""
+    """One condition: eq, ne, in, not_in, matches, exists or a comparison of a field.
+
+    Or an expression, which has no path.
+    """
 
     path: Path
     operation: str

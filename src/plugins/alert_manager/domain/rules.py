@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from .dedupe import Road
+from .expression import OPERATION, compile_expression
 from .fingerprint import keyed, mark
 from .model import Event, Match, Observation, Occurrence, Payload
-from .numbers import as_number
+from .numbers import InvalidValueError, as_number
 from .paths import Path, getter
 from .rule_spec import COMPARISONS, Condition, RuleSpec
 
@@ -23,6 +23,8 @@ Found = Match | Observation
 Judge = Callable[[Event], list[Found]]
 _JudgeOne = Callable[[Event], Found | None]
 _Test = Callable[[Payload], bool]
+# Conditions that a value may be invalid for; the others say whether a rule applies at all.
+_JUDGED = (*COMPARISONS, OPERATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,8 @@ def applies(spec: RuleSpec, event: Event) -> bool:
 
 
 def _compile(spec: RuleSpec, thresholds: Mapping[str, float]) -> _Compiled:
-    selectors = [c for c in spec.when if c.operation not in COMPARISONS]
-    comparisons = [c for c in spec.when if c.operation in COMPARISONS]
+    selectors = [c for c in spec.when if c.operation not in _JUDGED]
+    comparisons = [c for c in spec.when if c.operation in _JUDGED]
     return _Compiled(
         applies=_all([_selector(c) for c in selectors]),
         judge=_judge(spec, comparisons, thresholds),
@@ -94,7 +96,7 @@ def _all(tests: Sequence[_Test]) -> _Test:
 def _judge(
     spec: RuleSpec, comparisons: Sequence[Condition], thresholds: Mapping[str, float]
 ) -> _JudgeOne:
-    holds = _comparisons(comparisons)
+    holds = _all([_comparison(condition) for condition in comparisons])
     finding = _finding(spec, thresholds)
     name = spec.name
     invalid_severity = spec.least_severity
@@ -102,7 +104,7 @@ def _judge(
     def judge(event: Event) -> Found | None:
         try:
             return finding(event) if holds(event.data) else None
-        except _InvalidValueError as error:
+        except InvalidValueError as error:
             return Match(name, invalid_severity, value=error.value, invalid=True)
 
     return judge
@@ -144,14 +146,6 @@ def _observing(spec: RuleSpec) -> _JudgeOne:
     return observe
 
 
-class _InvalidValueError(Exception):
-    """A compared field holds something, yet no finite number: a broken sensor is no silence."""
-
-    def __init__(self, value: Any) -> None:
-        super().__init__()
-        self.value = value
-
-
 def _number_at(path: Path) -> Callable[[Payload], float | None]:
     get = getter(path)
 
@@ -161,23 +155,18 @@ def _number_at(path: Path) -> Callable[[Payload], float | None]:
             return None
         number = as_number(value)
         if number is None:
-            raise _InvalidValueError(value)
+            raise InvalidValueError(value)
         return number
 
     return number_at
 
 
-def _comparisons(conditions: Sequence[Condition]) -> _Test:
-    tests = [(_number_at(c.path), COMPARISONS[c.operation], float(c.operand)) for c in conditions]
-
-    def holds(data: Payload) -> bool:
-        for number_at, compare, limit in tests:
-            number = number_at(data)
-            if number is None or not compare(number, limit):
-                return False
-        return True
-
-    return holds
+def _comparison(condition: Condition) -> _Test:
+    if condition.operation == OPERATION:
+        return compile_expression(condition.operand)
+    number_at, limit = _number_at(condition.path), float(condition.operand)
+    compare = COMPARISONS[condition.operation]
+    return lambda data: (number := number_at(data)) is not None and compare(number, limit)
 
 
 def _selector(condition: Condition) -> _Test:
