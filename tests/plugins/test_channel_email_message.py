@@ -13,13 +13,12 @@ import pytest
 from hypothesis import given, settings
 
 from src.plugins.alert_manager.domain.delivery import Message
+from src.plugins.alert_manager.domain.formats import Formats
 from src.plugins.alert_manager.domain.model import Severity
 from src.plugins.alert_manager.utils.channels.email_message import MailWriter
 from tests.plugins.channel_messages import HOSTILE, LEAKY, MESSAGE, SECRET, any_message
 
-WRITER = MailWriter(
-    "alertas@familia.mx", ["ana@familia.mx", "b@x.mx"], "[CoreC]", "America/Mexico_City"
-)
+WRITER = MailWriter("alertas@familia.mx", ["ana@familia.mx", "b@x.mx"], "[CoreC]", Formats())
 HEADERS = {
     *("From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "X-CoreC-Alert-Id"),
     *("X-CoreC-Severity", "X-Priority", "Importance", "MIME-Version", "Content-Type"),

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from src.plugins.alert_manager.domain.formats import Formats
 from src.plugins.alert_manager.utils.channels.email import EmailChannel, EmailSettings
 from src.plugins.alert_manager.utils.channels.email_message import MailWriter
 
@@ -132,4 +133,4 @@ def test_whatever_passes_as_an_address_can_be_written(text: str) -> None:
     except ValidationError:
         return
     assert checked.sender == text.strip()
-    MailWriter(text.strip(), [text.strip()], "", "UTC")
+    MailWriter(text.strip(), [text.strip()], "", Formats())

@@ -10,18 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.plugins.alert_manager.domain.escape import single_line
+from src.plugins.alert_manager.domain.formats import Formats
 from src.plugins.alert_manager.domain.model import Match, Severity
 from src.plugins.alert_manager.domain.render import MISSING, Words, check_template, clean
 from src.plugins.alert_manager.rule_settings import RuleSettings
 
+UTC = Formats(zone="UTC")
 SECRET = "correct-horse-battery"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJlLW9mLWl0"
 
 
-def said(title: str, message: str, data: dict[str, Any], **match: Any) -> tuple[str, str]:
+def said(
+    title: str, message: str, data: dict[str, Any], formats: Formats = UTC, **match: Any
+) -> tuple[str, str]:
     settings = RuleSettings(name="r", channel="c", severity="alta", title=title, message=message)
     found = Match("r", Severity.ALTA, **match)
-    return Words(settings.spec(3600.0, "UTC"), found, "c", data, 1_763_872_000.0, "UTC").say()
+    return Words(settings.spec(3600.0, "UTC"), found, "c", data, 1_763_872_000.0, formats).say()
 
 
 def test_a_value_is_one_clean_line() -> None:
@@ -90,3 +94,14 @@ def test_a_huge_value_is_not_cleaned_as_a_whole() -> None:
     title, _ = said("{{ a }}", "{{ evento }}", {"a": "a_b \x1b[1m" * 5_000_000})
     assert time.process_time() - started < 1.0  # 3 s when all of it was cleaned
     assert title.endswith("…")
+
+
+def test_no_event_fills_the_memory() -> None:
+    started = time.process_time()
+    title, message = said(
+        "{{ a * b }}", "{{ a % b }}{{ a ** b }}", {"a": "%999999999d", "b": 10**9}
+    )
+    assert title == "Regla r"
+    assert "La plantilla de r falló" in message
+    assert said("{{ a * b }}", "{{ a + 1 }}", {"a": "2.5", "b": 2}) == ("5.0", "3.5")
+    assert time.process_time() - started < 0.5

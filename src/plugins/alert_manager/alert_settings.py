@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from .absence_settings import ZoneName
 from .config_file import Fault
 from .domain.context import ContextSpec
+from .domain.formats import DEFAULT_ZONE, Formats, check_locale, check_pattern
 from .domain.paths import parse_path
 from .domain.rule_spec import RuleSpec
 from .durations import Seconds
 from .rule_settings import RuleSettings
 
-DEFAULT_ZONE = "America/Mexico_City"
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -57,10 +57,20 @@ class ContextSettings(_Model):
         )
 
 
+class FormatSettings(_Model):
+    """`alert_config.format`: how numbers, money and times are shown; see `domain/formats.py`."""
+
+    locale: Annotated[str, AfterValidator(check_locale)] = Formats.locale
+    currency: str = Field(default=Formats.currency, min_length=1, max_length=10)
+    date: Annotated[str, AfterValidator(check_pattern)] = Formats.date
+    time: Annotated[str, AfterValidator(check_pattern)] = Formats.time
+
+
 class AlertSettings(_Model):
     """`alert_config`: thresholds (the knobs) and the rules that use them."""
 
     timezone: ZoneName = DEFAULT_ZONE
+    format: FormatSettings = FormatSettings()
     thresholds: dict[str, Finite] = {}
     threshold_bounds: dict[str, tuple[Finite, Finite]] = {}
     context: dict[str, ContextSettings] = {}
@@ -70,6 +80,10 @@ class AlertSettings(_Model):
     def specs(self) -> list[RuleSpec]:
         """Returns the rules ready to compile."""
         return [rule.spec(self.dedupe.window, self.timezone) for rule in self.rules]
+
+    def formats(self) -> Formats:
+        """Returns how values are shown."""
+        return Formats(zone=self.timezone, **self.format.model_dump())
 
     def contexts(self) -> list[ContextSpec]:
         """Returns what alerts carry, ready for use."""

@@ -29,7 +29,7 @@ class Candidates:
     def __init__(self, specs: Mapping[str, RuleSpec], context: Context, loaded: Loaded) -> None:
         self._specs = specs
         self._context = context
-        self._zone = loaded.settings.alert_config.timezone
+        self._formats = loaded.settings.alert_config.formats()
         self._targets = loaded.targets()
 
     def of_event(self, event: Event, found: Iterable[Found]) -> list[Candidate]:
@@ -67,7 +67,9 @@ class Candidates:
                 fingerprint(spec.name, severity, about, spec.identity, since)
                 for severity in spec.severities
             ),
-            message=recovery(spec, match, event.channel, safe, event.timestamp, self._zone),
+            message=recovery(
+                Words(spec, match, event.channel, safe, event.timestamp, self._formats)
+            ),
             timestamp=event.timestamp,
         )
         return [end]
@@ -85,7 +87,7 @@ class Candidates:
             channel=event.channel[:MAX_CHANNEL],
             rule=spec.name,
             severity=match.severity,
-            words=Words(spec, match, event.channel, safe, event.timestamp, self._zone),
+            words=Words(spec, match, event.channel, safe, event.timestamp, self._formats),
             event_data=safe,
             timestamp=event.timestamp,
             instance_id=event.instance_id,

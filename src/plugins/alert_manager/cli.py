@@ -46,7 +46,7 @@ def list_alerts(severity: str | None, channel: str | None, limit: int, as_json: 
     if not found:
         click.echo("No hay alertas.")
         return
-    console().print(alert_table(found, database.zone))
+    console().print(alert_table(found, database.formats))
 
 
 @main.command("show")
@@ -63,7 +63,7 @@ def show_alert(alert_id: int, as_json: bool) -> None:
     if as_json:
         print_json(alert)
         return
-    print_alert(alert, database.zone)
+    print_alert(alert, database.formats)
 
 
 @main.command("check-config")

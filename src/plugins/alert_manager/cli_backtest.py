@@ -17,6 +17,7 @@ from .absences import GRACE
 from .cli_data import Database, load_settings, reading
 from .cli_output import console, line, print_json, replay_progress, severity_text, shown_time
 from .cli_plot import need_matplotlib, save_picture
+from .domain.formats import Formats
 from .domain.model import Severity
 from .domain.verdicts import Comparison, Told, Verdict, compare
 from .judge import BatchJudge
@@ -84,13 +85,13 @@ def backtest(since: str, file: Path | None, plot: Path | None, limit: int, as_js
     with reading(Database.of(load_settings())) as (corec_db, alert_db):
         result = _run(loaded, begin, corec_db, alert_db)
     comparison = result.comparison
-    zone = loaded.settings.alert_config.timezone
+    formats = loaded.settings.alert_config.formats()
     if as_json:
         print_json(_as_json(result, comparison))
     else:
-        _print(result, comparison, zone, limit)
+        _print(result, comparison, formats, limit)
     if plot is not None:
-        save_picture(plot, result.before.told, result.after, result.span, zone)
+        save_picture(plot, result.before.told, result.after, result.span, formats.zone)
         click.echo(f"Imagen: {plot}", err=True)
 
 
@@ -161,7 +162,7 @@ def _as_json(result: Backtest, comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _print(result: Backtest, comparison: Comparison, zone: str, limit: int) -> None:
+def _print(result: Backtest, comparison: Comparison, formats: Formats, limit: int) -> None:
     output = console()
     rate = result.events / result.seconds if result.seconds else 0.0
     click.echo(f"{result.events} eventos en {result.seconds:.1f} s ({rate:.0f} por segundo).")
@@ -179,7 +180,7 @@ def _print(result: Backtest, comparison: Comparison, zone: str, limit: int) -> N
         click.echo("Ningún evento cambia.")
         return
     click.echo(f"\n{len(comparison.changed)} eventos cambian:")
-    output.print(_changes(comparison.changed[:limit], zone))
+    output.print(_changes(comparison.changed[:limit], formats))
     if len(comparison.changed) > limit:
         click.echo(f"… y {len(comparison.changed) - limit} más: --limit o --json")
 
@@ -202,14 +203,14 @@ def _numbers(before: int, after: int) -> tuple[str, str, str]:
     return str(before), str(after), f"{after - before:+d}" if after != before else ""
 
 
-def _changes(verdicts: tuple[Verdict, ...], zone: str) -> Table:
+def _changes(verdicts: tuple[Verdict, ...], formats: Formats) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("evento", f"hora ({zone})", "regla", "hubo", "habría", "título"):
+    for name in ("evento", f"hora ({formats.zone})", "regla", "hubo", "habría", "título"):
         table.add_column(name, no_wrap=name != "título")
     for verdict in verdicts:
         table.add_row(
             Text(str(verdict.event_id or "-")),
-            Text(shown_time(verdict.timestamp, zone)),
+            Text(shown_time(verdict.timestamp, formats)),
             line(verdict.rule),
             _severity(verdict.before),
             _severity(verdict.after),

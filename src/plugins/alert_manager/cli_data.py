@@ -14,9 +14,9 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extras import RealDictCursor
 
-from .alert_settings import DEFAULT_ZONE
 from .config_file import ConfigError, read_yaml
 from .database_settings import from_environment
+from .domain.formats import Formats
 from .settings import Loaded, check, load
 from .utils.queries import query
 
@@ -37,15 +37,15 @@ def load_settings(file: Path | None = None) -> Loaded:
 
 
 class Database(NamedTuple):
-    """Where alert_db is (libpq keywords), and the family's time zone."""
+    """Where alert_db is (libpq keywords), and how the family reads times."""
 
     parameters: Mapping[str, Any]
-    zone: str
+    formats: Formats
 
     @classmethod
     def of(cls, loaded: Loaded) -> Database:
         """Returns what a configuration says."""
-        return cls(loaded.settings.database(), loaded.settings.alert_config.timezone)
+        return cls(loaded.settings.database(), loaded.settings.alert_config.formats())
 
 
 def find_database() -> Database:
@@ -61,7 +61,7 @@ def find_database() -> Database:
             click.echo(str(error), err=True)
             sys.exit(NOT_FOUND)
         click.echo(f"Aviso: {error}", err=True)
-        return Database(parameters, DEFAULT_ZONE)
+        return Database(parameters, Formats())
 
 
 def asked(database: Database, work: Callable[[Connection], T]) -> T:

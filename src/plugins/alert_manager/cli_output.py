@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
@@ -16,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from .domain.escape import single_line
+from .domain.formats import Formats
 from .domain.model import Severity
 
 _COLOURS = {"critica": "bold red", "alta": "red", "media": "yellow", "baja": "cyan"}
-_TIME_FORM = "%d/%m/%Y %H:%M:%S"  # as in the messages
 # JSON lets these through as they are: controls of the terminal (C1, DEL), and what hides text or
 # shows it in another order.
 _NOT_SHOWN = re.compile(
@@ -47,24 +45,24 @@ def replay_progress() -> Progress:
     )
 
 
-def alert_table(rows: list[dict[str, Any]], zone: str) -> Table:
-    """Returns a table of alerts, one a line; `zone` is the family's time zone."""
+def alert_table(rows: list[dict[str, Any]], formats: Formats) -> Table:
+    """Returns a table of alerts, one a line."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("id", "severidad", f"hora ({zone})", "veces", "título"):
+    for name in ("id", "severidad", f"hora ({formats.zone})", "veces", "título"):
         table.add_column(name, no_wrap=name != "título")
     for row in rows:
         # Text, never markup: what an event says is shown, not interpreted.
         table.add_row(
             Text(str(row["id"])),
             severity_text(row["severity"]),
-            Text(shown_time(row["timestamp"], zone)),
+            Text(shown_time(row["timestamp"], formats)),
             Text(str(row["occurrences"])),
             line(row["title"] or row["message"]),
         )
     return table
 
 
-def print_alert(alert: dict[str, Any], zone: str) -> None:
+def print_alert(alert: dict[str, Any], formats: Formats) -> None:
     """Prints an alert with its `notifications`."""
     output = console()
     title = f"Alerta {alert['id']}: {alert['title'] or alert['message']}"
@@ -72,8 +70,10 @@ def print_alert(alert: dict[str, Any], zone: str) -> None:
     lines = {
         "Severidad": severity_text(alert["severity"]),
         "Mensaje": line(alert["message"]),
-        "Hora": Text(f"{shown_time(alert['timestamp'], zone)} ({zone})"),
-        "Veces": Text(f"{alert['occurrences']} (última: {shown_time(alert['last_seen'], zone)})"),
+        "Hora": Text(f"{shown_time(alert['timestamp'], formats)} ({formats.zone})"),
+        "Veces": Text(
+            f"{alert['occurrences']} (última: {shown_time(alert['last_seen'], formats)})"
+        ),
         "Estado": line(alert["status"]),
         "Canal y regla": line(f"{alert['channel']} / {alert['rule']}"),
         "Origen": line(
@@ -82,7 +82,7 @@ def print_alert(alert: dict[str, Any], zone: str) -> None:
         "Evento": Text(to_json(alert["event_data"])),
     }
     if alert["resolved_at"] is not None:
-        end = f"{shown_time(alert['resolved_at'], zone)}: {alert['resolution']}"
+        end = f"{shown_time(alert['resolved_at'], formats)}: {alert['resolution']}"
         lines["Resuelta"] = line(end)
     for name, text in lines.items():
         output.print(Text(f"  {name + ':':<15}"), text, sep="")
@@ -109,12 +109,12 @@ def line(text: str, style: str = "") -> Text:
     return Text(single_line(text), style=style)
 
 
-def shown_time(timestamp: float | None, zone: str) -> str:
+def shown_time(timestamp: float | None, formats: Formats) -> str:
     """Returns a time (epoch seconds) as people read it."""
     if timestamp is None:
         return "-"
     try:
-        return datetime.fromtimestamp(timestamp, ZoneInfo(zone)).strftime(_TIME_FORM)
+        return formats.to_the_second(formats.local(timestamp))
     except (ValueError, OverflowError, OSError):  # an event may claim any number of seconds
         return f"{timestamp:g} s"
 

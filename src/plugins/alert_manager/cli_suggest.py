@@ -13,6 +13,7 @@ from rich.text import Text
 from .cli_backtest import since_when
 from .cli_data import Database, load_settings, reading
 from .cli_output import console, line, print_json, replay_progress, severity_text
+from .domain.formats import Formats
 from .domain.measured import alerts_at, limits, per_day
 from .domain.model import Severity
 from .measure import Measuring
@@ -77,7 +78,7 @@ def suggest_thresholds(since: str, as_json: bool) -> None:
     elif not any(suggestion.values for suggestion in found):
         click.echo("En ese tiempo ninguna regla comparó un valor.")
     else:
-        console().print(_table(found))
+        console().print(_table(found, settings.alert_config.formats()))
 
 
 def _suggestions(settings: Settings, measuring: Measuring) -> Iterator[Suggestion]:
@@ -119,7 +120,7 @@ def _as_json(suggestion: Suggestion) -> dict[str, Any]:
     }
 
 
-def _table(found: list[Suggestion]) -> Table:
+def _table(found: list[Suggestion], formats: Formats) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("umbral", "regla", "severidad"):
         table.add_column(name)
@@ -130,11 +131,11 @@ def _table(found: list[Suggestion]) -> Table:
             line(suggestion.threshold or "-"),
             line(suggestion.rule),
             severity_text(suggestion.severity.key),
-            Text(str(suggestion.values)),
-            *(Text(_shown(tried)) for tried in suggestion.tried),
+            Text(formats.number(suggestion.values)),
+            *(Text(_shown(tried, formats)) for tried in suggestion.tried),
         )
     return table
 
 
-def _shown(tried: Tried) -> str:
-    return f"{tried.limit:.4g} ({tried.rate:.3g}/día)"
+def _shown(tried: Tried, formats: Formats) -> str:
+    return f"{formats.number(tried.limit)} ({formats.number(round(tried.rate, 2))}/día)"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from .candidates import OWN_SOURCE
 from .domain.backlog import Backlog
 from .domain.fingerprint import fingerprint
+from .domain.formats import Formats
 from .domain.model import Severity
 from .domain.outcome import Candidate, Said
 from .domain.redact import redact_text
@@ -23,9 +22,9 @@ Targets = Mapping[Severity, tuple[str, ...]]
 class OwnAlerts:
     """Words our own troubles as alerts, ready to be stored like any other."""
 
-    def __init__(self, targets: Targets, instance: str, zone: str) -> None:
+    def __init__(self, targets: Targets, instance: str, formats: Formats) -> None:
         self._targets = targets
-        self._zone = ZoneInfo(zone)
+        self._formats = formats
         self._instance = instance
 
     def begun_anew(self, what: str, now: float) -> Candidate:
@@ -98,7 +97,7 @@ class OwnAlerts:
         )
 
     def _time(self, timestamp: float) -> str:
-        return datetime.fromtimestamp(timestamp, self._zone).strftime("%Y-%m-%d %H:%M:%S %Z")
+        return self._formats.to_the_second(self._formats.local(timestamp))
 
     def _candidate(
         self,

@@ -11,39 +11,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError, UndefinedError, meta
-from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from .model import Payload
 from .numbers import InvalidValueError, as_number
+from .sandbox import Sandbox, to_number
 
 OPERATION = "expression"  # of a condition that has one
 
 
-def _to_number(value: Any) -> float:
-    # Jinja2's own makes 0 of what is no number: a broken sensor would look healthy.
-    if isinstance(value, StrictUndefined):
-        value._fail_with_undefined_error()
-    number = as_number(value)
-    if number is None:
-        raise InvalidValueError(value)
-    return number
-
-
-class _Environment(ImmutableSandboxedEnvironment):
-    """Computes with numbers alone: a text of an event, times a million, would fill the memory."""
-
-    intercepted_binops = frozenset(("+", "-", "*", "/", "//", "%", "**"))
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> float:
-        number: float = self.binop_table[operator](_to_number(left), _to_number(right))
-        return number
-
-
-_environment = _Environment(undefined=StrictUndefined)
-_environment.filters["float"] = _to_number
+# Jinja2's own `float` makes 0 of what is no number: a broken sensor would look healthy.
+_environment = Sandbox(undefined=StrictUndefined)
+_environment.filters["float"] = to_number
 del _environment.filters["int"]
-_environment.globals.clear()
 
 
 def compile_expression(source: str) -> Callable[[Payload], bool]:

@@ -13,7 +13,7 @@ class InvalidValueError(Exception):
     """A compared field holds something, yet no finite number: a broken sensor is no silence."""
 
     def __init__(self, value: Any) -> None:
-        super().__init__()
+        super().__init__(f"no es un número: {str(value)[:200]}")
         self.value = value
 
 

@@ -11,23 +11,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from jinja2 import ChainableUndefined, Template, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from .escape import ELLIPSIS, single_line
+from .formats import Formats, duration
 from .model import Match, Payload
 from .numbers import as_number
 from .outcome import Said
 from .redact import redact_text
 from .rule_spec import RuleSpec
+from .sandbox import Sandbox
 
 MISSING = "sin dato"
 _MAX_VALUE = 300  # characters of one value inside a message
 _MAX_TITLE = 200
 _RECOVERED = "Volvió a la normalidad."
 _MAX_MESSAGE = 2000
+_ANY = Formats()
 _MAX_READ = 4000  # characters of one value that are looked at; a payload may hold a megabyte
 
 
@@ -55,42 +56,30 @@ def _with_number(form: Callable[[float], str]) -> Callable[[Any], str]:
     return apply
 
 
-def _plain(number: float) -> str:
-    text = f"{number:,.4f}".rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text
+def _with_time(form: Callable[[datetime], str]) -> Callable[[Any], str]:
+    return lambda value: form(value) if isinstance(value, datetime) else clean(value)
 
 
-def _duration(seconds: float) -> str:
-    """Returns `2 h 15 min`: the two largest units that say something."""
-    left, parts = round(seconds), []
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
-        number, left = divmod(left, length)
-        if number:
-            parts.append(f"{number} {unit}")
-    return " ".join(parts[:2]) or "0 s"
-
-
-def _clock(value: Any, form: str) -> str:
-    return value.strftime(form) if isinstance(value, datetime) else clean(value)
-
-
-_environment = ImmutableSandboxedEnvironment(
-    undefined=_Missing, finalize=clean, autoescape=False, trim_blocks=True, lstrip_blocks=True
-)
-_environment.filters |= {
-    "dinero": _with_number(lambda n: f"{'-' if n < 0 else ''}${abs(n):,.2f}"),
-    "numero": _with_number(_plain),
-    "porcentaje": _with_number(lambda n: f"{_plain(n)} %"),
-    "duracion": _with_number(_duration),
-    "hora": lambda value: _clock(value, "%H:%M"),
-    "dia_y_hora": lambda value: _clock(value, "%d/%m/%Y %H:%M"),
-    "absoluto": lambda value: value if (n := as_number(value)) is None else abs(n),
-}
+@lru_cache(maxsize=16)
+def _environment(formats: Formats) -> Sandbox:
+    environment = Sandbox(
+        undefined=_Missing, finalize=clean, autoescape=False, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "dinero": _with_number(formats.money),
+        "numero": _with_number(formats.number),
+        "porcentaje": _with_number(formats.percent),
+        "duracion": _with_number(duration),
+        "hora": _with_time(formats.clock),
+        "dia_y_hora": _with_time(formats.day_and_clock),
+        "absoluto": lambda value: value if (n := as_number(value)) is None else abs(n),
+    }
+    return environment
 
 
 @lru_cache(maxsize=512)
-def _compiled(source: str) -> Template:
-    return _environment.from_string(source)
+def _compiled(source: str, formats: Formats) -> Template:
+    return _environment(formats).from_string(source)
 
 
 def check_template(source: str) -> None:
@@ -100,13 +89,13 @@ def check_template(source: str) -> None:
         ValueError: says what Jinja2 found, and in which line.
     """
     try:
-        _compiled(source)
+        _compiled(source, _ANY)
     except TemplateError as error:
         raise ValueError(f"plantilla inválida {source!r}: {error}") from None
 
 
-def render(template: str, match: Match, channel: str, data: Payload, when: datetime) -> str:
-    """Returns one line of text.
+def render(words: Words, template: str) -> str:
+    """Returns one line of text about an alert.
 
     The template sees the event's fields by name, and `valor`, `umbral`, `antes` (what a change is
     measured from), `ultimo` (when the last event came, where one is awaited now), `severidad`,
@@ -115,19 +104,20 @@ def render(template: str, match: Match, channel: str, data: Payload, when: datet
     Raises:
         jinja2.TemplateError: the template failed on this event.
     """
+    match, formats = words.match, words.formats
     values: Mapping[str, Any] = {
-        **data,
-        "evento": data,
+        **words.data,
+        "evento": words.data,
         "valor": match.value,
         "umbral": match.threshold,
         "antes": match.before,
-        "ultimo": None if match.last is None else datetime.fromtimestamp(match.last, when.tzinfo),
+        "ultimo": None if match.last is None else formats.local(match.last),
         "severidad": match.severity.label,
         "regla": match.rule,
-        "canal": channel,
-        "fecha": when,
+        "canal": words.channel,
+        "fecha": formats.local(words.timestamp),
     }
-    return " ".join(_compiled(template).render(values).split())
+    return " ".join(_compiled(template, formats).render(values).split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +127,6 @@ class Words:
     Attributes:
         data: the redacted payload.
         timestamp: epoch seconds.
-        zone: a time zone's name.
     """
 
     spec: RuleSpec
@@ -145,33 +134,28 @@ class Words:
     channel: str
     data: Payload
     timestamp: float
-    zone: str
+    formats: Formats
 
     def say(self) -> Said:
         """Returns the title and the message; a template that fails never loses the alert."""
-        match, channel, data = self.match, self.channel, self.data
-        if match.invalid:
-            return _invalid(match, channel)
-        when = datetime.fromtimestamp(self.timestamp, ZoneInfo(self.zone))
+        rule = self.match.rule
+        if self.match.invalid:
+            return _invalid(self.match, self.channel)
         try:
-            title = render(self.spec.title, match, channel, data, when)
-            message = render(self.spec.message, match, channel, data, when)
+            title, message = render(self, self.spec.title), render(self, self.spec.message)
         except Exception as error:  # noqa: BLE001  (a template may fail in any way on any event)
-            title = f"Regla {match.rule}"
-            message = f"La plantilla de {match.rule} falló ({clean(error)}); evento: {clean(data)}"
+            title = f"Regla {rule}"
+            message = f"La plantilla de {rule} falló ({clean(error)}); evento: {clean(self.data)}"
         # Once more: what was no secret field by field can be one in the sentence.
         return Said(_cut(redact_text(title), _MAX_TITLE), _cut(redact_text(message), _MAX_MESSAGE))
 
 
-def recovery(
-    spec: RuleSpec, match: Match, channel: str, data: Payload, timestamp: float, zone: str
-) -> str:
-    """Returns the sentence that says that an alert is over; arguments as those of `Words`."""
-    if spec.recovery is None:
+def recovery(words: Words) -> str:
+    """Returns the sentence that says that an alert is over."""
+    if words.spec.recovery is None:
         return _RECOVERED
-    when = datetime.fromtimestamp(timestamp, ZoneInfo(zone))
     try:
-        text = render(spec.recovery, match, channel, data, when)
+        text = render(words, words.spec.recovery)
     except Exception as error:  # noqa: BLE001  (as above)
         text = f"{_RECOVERED} (la plantilla recovery falló: {clean(error)})"
     return _cut(redact_text(text), _MAX_MESSAGE)

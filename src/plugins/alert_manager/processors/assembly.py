@@ -113,7 +113,7 @@ def assemble(
     reader = EventosReader(
         sessions.reading, settings.watched(), limit, settings.config.reader, metrics
     )
-    own_alerts = OwnAlerts(loaded.targets(), instance, settings.alert_config.timezone)
+    own_alerts = OwnAlerts(loaded.targets(), instance, settings.alert_config.formats())
     old_events = OldEvents(settings.config.reader.max_event_age, loaded.machines())
 
     def read_loop(
@@ -192,9 +192,11 @@ def _delivery(
 
 def _configured_channels(loaded: Loaded) -> dict[str, Channel]:
     settings = loaded.settings
-    zone = settings.alert_config.timezone
+    formats = settings.alert_config.formats()
     return {
-        name: build(name, settings.notification_config.get(name, {}), loaded.channels[name], zone)
+        name: build(
+            name, settings.notification_config.get(name, {}), loaded.channels[name], formats
+        )
         for name in settings.notification_channels
         if name in loaded.channels
     }

@@ -11,7 +11,6 @@ from ...domain.delivery import Message
 from ...domain.escape import clip, single_line
 from ...domain.redact import MASK, redact_text
 
-DEFAULT_ZONE = "America/Mexico_City"
 MAX_ANSWER = 200  # characters of a server's answer that a reason repeats
 _MAX_VALUE = 200  # characters of one field of an event
 # Characters that are looked at, more than are ever shown: cleaning a megabyte would stop the event

@@ -7,13 +7,13 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
-from zoneinfo import ZoneInfo
 
 import aiohttp
 from yarl import URL
 
 from ...domain.delivery import Disabled, Message, Outcome, Rejected, Retry, Sent
-from .common import DEFAULT_ZONE, answer_line, network_reason
+from ...domain.formats import Formats
+from .common import answer_line, network_reason
 from .discord_message import MAX_EMBEDS, payload
 from .discord_settings import DiscordSettings, secret_parts
 
@@ -37,7 +37,6 @@ class DiscordChannel:
 
     Raises:
         ValueError: the settings are of a disabled channel, without a webhook_url.
-        zoneinfo.ZoneInfoNotFoundError: there is no such time zone.
     """
 
     max_batch = MAX_EMBEDS
@@ -45,7 +44,7 @@ class DiscordChannel:
     # `global` to one webhook is meant for all of them.
     _closed_hosts: ClassVar[dict[str, float]] = {}
 
-    def __init__(self, settings: DiscordSettings, timezone: str = DEFAULT_ZONE) -> None:
+    def __init__(self, settings: DiscordSettings, formats: Formats | None = None) -> None:
         if settings.webhook_url is None:
             raise ValueError("el canal discord necesita webhook_url")
         address = settings.webhook_url.get_secret_value()
@@ -53,7 +52,7 @@ class DiscordChannel:
         self._secrets = secret_parts(address)
         self._username = settings.username
         self._timeout = settings.timeout
-        self._zone = ZoneInfo(timezone)
+        self._formats = formats or Formats()
         self._session: aiohttp.ClientSession | None = None
         self._not_before = 0.0  # monotonic seconds
 
@@ -66,7 +65,7 @@ class DiscordChannel:
         try:
             async with self._open().post(
                 self._url,
-                json=payload(batch, self._username, self._zone),
+                json=payload(batch, self._username, self._formats),
                 allow_redirects=False,
             ) as response:
                 return await self._judge(response)

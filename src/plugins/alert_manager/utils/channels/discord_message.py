@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from ...domain.delivery import Message
 from ...domain.escape import clip, discord_text, utf16_length
+from ...domain.formats import Formats
 from ...domain.model import Severity
 from .common import event_time, facts, headline, shown
 
@@ -30,14 +30,14 @@ _RECOVERED = 0x2ECC71
 Embed = dict[str, Any]
 
 
-def payload(batch: Sequence[Message], username: str, zone: ZoneInfo) -> dict[str, Any]:
+def payload(batch: Sequence[Message], username: str, formats: Formats) -> dict[str, Any]:
     """Returns the JSON of a webhook's message that tells 1 to 10 alerts and mentions nobody.
 
     With many alerts in one message, titles and fields share its 6,000 characters evenly; what
     remains goes to the descriptions, short ones leaving their part to the long ones.
     """
     share = MAX_TOTAL // len(batch)
-    embeds = [_frame(message, zone, share) for message in batch]
+    embeds = [_frame(message, formats, share) for message in batch]
     wanted = [discord_text(shown(message.text), MAX_DESCRIPTION) for message in batch]
     room = MAX_TOTAL - sum(map(_size, embeds))
     limits = _fair([utf16_length(text) for text in wanted], room)
@@ -46,13 +46,13 @@ def payload(batch: Sequence[Message], username: str, zone: ZoneInfo) -> dict[str
     return {"username": username, "allowed_mentions": {"parse": []}, "embeds": embeds}
 
 
-def _frame(message: Message, zone: ZoneInfo, share: int) -> Embed:
+def _frame(message: Message, formats: Formats, share: int) -> Embed:
     """Returns an embed without its description; `share` is all that it may take."""
     value_limit = min(_MAX_VALUE, share // _VALUE_PART)
     fields = [
         ("Severidad", message.severity.label.capitalize()),
         *facts(message),
-        ("Hora", event_time(message, zone).strftime("%d/%m/%Y %H:%M:%S")),
+        ("Hora", formats.to_the_second(event_time(message, formats.tzinfo))),
         ("ID de alerta", str(message.alert_id)),
     ]
     return {

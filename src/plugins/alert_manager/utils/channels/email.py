@@ -16,7 +16,8 @@ import aiosmtplib
 
 from ...domain.delivery import Disabled, Message, Outcome, Progress, Retry
 from ...domain.escape import masked_address
-from .common import DEFAULT_ZONE, answer_line, network_reason
+from ...domain.formats import Formats
+from .common import answer_line, network_reason
 from .email_message import MailWriter
 from .email_recipients import Refusal, finished, removed, settled, still_to_tell
 from .email_settings import EmailSettings
@@ -42,7 +43,7 @@ class EmailChannel:
 
     max_batch = 1
 
-    def __init__(self, settings: EmailSettings, timezone: str = DEFAULT_ZONE) -> None:
+    def __init__(self, settings: EmailSettings, formats: Formats | None = None) -> None:
         if not (settings.smtp_server and settings.sender and settings.recipient):
             raise ValueError("el canal email necesita smtp_server, sender y recipient")
         self._settings = settings
@@ -54,7 +55,7 @@ class EmailChannel:
         self._tls = None if settings.tls == "none" else settings.tls_context()
         self._hello = _own_name()
         self._writer = MailWriter(
-            self._sender, settings.recipient, settings.subject_prefix, timezone
+            self._sender, settings.recipient, settings.subject_prefix, formats or Formats()
         )
 
     async def send(self, batch: Sequence[Message]) -> Outcome:

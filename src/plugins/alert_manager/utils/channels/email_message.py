@@ -10,13 +10,13 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from jinja2 import FileSystemLoader, StrictUndefined, select_autoescape
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ...domain.delivery import Message
 from ...domain.escape import clip, many_lines
+from ...domain.formats import Formats
 from ...domain.model import Payload, Severity
 from ...domain.redact import redact
 from .common import event_time, facts, headline, shown
@@ -32,21 +32,18 @@ _COLOURS = {
 }
 _RECOVERED = "#1e7a3c"
 _PRIORITIES = {Severity.CRITICA: "1 (Highest)", Severity.ALTA: "2 (High)"}
-_TIME_FORM = "%d/%m/%Y %H:%M:%S"
 
 
 class MailWriter:
-    """Turns alerts into mails from one sender to the same recipients.
+    """Turns alerts into mails from one sender to the same recipients."""
 
-    Raises:
-        zoneinfo.ZoneInfoNotFoundError: there is no such time zone.
-    """
-
-    def __init__(self, sender: str, recipients: Sequence[str], prefix: str, timezone: str) -> None:
+    def __init__(
+        self, sender: str, recipients: Sequence[str], prefix: str, formats: Formats
+    ) -> None:
         self._from = Address(display_name="CoreC", addr_spec=sender)
         self._to = tuple(Address(addr_spec=address) for address in recipients)
         self._prefix = prefix
-        self._zone_name, self._zone = timezone, ZoneInfo(timezone)
+        self._formats = formats
         environment = ImmutableSandboxedEnvironment(
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=select_autoescape(["html.j2"], default=False),
@@ -89,10 +86,10 @@ class MailWriter:
         return f"<corec-{kind}-{message.alert_id}-{moment}@{self._from.domain}>"
 
     def _values(self, message: Message) -> dict[str, Any]:
-        utc, local = event_time(message), event_time(message, self._zone)
+        utc, local = event_time(message), event_time(message, self._formats.tzinfo)
         times = [
-            ("Hora", f"{local.strftime(_TIME_FORM)} ({self._zone_name})"),
-            ("Hora UTC", f"{utc.strftime(_TIME_FORM)} UTC"),
+            ("Hora", f"{self._formats.to_the_second(local)} ({self._formats.zone})"),
+            ("Hora UTC", f"{self._formats.to_the_second(utc)} UTC"),
         ]
         return {
             "severity": message.label,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...domain.formats import Formats
 from .base import Channel, ChannelSettings
 from .discord import DiscordChannel, DiscordSettings
 from .email import EmailChannel, EmailSettings
@@ -15,15 +16,13 @@ from .log import LogChannel, LogSettings
 @dataclass(frozen=True, slots=True)
 class _Kind:
     settings: type[ChannelSettings]
-    build: Callable[[Any, str], Channel]
+    build: Callable[[Any, Formats], Channel]
 
 
 _KINDS: Mapping[str, _Kind] = {
-    "log": _Kind(LogSettings, lambda settings, zone: LogChannel(settings)),
-    "email": _Kind(EmailSettings, lambda settings, zone: EmailChannel(settings, timezone=zone)),
-    "discord": _Kind(
-        DiscordSettings, lambda settings, zone: DiscordChannel(settings, timezone=zone)
-    ),
+    "log": _Kind(LogSettings, lambda settings, formats: LogChannel(settings)),
+    "email": _Kind(EmailSettings, EmailChannel),
+    "discord": _Kind(DiscordSettings, DiscordChannel),
 }
 
 REPORT_CHANNELS = ("alert_data", "alert_data_stream")
@@ -51,6 +50,8 @@ def settings_model(name: str, raw: Mapping[str, Any]) -> type[ChannelSettings]:
     return _KINDS[kind_of(name, raw)].settings
 
 
-def build(name: str, raw: Mapping[str, Any], settings: ChannelSettings, zone: str) -> Channel:
-    """Makes a channel from its checked settings; `zone` is the family's time zone."""
-    return _KINDS[kind_of(name, raw)].build(settings, zone)
+def build(
+    name: str, raw: Mapping[str, Any], settings: ChannelSettings, formats: Formats
+) -> Channel:
+    """Makes a channel from its checked settings; `formats` says how times are shown."""
+    return _KINDS[kind_of(name, raw)].build(settings, formats)
