@@ -202,3 +202,29 @@ def test_a_breaker_opens_probes_and_closes() -> None:
     assert (breaker.is_open, breaker.wait(5.0), breaker.wait(11.0)) == (True, 6.0, 0.0)
     assert breaker.failed(12.0).wait(12.0) == 10.0
     assert breaker.succeeded() == Breaker(2, 10.0)
+
+
+async def test_a_channel_tells_an_alert_in_its_own_words(world: World) -> None:
+    rules = world.config["alert_config"]["rules"]
+    (loss,) = [rule for rule in rules if rule["name"] == "perdida"]
+    loss["words"] = {
+        "discord": {"title": "{{ symbol }}: {{ valor|dinero }}", "message": "De {{ user_id }}."},
+        "email": {"message": "{{ falla() }}"},
+    }
+    async with DiscordServer() as discord, SmtpServer() as smtp:
+        tell(world, discord, smtp)
+        async with world.running():
+            payload = b'{"profit": -150, "symbol": "BTC @everyone", "user_id": "ana"}'
+            world.write("trading_results", payload)
+            await eventually(lambda: statuses(world, "email") == {"sent": 1})
+            await eventually(lambda: statuses(world, "discord") == {"sent": 1})
+        (embed,) = discord.embeds
+        assert embed["description"] == "De ana."
+        assert "-$150.00" in embed["title"]
+        assert "@everyone" not in embed["title"]  # escaped, as everywhere
+        body = smtp.messages[0].mail.get_body(("plain",))
+        assert isinstance(body, EmailMessage)
+        assert "La plantilla de perdida falló" in body.get_content()
+    (alert,) = world.alerts()
+    assert alert["title"] == "Pérdida de $150.00 en BTC @everyone"
+    assert alert["words"]["discord"]["message"] == "De ana."

@@ -49,6 +49,17 @@ FAULTS: list[tuple[str, Any, str]] = [
     ("alert_config.thresholds.vix", "alto", "alert_config.thresholds.vix: .*'alto'"),
     ("alert_config.thresholds.vix", float("nan"), "alert_config.thresholds.vix: .*finito"),
     ("alert_config.thresholds.vix", 50, "cada nivel más urgente lleva un límite mayor"),
+    (
+        "alert_config.rules.0",
+        rule(severity="alta", words={"fax": {"title": "x"}}),
+        "words.fax: no es de notification_channels; se permite: log, email, discord",
+    ),
+    ("alert_config.rules.0", rule(severity="alta", words={"log": {"title": "{{"}}), "plantilla"),
+    (
+        "alert_config.rules.0",
+        rule(severity="alta", words={"log": {"asunto": "x"}}),
+        "title, message",
+    ),
     ("alert_config.format", {"locale": "klingon"}, "locale: .*es_MX, es_ES o en_US"),
     ("alert_config.format", {"date": "%d/%m/%Y"}, "format.date: .*dd/MM/yyyy o HH:mm"),
     ("alert_config.format", {"currency": ""}, "format.currency: "),
@@ -141,7 +152,7 @@ def test_every_example_of_the_documents_is_valid(name: str) -> None:
     for block in blocks:
         settings |= block if isinstance(block, dict) else {}
     checked = check(config).settings.alert_config
-    assert (len(checked.rules), list(checked.context)) == (8, ["usuario"])
+    assert (len(checked.rules), list(checked.context)) == (9, ["usuario"])
     assert blocks == documented("rules.md")
 
 

@@ -10,7 +10,7 @@ BEGIN
     -- Refreshes the catalogue cache, which an advisory lock does not: another one may have made them.
     PERFORM FROM pg_class LIMIT 1;
 
-    IF obj_description(to_regclass('alerts'), 'pg_class') = 'alert_manager: 5'
+    IF obj_description(to_regclass('alerts'), 'pg_class') = 'alert_manager: 6'
        AND NOT EXISTS (
            SELECT FROM unnest(ARRAY['notifications', 'dead_letters', 'reader_positions', 'rule_states',
                                     'threshold_changes']) AS t (name)
@@ -35,6 +35,7 @@ BEGIN
     -- Other programs query the six columns above by position and name: new ones go behind them.
     ALTER TABLE alerts
         ADD COLUMN IF NOT EXISTS title       text,
+        ADD COLUMN IF NOT EXISTS words       jsonb,              -- title and message of channels with others
         ADD COLUMN IF NOT EXISTS rule        text,
         ADD COLUMN IF NOT EXISTS status      text NOT NULL DEFAULT 'abierta',
         ADD COLUMN IF NOT EXISTS occurrences integer NOT NULL DEFAULT 1,
@@ -136,7 +137,7 @@ BEGIN
     );
     CREATE INDEX IF NOT EXISTS threshold_changes_name ON threshold_changes (name, id);
 
-    COMMENT ON TABLE alerts IS 'alert_manager: 5';
+    COMMENT ON TABLE alerts IS 'alert_manager: 6';
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'otra sesión usa las tablas de alert_db desde hace más de 5 s: no se cambiaron. '
                     'Mira en pg_stat_activity qué transacción sigue abierta, espera a que acabe y repite'

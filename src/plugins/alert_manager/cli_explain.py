@@ -97,6 +97,10 @@ def _as_json(
                 "title": candidate.words.say().title,
                 "message": candidate.words.say().message,
                 "channels": list(candidate.targets),
+                "words": {
+                    name: {"title": title, "message": message}
+                    for name, (title, message) in candidate.words.say().channels.items()
+                },
             }
             for candidate in candidates
         ],
@@ -114,11 +118,10 @@ def _print(explained: list[Explained], candidates: tuple[Candidate, ...]) -> Non
     if not candidates:
         click.echo("Ninguna alerta.")
     for candidate in candidates:
-        output.print(
-            Text("Alerta "),
-            severity_text(candidate.severity.key),
-            line(f": {candidate.words.say().title}"),
-            sep="",
-        )
-        output.print(line(f"  {candidate.words.say().message}"))
+        said = candidate.words.say()
+        severity = severity_text(candidate.severity.key)
+        output.print(Text("Alerta "), severity, line(f": {said.title}"), sep="")
+        output.print(line(f"  {said.message}"))
+        for name, (title, message) in said.channels.items():
+            output.print(line(f"  En {name}: {title}: {message}"))
         output.print(line(f"  Avisa por: {', '.join(candidate.targets)}"))

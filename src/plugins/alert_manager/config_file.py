@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -176,9 +176,12 @@ def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
 def _step(current: Any, part: int | str) -> Any:
     if isinstance(part, int):
         return current  # an index: `current` is the model of the list's items already
+    if isinstance(current, tuple):
+        return current[0]  # a key of a mapping to models
     for name, field in getattr(current, "model_fields", {}).items():
         if part in (name, field.alias):
-            return _model_in(field.annotation)
+            found = _model_in(field.annotation)
+            return (found,) if found and get_origin(field.annotation) is dict else found
     return None
 
 

@@ -22,6 +22,15 @@ _OPERATIONS = ("eq", "ne", "in", "not_in", "matches", "exists", *COMPARISONS)
 _LIMIT_NAME = re.compile(r"-?[a-z][a-z0-9_]*")
 
 
+class WordSettings(BaseModel):
+    """An entry of a rule's `words`: what one notification channel says instead."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str | None = Field(default=None, min_length=1)
+    message: str | None = Field(default=None, min_length=1)
+
+
 class RuleSettings(BaseModel):
     """One entry of `alert_config.rules`; the shipped alert_manager.yaml shows each key in use."""
 
@@ -51,6 +60,7 @@ class RuleSettings(BaseModel):
     title: str = Field(min_length=1)
     message: str = Field(min_length=1)
     recovery: str | None = Field(default=None, min_length=1)
+    words: dict[str, WordSettings] = {}
 
     @model_validator(mode="after")
     def _check(self) -> RuleSettings:
@@ -74,7 +84,8 @@ class RuleSettings(BaseModel):
             raise ValueError(fault)
         if not self.spec(window=0.0, zone="UTC").remembers and self.per:
             raise ValueError("per solo vale junto a count_within, change, clear o absent_…")
-        for template in (self.title, self.message, self.recovery):
+        own = [text for words in self.words.values() for text in (words.title, words.message)]
+        for template in (self.title, self.message, self.recovery, *own):
             check_template(template or "")
         return self
 
@@ -186,6 +197,10 @@ class RuleSettings(BaseModel):
             dedupe_by=None if self.dedupe_by is None else tuple(map(parse_path, self.dedupe_by)),
             per=tuple(map(parse_path, self.per)),
             recovery=self.recovery,
+            words={
+                name: (words.title or self.title, words.message or self.message)
+                for name, words in self.words.items()
+            },
         )
 
     def _when(self) -> Iterator[Condition]:

@@ -214,6 +214,7 @@ def check(raw: Mapping[str, Any]) -> Loaded:
         *bound_faults(settings.alert_config),
         *_channel_name_faults(settings),
         *_stream_faults(settings),
+        *_words_faults(settings),
     ]
     channels = _channels(settings, faults)
     if faults:
@@ -226,6 +227,19 @@ def _channel_name_faults(settings: Settings) -> list[Fault]:
         Fault("notification_channels", f"{name!r} está dos veces")
         for index, name in enumerate(settings.notification_channels)
         if name in settings.notification_channels[:index]
+    ]
+
+
+def _words_faults(settings: Settings) -> list[Fault]:
+    known = ", ".join(settings.notification_channels) or "ninguno"
+    return [
+        Fault(
+            f"alert_config.rules.{index}.words.{name}",
+            f"no es de notification_channels; se permite: {known}",
+        )
+        for index, rule in enumerate(settings.alert_config.rules)
+        for name in rule.words
+        if name not in settings.notification_channels
     ]
 
 

@@ -38,10 +38,15 @@ class Resolution:
 
 
 class Said(NamedTuple):
-    """What people read of an alert: one short line, and one paragraph."""
+    """What people read of an alert: one short line, and one paragraph.
+
+    Attributes:
+        channels: both, for notification channels that tell it in other words.
+    """
 
     title: str
     message: str
+    channels: Mapping[str, tuple[str, str]] = {}
 
     def say(self) -> Said:
         """Returns it; nothing is left to be worded."""

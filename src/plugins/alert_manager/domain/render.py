@@ -137,17 +137,22 @@ class Words:
     formats: Formats
 
     def say(self) -> Said:
-        """Returns the title and the message; a template that fails never loses the alert."""
-        rule = self.match.rule
+        """Returns the words; a template that fails never loses the alert."""
         if self.match.invalid:
             return _invalid(self.match, self.channel)
+        title, message = self._rendered(self.spec.title, self.spec.message)
+        others = {name: self._rendered(*words) for name, words in self.spec.words.items()}
+        return Said(title, message, others)
+
+    def _rendered(self, title: str, message: str) -> tuple[str, str]:
+        rule = self.match.rule
         try:
-            title, message = render(self, self.spec.title), render(self, self.spec.message)
+            title, message = render(self, title), render(self, message)
         except Exception as error:  # noqa: BLE001  (a template may fail in any way on any event)
             title = f"Regla {rule}"
             message = f"La plantilla de {rule} falló ({clean(error)}); evento: {clean(self.data)}"
         # Once more: what was no secret field by field can be one in the sentence.
-        return Said(_cut(redact_text(title), _MAX_TITLE), _cut(redact_text(message), _MAX_MESSAGE))
+        return _cut(redact_text(title), _MAX_TITLE), _cut(redact_text(message), _MAX_MESSAGE)
 
 
 def recovery(words: Words) -> str:

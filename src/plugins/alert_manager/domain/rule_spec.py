@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .absence import Awaited
@@ -123,6 +123,7 @@ class RuleSpec:
         absence: when an event has to come; the alert is that none does.
         per: fields that tell apart what the rule remembers: each symbol by itself, for instance.
         recovery: Jinja2 template of one paragraph that says that the alert is over.
+        words: title and message for notification channels that tell it in other words.
     """
 
     name: str
@@ -138,6 +139,7 @@ class RuleSpec:
     dedupe_by: tuple[Path, ...] | None = None
     per: tuple[Path, ...] = ()
     recovery: str | None = None
+    words: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def least_severity(self) -> Severity:

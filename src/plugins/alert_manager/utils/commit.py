@@ -11,7 +11,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ..domain.dedupe import TWIN_WINDOW, Decision, Known, KnownAlert, Road, decide, is_repeat
 from ..domain.model import Severity
-from ..domain.outcome import Candidate, Committed, DeadLetter, Judged
+from ..domain.outcome import Candidate, Committed, DeadLetter, Judged, Said
 from .queries import query
 
 LOCK_CLASS = 0x616C6572  # "aler": the first half of our advisory lock keys in alert_db
@@ -152,9 +152,21 @@ def _insert_alerts(cursor: Cursor, seen: Mapping[int, Sequence[Candidate]]) -> d
             "event_id": [c.event_id for c in rows],
             "instance_id": [c.instance_id for c in rows],
             "fingerprint": [psycopg2.Binary(c.fingerprint) for c in rows],
+            "words": [_own_words(words) for words in said],
         },
     )
     return dict(zip(seen, (row[0] for row in cursor.fetchall()), strict=True))
+
+
+def _own_words(said: Said) -> str | None:
+    """Returns the words of channels with others, as JSON; None where there are none."""
+    if not said.channels:
+        return None
+    words = {
+        name: {"title": title, "message": message}
+        for name, (title, message) in said.channels.items()
+    }
+    return msgspec.json.encode(words).decode()
 
 
 def _insert_notifications(

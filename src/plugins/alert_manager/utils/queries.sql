@@ -9,7 +9,7 @@ SELECT to_regclass('alerts') IS NOT NULL AND to_regclass('notifications') IS NOT
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('rule_states')
                   AND attname = 'deadline' AND NOT attisdropped)
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('alerts')
-                  AND attname = 'resolution' AND NOT attisdropped);
+                  AND attname = 'words' AND NOT attisdropped);
 
 -- name: serialise_commits
 -- Dedupe reads, decides and writes: two commits at once could both find nothing and both write.
@@ -65,17 +65,18 @@ SELECT a.fingerprint, a.id, a.timestamp, a.from_eventos, a.from_streams, a.from_
 -- name: alerts_insert
 INSERT INTO alerts (severity, message, channel, event_data, timestamp, title, rule, occurrences,
                     from_eventos, from_streams, from_push, last_seen, source, event_id, instance_id,
-                    fingerprint)
+                    fingerprint, words)
 SELECT n.severity, n.message, n.channel, n.event_data::jsonb, n.timestamp, n.title, n.rule,
        greatest(n.eventos, n.stream, n.push), n.eventos, n.stream, n.push, n.last_seen, n.source,
-       n.event_id, n.instance_id, n.fingerprint
+       n.event_id, n.instance_id, n.fingerprint, n.words::jsonb
   FROM unnest(%(severity)s::text[], %(message)s::text[], %(channel)s::text[], %(event_data)s::text[],
               %(timestamp)s::float8[], %(title)s::text[], %(rule)s::text[], %(eventos)s::int[],
               %(stream)s::int[], %(push)s::int[], %(last_seen)s::float8[], %(source)s::text[],
-              %(event_id)s::bigint[], %(instance_id)s::text[], %(fingerprint)s::bytea[])
+              %(event_id)s::bigint[], %(instance_id)s::text[], %(fingerprint)s::bytea[],
+              %(words)s::text[])
        WITH ORDINALITY
        AS n (severity, message, channel, event_data, timestamp, title, rule, eventos, stream, push,
-             last_seen, source, event_id, instance_id, fingerprint, ordinal)
+             last_seen, source, event_id, instance_id, fingerprint, words, ordinal)
  ORDER BY n.ordinal
 RETURNING id;
 
@@ -182,7 +183,8 @@ WITH due AS (
     RETURNING n.id, n.alert_id, n.attempts, n.severity, n.progress, n.kind
 )
 SELECT c.id, c.alert_id, c.attempts, c.progress, c.kind = 'recovery', a.resolution,
-       a.severity, a.title, a.message, a.rule, a.channel, a.event_data, a.timestamp
+       a.severity, coalesce(a.words -> %(channel)s ->> 'title', a.title),
+       coalesce(a.words -> %(channel)s ->> 'message', a.message), a.rule, a.channel, a.event_data, a.timestamp
   FROM claimed AS c JOIN alerts AS a ON a.id = c.alert_id
  ORDER BY c.severity DESC, c.id;
 
