@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import time
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -18,13 +20,15 @@ from .cli_data import Database, load_settings, reading
 from .cli_output import console, line, print_json, replay_progress, severity_text, shown_time
 from .cli_plot import need_matplotlib, save_picture
 from .domain.formats import Formats
-from .domain.model import Severity
+from .domain.model import RawEvent, Severity
+from .domain.thresholds import StoredThresholds
 from .domain.verdicts import Comparison, Told, Verdict, compare
 from .judge import BatchJudge
 from .replay import Replay, warm_up
-from .settings import Loaded
+from .settings import REPORTS, Loaded
 from .start_from import parse_start_from
-from .utils.history import Happened, find_span, happened, pages, thresholds_before
+from .utils.history import Happened, find_span, happened, thresholds_before
+from .utils.replays import replayed
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +86,8 @@ def backtest(since: str, file: Path | None, plot: Path | None, limit: int, as_js
         need_matplotlib()
     loaded = load_settings(file)
     begin = since_when(since, time.time())
-    with reading(Database.of(load_settings())) as (corec_db, alert_db):
-        result = _run(loaded, begin, corec_db, alert_db)
+    with reading(Database.of(load_settings())) as databases:
+        result = _run(loaded, begin, *databases)
     comparison = result.comparison
     formats = loaded.settings.alert_config.formats()
     if as_json:
@@ -104,36 +108,45 @@ def since_when(since: str, now: float) -> float | None:
 
 
 def _run(
-    loaded: Loaded, since: float | None, corec_db: Connection, alert_db: Connection
+    loaded: Loaded, since: float | None, dsn: str, corec_db: Connection, alert_db: Connection
 ) -> Backtest:
-    # What is read and judged has no cycles: looking for them all the time takes 5 % of it.
-    gc.freeze()
-    gc.set_threshold(50_000)
     now = started = time.time()
     settings = loaded.settings
     # Rules are told first what they would have remembered by then.
     begin = None if since is None else since - warm_up(settings.alert_config.specs())
-    replay = Replay(BatchJudge(loaded), thresholds_before(alert_db, begin or 0.0))
-    span = find_span(corec_db, begin)
-    events = 0
-    with replay_progress() as progress:
-        task = progress.add_task("eventos", total=span.last - span.before)
-        for page in pages(corec_db, span, settings):
-            replay.feed(page, now)
-            events += len(page)
-            progress.update(task, completed=(page[-1].event_id or 0) - span.before)
-    replay.end(now - GRACE)
-    seconds = time.time() - started
+    work = partial(_share, loaded, thresholds_before(alert_db, begin or 0.0), now)
+    with replay_progress() as on_rows:
+        done = replayed(dsn, find_span(corec_db, begin), settings, work, on_rows)
+    told = sorted((t for share in done.results for t in share.told), key=lambda t: t.timestamp)
+    letters = sum((share.dead_letters for share in done.results), Counter[str]())
+    # Commands are in every share.
+    letters[REPORTS] //= len(done.results)
     from_time = since or 0.0
     return Backtest(
         since=from_time,
         until=now,
-        events=events,
-        seconds=seconds,
-        dead_letters=replay.dead_letters,
+        events=done.rows,
+        seconds=time.time() - started,
+        dead_letters=letters.total(),
         before=happened(alert_db, from_time, now),
-        after=[told for told in replay.told if told.timestamp >= from_time],
+        after=[t for t in told if t.timestamp >= from_time],
     )
+
+
+class _Share(NamedTuple):
+    told: list[Told]
+    dead_letters: Counter[str]  # by channel
+
+
+def _share(
+    loaded: Loaded, thresholds: StoredThresholds, now: float, pages: Iterator[list[RawEvent]]
+) -> _Share:
+    """Replays pages, wherever this runs."""
+    replay = Replay(BatchJudge(loaded), thresholds)
+    for page in pages:
+        replay.feed(page, now)
+    replay.end(now - GRACE)
+    return _Share(replay.told, replay.dead_letters)
 
 
 def _as_json(result: Backtest, comparison: Comparison) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from .database_settings import from_environment
 from .domain.formats import Formats
 from .settings import Loaded, check, load
 from .utils.queries import query
+from .utils.replays import ReplayError
 
 T = TypeVar("T")
 
@@ -80,8 +81,8 @@ def asked(database: Database, work: Callable[[Connection], T]) -> T:
 
 
 @contextlib.contextmanager
-def reading(database: Database) -> Iterator[tuple[Connection, Connection]]:
-    """Opens corec_db and alert_db to read; ends the program where one does not answer."""
+def reading(database: Database) -> Iterator[tuple[str, Connection, Connection]]:
+    """Opens corec_db (its DSN first) and alert_db to read; ends the program where one is away."""
     dsn = os.environ.get("COREC_DB_DSN")
     if not dsn:
         click.echo("No se sabe dónde está corec_db. ¿Está en marcha? ./scripts/start.sh", err=True)
@@ -98,10 +99,13 @@ def reading(database: Database) -> Iterator[tuple[Connection, Connection]]:
             opened.callback(connection.close)
             connection.set_session(readonly=True, autocommit=True)
             connections.append(connection)
-        yield connections[0], connections[1]
+        try:
+            yield dsn, connections[0], connections[1]
+        except ReplayError as error:
+            _no_answer("corec_db", error)
 
 
-def _no_answer(name: str, error: psycopg2.OperationalError) -> NoReturn:
+def _no_answer(name: str, error: Exception) -> NoReturn:
     reason = str(error).strip().splitlines()[0]
     click.echo(f"{name} no responde: {reason}\n¿Está en marcha? ./scripts/start.sh", err=True)
     sys.exit(NO_DATABASE)

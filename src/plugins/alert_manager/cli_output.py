@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -31,18 +33,17 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else 1000)
 
 
-def replay_progress() -> Progress:
-    """Returns a bar that shows how far a replay is."""
+@contextlib.contextmanager
+def replay_progress() -> Iterator[Callable[[int, int], None]]:
+    """Shows how far a replay is; yields what hears of more rows, and of how many there are."""
     # On stderr, and only on a terminal: what scripts read stays as it is.
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=(shown := Console(stderr=True)),
-        disable=not shown.is_terminal,
-        transient=True,
-    )
+    shown = Console(stderr=True)
+    columns = (TextColumn("eventos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=shown, disable=not shown.is_terminal, transient=True
+    ) as progress:
+        task = progress.add_task("eventos", total=None)
+        yield lambda rows, total: progress.update(task, advance=rows, total=total)
 
 
 def alert_table(rows: list[dict[str, Any]], formats: Formats) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import click
@@ -15,10 +16,11 @@ from .cli_data import Database, load_settings, reading
 from .cli_output import console, line, print_json, replay_progress, severity_text
 from .domain.formats import Formats
 from .domain.measured import alerts_at, limits, per_day
-from .domain.model import Severity
-from .measure import Measuring
+from .domain.model import RawEvent, Severity
+from .measure import Measured, Measuring
 from .settings import Settings
-from .utils.history import find_span, pages
+from .utils.history import find_span
+from .utils.replays import replayed
 
 
 class Tried(NamedTuple):
@@ -65,14 +67,10 @@ def suggest_thresholds(since: str, as_json: bool) -> None:
     loaded = load_settings()
     settings = loaded.settings
     begin = since_when(since, time.time())
-    measuring = Measuring(settings)
-    with reading(Database.of(loaded)) as (corec_db, _), replay_progress() as progress:
-        span = find_span(corec_db, begin)
-        task = progress.add_task("eventos", total=span.last - span.before)
-        for page in pages(corec_db, span, settings):
-            measuring.feed(page, time.time())
-            progress.update(task, completed=(page[-1].event_id or 0) - span.before)
-    found = list(_suggestions(settings, measuring))
+    with reading(Database.of(loaded)) as (dsn, corec_db, _), replay_progress() as on_rows:
+        work = partial(_share, settings, time.time())
+        done = replayed(dsn, find_span(corec_db, begin), settings, work, on_rows)
+    found = list(_suggestions(settings, Measured.of(done.results)))
     if as_json:
         print_json([_as_json(suggestion) for suggestion in found])
     elif not any(suggestion.values for suggestion in found):
@@ -81,12 +79,20 @@ def suggest_thresholds(since: str, as_json: bool) -> None:
         console().print(_table(found, settings.alert_config.formats()))
 
 
-def _suggestions(settings: Settings, measuring: Measuring) -> Iterator[Suggestion]:
+def _share(settings: Settings, now: float, pages: Iterator[list[RawEvent]]) -> Measured:
+    """Measures pages, wherever this runs."""
+    measuring = Measuring(settings)
+    for page in pages:
+        measuring.feed(page, now)
+    return measuring.measured
+
+
+def _suggestions(settings: Settings, measured: Measured) -> Iterator[Suggestion]:
     thresholds = settings.alert_config.thresholds
     for spec in settings.alert_config.specs():
         if spec.measure is None:
             continue
-        series = measuring.series[spec.name]
+        series = measured.series[spec.name]
         for severity, limit in sorted(spec.measure.levels):
             now = limit.resolve(thresholds)
             shares = [(None, now), *limits(series, spec.measure)]
@@ -98,8 +104,8 @@ def _suggestions(settings: Settings, measuring: Measuring) -> Iterator[Suggestio
                     -number if limit.negate else number,
                     per_day(
                         alerts_at(series, spec.measure, number, end, spec.window),
-                        measuring.first,
-                        measuring.last,
+                        measured.first,
+                        measured.last,
                     ),
                 )
                 for share, number in shares

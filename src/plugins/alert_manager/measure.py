@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from .domain.decode import DecodeError, Decoder
 from .domain.fingerprint import fingerprint
@@ -18,8 +18,25 @@ from .settings import Settings
 _NEW = RuleState()
 
 
+@dataclass(slots=True)
+class Measured:
+    """The numbers that each rule with levels compared, by its name, and when (epoch seconds)."""
+
+    series: dict[str, Series]
+    first: float = float("inf")
+    last: float = float("-inf")
+
+    @classmethod
+    def of(cls, parts: Sequence[Measured]) -> Measured:
+        """Returns several as one; each rule's numbers are in one of them."""
+        series = dict(parts[0].series)
+        for part in parts[1:]:
+            series |= {name: found for name, found in part.series.items() if found.times}
+        return cls(series, min(p.first for p in parts), max(p.last for p in parts))
+
+
 class Measuring:
-    """Takes events, and keeps the numbers that each rule with levels compared, by its name."""
+    """Takes events, and keeps what rules compare in them."""
 
     def __init__(self, settings: Settings) -> None:
         specs = settings.alert_config.specs()
@@ -31,18 +48,22 @@ class Measuring:
         self._tracks = compile_tracks(unlimited, {})
         self._states: dict[StateKey, RuleState] = {}
         self._decoder = Decoder(settings.config.limits.limits())
-        self.series = {spec.name: Series() for spec in specs if spec.measure is not None}
-        self._channels = frozenset(
-            channel for spec in specs if spec.name in self.series for channel in spec.channels
+        self.measured = Measured(
+            {spec.name: Series() for spec in specs if spec.measure is not None}
         )
-        self.first = float("inf")
-        self.last = float("-inf")
+        self._channels = frozenset(
+            channel
+            for spec in specs
+            if spec.name in self.measured.series
+            for channel in spec.channels
+        )
 
     def feed(self, events: Iterable[RawEvent], now: float) -> None:
         """Takes the next events; `now` (epoch seconds) stands in for bad times."""
+        measured = self.measured
         for raw in events:
             time = event_time(raw.timestamp, now)
-            self.first, self.last = min(self.first, time), max(self.last, time)
+            measured.first, measured.last = min(measured.first, time), max(measured.last, time)
             if raw.channel not in self._channels or raw.payload is None:
                 continue
             try:
@@ -60,7 +81,7 @@ class Measuring:
                     self._add(event, tracked.match)
 
     def _add(self, event: Event, match: Match) -> None:
-        series = self.series.get(match.rule)
+        series = self.measured.series.get(match.rule)
         if series is None or match.invalid or match.value is None:
             return
         kind = fingerprint("", Severity.BAJA, event.data, self._identities[match.rule])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from .domain.dedupe import TWIN_WINDOW, KnownAlert, decide
@@ -34,7 +35,7 @@ class Replay:
     Attributes:
         told: the alerts that people would have been told of, in order.
         repeats: how many more were counted on these.
-        dead_letters: how many events could not be judged.
+        dead_letters: how many events could not be judged, by channel.
     """
 
     def __init__(self, judge: BatchJudge, thresholds: StoredThresholds) -> None:
@@ -45,7 +46,7 @@ class Replay:
         self._version = thresholds.version
         self.told: list[Told] = []
         self.repeats = 0
-        self.dead_letters = 0
+        self.dead_letters: Counter[str] = Counter()
         judge.use(thresholds)
 
     def feed(self, events: Sequence[RawEvent], now: float) -> None:
@@ -66,7 +67,7 @@ class Replay:
     def _take(self, judged: Judged) -> None:
         for key, stored in judged.states.items():
             self._states[key] = stored._replace(version=stored.version + 1)
-        self.dead_letters += len(judged.dead_letters)
+        self.dead_letters.update(letter.channel for letter in judged.dead_letters)
         self._tell(judged.candidates)
         if judged.changes:
             self._version += 1

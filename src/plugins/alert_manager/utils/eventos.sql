@@ -12,6 +12,23 @@ SELECT id, canal, timestamp, instance_id, size,
  WHERE total - size <= %(batch_bytes)s
  ORDER BY id;
 
+-- name: eventos_of
+-- As above, for a replay: rows of some channels only, where it is told which.
+SELECT id, canal, timestamp, instance_id, size,
+       CASE WHEN canal = ANY(%(channels)s) AND size <= %(max_bytes)s THEN payload END
+  FROM (SELECT *, sum(CASE WHEN canal = ANY(%(channels)s) AND size <= %(max_bytes)s THEN size ELSE 0 END)
+                  OVER (ORDER BY id) AS total
+          FROM (SELECT id, canal, timestamp, instance_id, {payload} AS payload,
+                       coalesce(octet_length({payload}), 0) AS size
+                  FROM eventos
+                 WHERE id > %(hi)s AND (%(only)s::text[] IS NULL OR canal = ANY(%(only)s::text[]))
+                 ORDER BY id LIMIT %(limit)s) AS page) AS counted
+ WHERE total - size <= %(batch_bytes)s
+ ORDER BY id;
+
+-- name: eventos_count
+SELECT canal, count(*) FROM eventos WHERE id > %(before)s AND id <= %(last)s GROUP BY canal;
+
 -- name: eventos_holes
 -- Single ids in one look-up; LATERAL with a LIMIT of its own for ranges: as a plain join the planner may
 -- walk the whole index for the order's sake, and compare each row with each range.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -46,17 +46,26 @@ def find_span(corec_db: Connection, since: float | None) -> Span:
         return Span(before, int(fetch_value(cursor, "eventos_bounds")))
 
 
-def pages(corec_db: Connection, span: Span, settings: Settings) -> Iterator[list[RawEvent]]:
-    """Yields the rows of a span in their order, as the reader reads them."""
+def count_rows(corec_db: Connection, span: Span) -> dict[str, int]:
+    """Returns how many rows of a span each channel has."""
+    with corec_db.cursor() as cursor:
+        cursor.execute(query("eventos_count"), span._asdict())
+        return {channel or "": count for channel, count in cursor}
+
+
+def pages(
+    corec_db: Connection, span: Span, settings: Settings, only: Collection[str] | None = None
+) -> Iterator[list[RawEvent]]:
+    """Yields the rows of a span in their order, as the reader reads them; of some channels only."""
     arguments = {
         "channels": settings.watched(),
         "max_bytes": settings.config.limits.max_bytes,
         "batch_bytes": settings.config.reader.batch_bytes,
         "limit": PAGE,
+        "only": None if only is None else sorted(only),
     }
-
     with corec_db.cursor() as cursor:
-        statement = with_payload("eventos_rows", payload_column(cursor))
+        statement = with_payload("eventos_of", payload_column(cursor))
 
     def ask(after: int) -> Cursor:
         cursor = corec_db.cursor()
