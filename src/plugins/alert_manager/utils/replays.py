@@ -13,6 +13,7 @@ from multiprocessing.connection import wait
 from typing import Generic, NamedTuple, TypeVar
 
 import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ..domain.model import RawEvent
 from ..domain.shares import independent, shared_out
@@ -52,7 +53,7 @@ def replayed(
     Raises:
         ReplayError: corec_db does not answer any more, or a process was killed.
     """
-    with contextlib.closing(psycopg2.connect(dsn)) as connection:
+    with _reading(dsn) as connection:
         rows = count_rows(connection, span)
     total = sum(rows.values())
     shares = _shares(settings, rows)
@@ -83,10 +84,16 @@ def _here(
             yield page
             on_rows(len(page))
 
+    with _reading(dsn) as connection:
+        return work(counted(pages(connection, span, settings, only)))
+
+
+@contextlib.contextmanager
+def _reading(dsn: str) -> Iterator[Connection]:
     try:
         with contextlib.closing(psycopg2.connect(dsn, application_name="alerts.sh")) as connection:
             connection.set_session(readonly=True, autocommit=True)
-            return work(counted(pages(connection, span, settings, only)))
+            yield connection
     except psycopg2.OperationalError as error:
         raise ReplayError(str(error).strip()) from None
 
