@@ -177,8 +177,7 @@ def _as_json(result: Backtest, comparison: Comparison) -> dict[str, Any]:
 
 def _print(result: Backtest, comparison: Comparison, formats: Formats, limit: int) -> None:
     output = console()
-    rate = result.events / result.seconds if result.seconds else 0.0
-    click.echo(f"{result.events} eventos en {result.seconds:.1f} s ({rate:.0f} por segundo).")
+    click.echo(f"{formats.number(result.events)} eventos en {result.seconds:.1f} s.")
     if not comparison.counts:
         click.echo("Ni hubo alertas, ni las habría.")
         return

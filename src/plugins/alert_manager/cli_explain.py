@@ -121,7 +121,7 @@ def _print(explained: list[Explained], candidates: tuple[Candidate, ...]) -> Non
         said = candidate.words.say()
         severity = severity_text(candidate.severity.key)
         output.print(Text("Alerta "), severity, line(f": {said.title}"), sep="")
-        output.print(line(f"  {said.message}"))
-        for name, (title, message) in said.channels.items():
-            output.print(line(f"  En {name}: {title}: {message}"))
-        output.print(line(f"  Avisa por: {', '.join(candidate.targets)}"))
+        rest = [said.message]
+        rest += [f"En {name}: {title}: {text}" for name, (title, text) in said.channels.items()]
+        for text in (*rest, f"Avisa por: {', '.join(candidate.targets)}"):
+            output.print(Text("  "), line(text), sep="")

@@ -66,11 +66,12 @@ def suggest_thresholds(since: str, as_json: bool) -> None:
     """
     loaded = load_settings()
     settings = loaded.settings
-    begin = since_when(since, time.time())
+    now = time.time()
+    begin = since_when(since, now)
     with reading(Database.of(loaded)) as (dsn, corec_db, _), replay_progress() as on_rows:
-        work = partial(_share, settings, time.time())
+        work = partial(_share, settings, now)
         done = replayed(dsn, find_span(corec_db, begin), settings, work, on_rows)
-    found = list(_suggestions(settings, Measured.of(done.results)))
+    found = list(_suggestions(settings, Measured.of(done.results), now))
     if as_json:
         print_json([_as_json(suggestion) for suggestion in found])
     elif not any(suggestion.values for suggestion in found):
@@ -87,15 +88,15 @@ def _share(settings: Settings, now: float, pages: Iterator[list[RawEvent]]) -> M
     return measuring.measured
 
 
-def _suggestions(settings: Settings, measured: Measured) -> Iterator[Suggestion]:
+def _suggestions(settings: Settings, measured: Measured, now: float) -> Iterator[Suggestion]:
     thresholds = settings.alert_config.thresholds
     for spec in settings.alert_config.specs():
         if spec.measure is None:
             continue
         series = measured.series[spec.name]
         for severity, limit in sorted(spec.measure.levels):
-            now = limit.resolve(thresholds)
-            shares = [(None, now), *limits(series, spec.measure)]
+            current = limit.resolve(thresholds)
+            shares = [(None, current), *limits(series, spec.measure)]
             clear = spec.measure.clear
             end = None if clear is None else clear.resolve(thresholds)
             tried = [
@@ -105,7 +106,7 @@ def _suggestions(settings: Settings, measured: Measured) -> Iterator[Suggestion]
                     per_day(
                         alerts_at(series, spec.measure, number, end, spec.window),
                         measured.first,
-                        measured.last,
+                        now,
                     ),
                 )
                 for share, number in shares

@@ -20,11 +20,14 @@ _NEW = RuleState()
 
 @dataclass(slots=True)
 class Measured:
-    """The numbers that each rule with levels compared, by its name, and when (epoch seconds)."""
+    """The numbers that each rule with levels compared, by its name.
+
+    Attributes:
+        first: time of the first event of all (epoch seconds).
+    """
 
     series: dict[str, Series]
     first: float = float("inf")
-    last: float = float("-inf")
 
     @classmethod
     def of(cls, parts: Sequence[Measured]) -> Measured:
@@ -32,7 +35,7 @@ class Measured:
         series = dict(parts[0].series)
         for part in parts[1:]:
             series |= {name: found for name, found in part.series.items() if found.times}
-        return cls(series, min(p.first for p in parts), max(p.last for p in parts))
+        return cls(series, min(part.first for part in parts))
 
 
 class Measuring:
@@ -60,10 +63,9 @@ class Measuring:
 
     def feed(self, events: Iterable[RawEvent], now: float) -> None:
         """Takes the next events; `now` (epoch seconds) stands in for bad times."""
-        measured = self.measured
         for raw in events:
             time = event_time(raw.timestamp, now)
-            measured.first, measured.last = min(measured.first, time), max(measured.last, time)
+            self.measured.first = min(self.measured.first, time)
             if raw.channel not in self._channels or raw.payload is None:
                 continue
             try:

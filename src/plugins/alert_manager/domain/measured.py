@@ -81,5 +81,5 @@ def limits(series: Series, measure: Measure) -> list[tuple[float, float]]:
 
 
 def per_day(count: int, begin: float, end: float) -> float:
-    """Returns a rate; `begin` and `end` in epoch seconds."""
-    return count * _DAY / max(end - begin, 1.0)
+    """Returns a rate; `begin` and `end` in epoch seconds. Less than a day counts as one."""
+    return count * _DAY / max(end - begin, _DAY)
