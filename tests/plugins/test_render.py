@@ -104,4 +104,5 @@ def test_no_event_fills_the_memory() -> None:
     assert title == "Regla r"
     assert "La plantilla de r falló (no es un número: %999999999d)" in message
     assert said("{{ a * b }}", "{{ a + 1 }}", {"a": "2.5", "b": 2}) == ("5.0", "3.5")
+    assert said("{{ a|length - 1 }}", "{{ b / 2 }}", {"a": [1, 2], "b": 3}) == ("1", "1.5")
     assert time.process_time() - started < 0.5

@@ -27,7 +27,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
             InvalidValueError: a side is there, and no number.
             jinja2.UndefinedError: a side is not there.
         """
-        number: float = self.binop_table[operator](to_number(left), to_number(right))
+        whole = type(left) is int and type(right) is int and operator != "**"
+        if not whole:  # 10**300 to the power of itself would take for ever; as a float it fails
+            left, right = to_number(left), to_number(right)
+        number: float = self.binop_table[operator](left, right)
         return number
 
 
