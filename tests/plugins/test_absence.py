@@ -131,7 +131,7 @@ def outcomes(
                 assert told[-1] == (ended, None)
                 told[-1] = (ended, time)
         elif state is not None and state.absent is None:
-            deadline = expected.deadline(state.last)
+            deadline = state.deadline(expected)
             if deadline <= time:
                 state = Heard(state.last, absent=deadline)
                 told.append((deadline, None))
@@ -164,6 +164,57 @@ def test_an_event_that_comes_late_ends_no_absence_and_opens_none() -> None:
     assert heard(absent, 1300.0, expected) == (Heard(1300.0), None, 1300.0)
     assert heard(state, 400.0, expected) == (state, None, None)
     assert heard(state, 1000.0, expected) == (state, None, None)  # its twin by the other road
+
+
+def test_a_settlement_that_is_seen_late_and_was_in_time_ends_its_absence() -> None:
+    nightly = by("00:30", 7200.0)
+    due = moment("2026-11-24T00:30")
+    absent = Heard(moment("2026-11-23T00:10"), absent=due)
+    for clock in ("2026-11-24T00:29:58", "2026-11-23T22:30:01"):
+        came = moment(clock)
+        assert heard(absent, came, nightly) == (Heard(came), None, due)
+    early = moment("2026-11-23T22:30:00")  # before its window: it is another night's
+    assert heard(absent, early, nightly) == (Heard(early, absent=due), None, None)
+
+
+def test_a_late_settlement_is_not_that_of_the_next_night_too() -> None:
+    daily = awaited(None, "00:30", None, None, MEXICO)
+    assert daily is not None
+    state = Heard(moment("2026-11-22T23:50"))
+    assert state.deadline(daily) == moment("2026-11-24T00:30")
+    state, missed, ended = heard(state, moment("2026-11-24T01:00"), daily)
+    assert missed == ended == moment("2026-11-24T00:30")
+    assert state.deadline(daily) == moment("2026-11-25T00:30")  # it was the 26th
+    on_time, missed, _ = heard(state, moment("2026-11-24T23:50"), daily)
+    assert (missed, on_time.counted) == (None, None)
+    assert on_time.deadline(daily) == moment("2026-11-26T00:30")
+    # Days later: it is that of the night before.
+    state, missed, _ = heard(on_time, moment("2026-11-29T10:00"), daily)
+    assert missed == moment("2026-11-26T00:30")
+    assert state.deadline(daily) == moment("2026-11-30T00:30")
+
+
+@pytest.mark.parametrize(
+    ("hours", "last", "expected"),
+    [
+        ("02:30-03:15", "2026-03-08T01:00", "2026-03-09T03:00"),  # nothing is left of it
+        ("02:30-03:00", "2026-03-08T01:00", "2026-03-09T03:00"),
+        ("01:00-02:30", "2026-03-08T01:10", "2026-03-08T01:40"),
+    ],
+)
+def test_an_interval_in_the_hour_that_a_clock_change_takes(
+    hours: str, last: str, expected: str
+) -> None:
+    found = every(1800.0, NEW_YORK, hours=hours).deadline(moment(last, NEW_YORK))
+    assert found == moment(expected, NEW_YORK)
+
+
+def test_an_hour_that_comes_twice_is_watched_twice() -> None:
+    watch = every(1800.0, NEW_YORK, hours="22:00-01:30")
+    first_pass = moment("2026-11-01T01:15", NEW_YORK)
+    assert watch.deadline(first_pass) == first_pass + 1800.0
+    second_pass = first_pass + 3600.0  # a quarter of an hour is left then
+    assert watch.deadline(second_pass) == moment("2026-11-01T22:15", NEW_YORK)
 
 
 def test_a_day_without_an_hour_is_no_day_without_a_deadline() -> None:

@@ -253,8 +253,29 @@ def test_the_second_road_opens_and_ends_nothing_again() -> None:
 
 def test_what_comes_late_is_told_and_opens_nothing() -> None:
     found = episodes([(1.0, 21, EVENTOS), (5.0, 17, EVENTOS), (3.0, 45, EVENTOS)])
-    assert found[-1] == ("fleeting", 3.0, 4)
+    assert found[-1] == ("fleeting", 1.0, 4)
     assert episodes([(5.0, 21, EVENTOS), (3.0, 17, EVENTOS)]) == [("told", 5.0, 3)]
+
+
+def test_a_late_value_does_not_end_what_newer_ones_say_lasts() -> None:
+    crisis = [(1.0, 25, EVENTOS), (300.0, 38, EVENTOS)]
+    assert episodes([*crisis, (150.0, 17, EVENTOS)]) == episodes(crisis)
+    assert episodes([*crisis, (300.0, 17, EVENTOS)])[-1] == ("ended", 1.0, 3)
+
+
+def test_a_whole_episode_that_comes_by_the_second_road_is_a_repeat() -> None:
+    by_stream = [
+        (1000.0 * n + at, value, STREAM)
+        for n in range(20)
+        for at, value in ((0.0, 25), (1.0, 26), (2.0, 27), (3.0, 15))
+    ]
+    by_table = [(when, value, EVENTOS) for when, value, _ in by_stream]
+    first, both = episodes(by_stream), episodes([*by_stream, *by_table])
+    assert len(first) == 80
+    assert {name for name, *_ in both[80:]} == {"told"}  # with their beginning: repeats
+    assert {since for _, since, _ in both} == {since for _, since, _ in first}
+    worse = episodes([*by_stream[:4], (1.5, 45, EVENTOS)])
+    assert worse[-1] == ("fleeting", 0.0, 4)
 
 
 @given(st.permutations([(1.0, 21.0), (2.0, 45.0), (3.0, 19.0), (4.0, 30.0)]))

@@ -20,6 +20,7 @@ from .durations import Seconds
 
 DAY = 86400.0
 LONGEST = 31 * DAY
+_MOST_WEEKS = 53
 
 
 def _zone(name: str) -> str:
@@ -99,4 +100,9 @@ def absence_fault(
         return "junto a absent_by, active lleva weekdays y timezone, sin hours"
     if any(value is not None and not 0 < value <= LONGEST for value in (every, within)):
         return "absent_for y absent_within son más de 0 segundos y hasta 31d"
+    if every is not None and active is not None:
+        weeks = every / active.intervals("UTC").weekly
+        if weeks > _MOST_WEEKS:
+            took = f"con ese active, absent_for tardaría {weeks:.0f} semanas"
+            return f"{took}; se permiten {_MOST_WEEKS}"
     return None

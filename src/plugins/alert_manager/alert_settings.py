@@ -14,9 +14,7 @@ from .domain.formats import DEFAULT_ZONE, Formats, check_locale, check_pattern
 from .domain.paths import parse_path
 from .domain.rule_spec import RuleSpec
 from .durations import Seconds
-from .rule_settings import RuleSettings
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+from .rule_settings import Finite, RuleSettings
 
 
 class _Model(BaseModel):

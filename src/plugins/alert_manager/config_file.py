@@ -77,6 +77,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError([Fault("", f"no se puede leer: {error}")], str(path)) from None
     except yaml.YAMLError as error:
         raise ConfigError([Fault("", f"no es YAML: {_yaml_problem(error)}")], str(path)) from None
+    except (ValueError, RecursionError) as error:  # a date that is none; a million brackets
+        text = f"un valor no se entiende: {type(error).__name__}"
+        raise ConfigError([Fault("", text)], str(path)) from None
     if not isinstance(content, dict):
         raise ConfigError([Fault("", "se espera una tabla de claves y valores")], str(path))
     return content

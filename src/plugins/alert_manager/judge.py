@@ -14,7 +14,7 @@ from .domain.outcome import Candidate, Change, DeadLetter, Judged
 from .domain.redact import redact, redact_text
 from .domain.rule_spec import RuleSpec
 from .domain.rules import compile_rules
-from .domain.thresholds import CommandError, StoredThresholds, current, is_command, read_command
+from .domain.thresholds import CommandError, StoredThresholds, fitting, is_command, read_command
 from .domain.tracking import compile_tracks
 from .letters import dead_letter, event_time
 from .memory import Memory, fault_letter
@@ -45,12 +45,12 @@ class BatchJudge:
     def use(self, stored: StoredThresholds) -> None:
         """Goes on with the thresholds that commands have set."""
         self._version = stored.version
-        self._thresholds = current(self._config.bounds(), stored)
+        self._thresholds, given_up = fitting(
+            self._config.bounds(), stored, self._config.threshold_fault
+        )
+        for name, fault in given_up.items():
+            log.error("el umbral %s vuelve al del archivo: %s", name, fault)
         values = {name: threshold.value for name, threshold in self._thresholds.items()}
-        if (fault := self._config.threshold_fault(values)) is not None:
-            log.error("los umbrales que se cambiaron no van con la configuración: %s", fault)
-            self._thresholds = current(self._config.bounds(), StoredThresholds())
-            values = self._config.thresholds
         specs = self._specs.values()
         self._rules = compile_rules(specs, values)
         self._memory.use(compile_tracks(specs, values))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -12,6 +12,7 @@ from .absence_settings import ActiveSettings, ClockTime, absence_fault, awaited
 from .domain.expression import OPERATION, compile_expression
 from .domain.frequency import MAX_COUNT
 from .domain.model import Severity
+from .domain.numbers import as_number
 from .domain.paths import parse_path
 from .domain.render import check_template
 from .domain.rule_spec import COMPARISONS, RISING, Change, Condition, Limit, Measure, RuleSpec
@@ -19,6 +20,8 @@ from .durations import Seconds
 from .utils.channels.base import SeverityField
 
 _OPERATIONS = ("eq", "ne", "in", "not_in", "matches", "exists", *COMPARISONS)
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+"""A number that can be compared."""
 _LIMIT_NAME = re.compile(r"-?[a-z][a-z0-9_]*")
 
 
@@ -37,7 +40,7 @@ class RuleSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
-    channel: str | list[str]
+    channel: str | Annotated[list[str], Field(min_length=1)]
     when: dict[str, Any] = {}
     expression: str | None = None
     field: str | None = None
@@ -50,9 +53,9 @@ class RuleSettings(BaseModel):
     active: ActiveSettings | None = None
     per: list[str] = []
     compare: Literal[">", ">=", "<", "<="] | None = None
-    levels: dict[str, float | str] = {}
+    levels: dict[str, Finite | str] = {}
     absolute: bool = False
-    clear: float | str | None = None
+    clear: Finite | str | None = None
     severity: SeverityField | None = None
     otherwise: bool = False
     dedupe_by: list[str] | None = None
@@ -244,9 +247,7 @@ def _operand(key: str, operation: Any, operand: Any) -> Any:
         return tuple(operand)
     if operation == "exists" and not isinstance(operand, bool):
         raise ValueError(f"{where}: se encontró {operand!r}; se espera true o false")
-    if operation in COMPARISONS and (
-        isinstance(operand, bool) or not isinstance(operand, int | float)
-    ):
+    if operation in COMPARISONS and (isinstance(operand, str) or as_number(operand) is None):
         raise ValueError(f"{where}: se encontró {operand!r}; se espera un número")
     if operation == "matches":
         try:

@@ -65,12 +65,18 @@ class Heard(msgspec.Struct, frozen=True, omit_defaults=True):
         fields: those of its fields that make the key, safe to show.
         absent: since when it is absent and told so; None while it is not.
         awaited_by: stands for what the rule asked of them: by another one, others are awaited.
+        counted: from when the next one is awaited, where that is not `last`.
     """
 
     last: float
     fields: Mapping[str, Any] = {}
     absent: float | None = None
     awaited_by: int = 0
+    counted: float | None = None
+
+    def deadline(self, awaited: Awaited) -> float:
+        """Returns the moment at which the next event is missed (epoch seconds)."""
+        return awaited.deadline(self.last if self.counted is None else self.counted)
 
 
 def heard(
@@ -89,13 +95,30 @@ def heard(
     """
     if moment <= before.last:
         return before, None, None
-    after = msgspec.structs.replace(before, last=moment, absent=None)
     if before.absent is not None:
-        if moment < before.absent:  # it came late: it was absent all the same
+        if moment < before.absent and not _in_time(before.absent, moment, awaited):
+            # It came late: it was absent all the same.
             return msgspec.structs.replace(before, last=moment), None, None
-        return after, None, before.absent
-    missed = awaited.deadline(before.last) if _may_be_late(before, moment, awaited) else moment
-    return (after, missed, missed) if missed < moment else (after, None, None)
+        return _after(before, moment, awaited, before.absent), None, before.absent
+    missed = before.deadline(awaited) if _may_be_late(before, moment, awaited) else moment
+    ended = missed if missed < moment else None
+    return _after(before, moment, awaited, ended), ended, ended
+
+
+def _after(before: Heard, moment: float, awaited: Awaited, ended: float | None) -> Heard:
+    """Returns what is remembered after an event, which may have ended an absence."""
+    counted = None
+    if ended is not None and ended < moment and awaited.by is not None and awaited.within is None:
+        # A settlement that came too late is that of its night, and not the next one's too.
+        counted = ended
+        while (following := awaited.deadline(counted)) <= moment:
+            counted = following
+    return msgspec.structs.replace(before, last=moment, absent=None, counted=counted)
+
+
+def _in_time(absent: float, moment: float, awaited: Awaited) -> bool:
+    """Says whether an event that was seen late had come by its time of day all the same."""
+    return awaited.by is not None and awaited.deadline(moment) > absent
 
 
 def _may_be_late(before: Heard, moment: float, awaited: Awaited) -> bool:

@@ -11,13 +11,21 @@ from .dedupe import TWIN_WINDOW
 from .model import Occurrence, Severity
 
 _TURNS = 16  # openings and endings that are remembered to know their twins by
+_OVER = 100  # episodes that are remembered to know by what came late, or by a slower road
 
 
 class Episode(msgspec.Struct, frozen=True, array_like=True):
-    """A state that lasts: event time of its first event (epoch seconds), and its worst severity."""
+    """A state that lasts.
+
+    Attributes:
+        since: event time of its first event (epoch seconds).
+        severity: its worst.
+        last: event time of the newest event that says so; of one that is over, of its end.
+    """
 
     since: float
     severity: Severity
+    last: float = 0.0
 
 
 class Lasting(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -26,10 +34,12 @@ class Lasting(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         episode: the one that lasts, or None.
         turns: the events that opened and ended the newest episodes.
+        over: the newest episodes that have ended.
     """
 
     episode: Episode | None = None
     turns: tuple[Occurrence, ...] = ()
+    over: tuple[Episode, ...] = ()
 
 
 class Step(enum.Enum):
@@ -57,11 +67,13 @@ def step(
     """
     if _is_twin(state, event):
         return _turned(state.episode, state, event), Step.NOTHING, None
+    if (past := _past_one(state, event)) is not None:
+        return _while_over(state, past, reached)
     if state.episode is not None:
         return _while_open(state, state.episode, event, reached, cleared)
     if reached is None:
         return state, Step.NOTHING, None
-    episode = Episode(event.time, reached)
+    episode = Episode(event.time, reached, event.time)
     if state.turns and event.time < max(turn.time for turn in state.turns):
         return state, Step.FLEETING, episode
     return _turned(episode, state, event), Step.TOLD, episode
@@ -71,11 +83,34 @@ def _while_open(
     state: Lasting, episode: Episode, event: Occurrence, reached: Severity | None, cleared: bool
 ) -> tuple[Lasting, Step, Episode | None]:
     if reached is not None:
-        worst = Episode(episode.since, max(episode.severity, reached))
-        return Lasting(worst, state.turns), Step.TOLD, worst
-    if not cleared or event.time < episode.since:
+        last = max(episode.last, event.time)
+        worst = Episode(episode.since, max(episode.severity, reached), last)
+        return msgspec.structs.replace(state, episode=worst), Step.TOLD, worst
+    # What is older than the newest event that says otherwise ends nothing.
+    if not cleared or event.time < max(episode.since, episode.last):
         return state, Step.NOTHING, None
+    ended = Episode(episode.since, episode.severity, event.time)
+    state = msgspec.structs.replace(state, over=(*state.over, ended)[-_OVER:])
     return _turned(None, state, event), Step.ENDED, episode
+
+
+def _past_one(state: Lasting, event: Occurrence) -> Episode | None:
+    """Returns the episode that was over when this event came, and lasted when it happened."""
+    if state.episode is not None and event.time >= state.episode.since:
+        return None
+    return next((past for past in state.over if past.since <= event.time < past.last), None)
+
+
+def _while_over(
+    state: Lasting, past: Episode, reached: Severity | None
+) -> tuple[Lasting, Step, Episode | None]:
+    if reached is None:
+        return state, Step.NOTHING, None
+    if reached <= past.severity:
+        return state, Step.TOLD, past  # a repeat of what was told
+    worse = Episode(past.since, reached, past.last)
+    over = tuple(worse if one is past else one for one in state.over)
+    return msgspec.structs.replace(state, over=over), Step.FLEETING, worse
 
 
 def _is_twin(state: Lasting, event: Occurrence) -> bool:
@@ -89,4 +124,5 @@ def _is_twin(state: Lasting, event: Occurrence) -> bool:
 
 
 def _turned(episode: Episode | None, state: Lasting, event: Occurrence) -> Lasting:
-    return Lasting(episode, (*state.turns, event)[-_TURNS:])
+    turns = (*state.turns, event)[-_TURNS:]
+    return msgspec.structs.replace(state, episode=episode, turns=turns)

@@ -78,7 +78,7 @@ def read_command(
     if not wanted:
         raise CommandError(f"{ACTION} sin umbral; se espera por ejemplo vix{_SUFFIX}: 22")
     changes = [_change(name, value, event, thresholds) for name, value in wanted.items()]
-    new = {name: threshold.value for name, threshold in thresholds.items()}
+    new = _values(thresholds)
     new |= {change.name: change.new for change in changes}
     if (reason := fault(new)) is not None:
         raise CommandError(f"así las reglas no tendrían sentido: {reason}")
@@ -128,3 +128,42 @@ def current(
         else:
             thresholds[name] = Threshold(change.new, low, high, value, change.timestamp)
     return thresholds
+
+
+def fitting(
+    configured: Mapping[str, tuple[float, float, float]],
+    stored: StoredThresholds,
+    fault: Callable[[Mapping[str, float]], str | None],
+) -> tuple[dict[str, Threshold], dict[str, str]]:
+    """Returns the thresholds that count, and those of a command that give way to the file's.
+
+    The file may have been edited since, so that rules would make no sense any more: then as few
+    changes as can be are given up, the newest first.
+
+    Args:
+        configured: as of `current`.
+        stored: as of `current`.
+        fault: says what is wrong with a set of values, by name, or None.
+
+    Returns:
+        The thresholds; and by the name of each that gave way, what was wrong.
+    """
+    changes, given_up = dict(stored.changes), dict[str, str]()
+    while True:
+        found = current(configured, StoredThresholds(stored.version, changes))
+        reason = fault(_values(found))
+        if reason is None or not changes:
+            return found, given_up
+        newest_first = sorted(changes.values(), key=lambda change: -change.timestamp)
+        culprit = newest_first[0].name
+        for change in newest_first:
+            left = {name: other for name, other in changes.items() if name != change.name}
+            if fault(_values(current(configured, StoredThresholds(0, left)))) is None:
+                culprit = change.name
+                break
+        given_up[culprit] = reason
+        del changes[culprit]
+
+
+def _values(thresholds: Thresholds) -> dict[str, float]:
+    return {name: threshold.value for name, threshold in thresholds.items()}

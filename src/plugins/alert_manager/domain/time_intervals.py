@@ -61,27 +61,40 @@ class Intervals:
                 yield begin, end
             begin, end = first, last
 
+    @property
+    def weekly(self) -> float:
+        """Seconds of a week that lie in them, at the most."""
+        minutes = sum((end if end > begin else end + DAY) - begin for begin, end in self.hours)
+        return len(self.weekdays) * min(minutes, DAY) * 60.0
+
     def _daily(self, moment: float) -> Iterator[tuple[float, float]]:
         day = datetime.fromtimestamp(moment, self.zone).date() - timedelta(days=2)
         while True:
             if day.weekday() in self.weekdays:
                 for begin, end in sorted(self.hours):
                     length = end if end > begin else end + DAY
-                    yield at(day, begin, self.zone), at(day, length, self.zone)
+                    first = at(day, begin, self.zone)
+                    # Of a clock that is set back, the second pass; set forward, none may be left.
+                    last = at(day, length, self.zone, latest=True)
+                    if last > first:
+                        yield first, last
             day += timedelta(days=1)
 
 
 _LONGEST = 8 * 24 * 3600.0  # seconds
 
 
-def at(day: date, minutes: int, zone: ZoneInfo) -> float:
+def at(day: date, minutes: int, zone: ZoneInfo, latest: bool = False) -> float:
     """Returns the moment (epoch seconds) at which a clock shows so many minutes after midnight.
 
-    A time that a clock change leaves out is as long after midnight as if there were no change.
+    A time that a clock change leaves out is as long after midnight as if there were no change; of
+    one that comes twice it is the first, or the latest.
     """
     day += timedelta(days=minutes // DAY)
     clock = time(minutes % DAY // 60, minutes % 60)
-    return datetime.combine(day, clock, zone).timestamp()
+    moment = datetime.combine(day, clock, zone)
+    first = moment.timestamp()
+    return max(first, moment.replace(fold=1).timestamp()) if latest else first
 
 
 def parse_clock(text: str) -> int:

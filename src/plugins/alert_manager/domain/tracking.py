@@ -91,7 +91,7 @@ def missing(spec: RuleSpec, state: RuleState, until: float) -> tuple[RuleState, 
         return state, _NOTHING
     if before.awaited_by != _asked(spec):  # nothing can come under its key any more
         return msgspec.structs.replace(state, heard=None), _NOTHING
-    deadline = awaited.deadline(before.last)
+    deadline = before.deadline(awaited)
     if deadline > until:
         return state, _NOTHING
     after = msgspec.structs.replace(before, absent=deadline)
@@ -107,7 +107,7 @@ def deadline(spec: RuleSpec, state: RuleState) -> float | None:
     """Returns when the next event is missed (epoch seconds), where one is awaited."""
     if state.heard is None or spec.absence is None or state.heard.absent is not None:
         return None
-    return spec.absence.deadline(state.heard.last)
+    return state.heard.deadline(spec.absence)
 
 
 def _awaiting(spec: RuleSpec, awaited: Awaited) -> Track:
