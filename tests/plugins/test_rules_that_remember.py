@@ -294,3 +294,31 @@ async def test_a_state_of_another_version_begins_anew(world: World) -> None:
     async with world.running():
         vix(world, 45)
         await eventually(lambda: rules(world, "vix") == [("alta", 1), ("critica", 1)])
+
+
+async def test_a_backlog_behind_a_newer_event_is_counted(world: World) -> None:
+    now = time.time()
+    api_error = b'{"tipo": "api_error", "plugin": "exchange_sync", "exchange": "kraken"}'
+    async with world.running():
+        world.write("alertas", api_error, now)
+        await eventually(world.alerts)
+        for number in range(7):  # what a plugin had in its queue while the network was away
+            world.write("alertas", api_error, now - 2400.0 + number)
+        await eventually(
+            lambda: [a for a in world.alerts() if a["rule"] == "api_repetida"], seconds=20.0
+        )
+    (alert,) = [a for a in world.alerts() if a["rule"] == "api_repetida"]
+    assert (alert["severity"], alert["occurrences"]) == ("critica", 3)
+
+
+async def test_a_late_low_value_ends_no_crisis(world: World) -> None:
+    now = time.time()
+    async with world.running():
+        for ago, vix in ((600, 25), (300, 38), (450, 17)):
+            world.write("macro_data", b'{"vix_price": %d}' % vix, now - ago)
+        await eventually(lambda: [a for a in world.alerts() if a["occurrences"] == 2])
+        world.write("alertas", b'{"tipo": "fin", "plugin": "p"}')
+        await eventually(lambda: [a for a in world.alerts() if a["channel"] == "alertas"])
+        assert [a["status"] for a in world.alerts() if a["rule"] == "vix"] == ["abierta"]
+        world.write("macro_data", b'{"vix_price": 17}', now)
+        await eventually(lambda: [a for a in world.alerts() if a["status"] == "resuelta"])

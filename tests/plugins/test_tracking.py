@@ -15,11 +15,12 @@ from src.plugins.alert_manager.domain.change import (
     CAPACITY,
     Direction,
     Sample,
+    compared,
     difference,
     sampled,
 )
 from src.plugins.alert_manager.domain.frequency import CAPACITY as REMEMBERED
-from src.plugins.alert_manager.domain.frequency import MAX_COUNT, occurred
+from src.plugins.alert_manager.domain.frequency import MAX_COUNT, counted, occurred
 from src.plugins.alert_manager.domain.hysteresis import Lasting, Step, step
 from src.plugins.alert_manager.domain.model import Occurrence, Severity
 
@@ -122,13 +123,54 @@ def test_a_storm_is_bounded_and_counted_beyond_any_limit() -> None:
     assert count > MAX_COUNT
 
 
+def through(events: Sequence[Occurrence], within: float = 600.0) -> list[int]:
+    """Counts as a rule does, which remembers what came late, too."""
+    past: tuple[Occurrence, ...] = ()
+    late: tuple[Occurrence, ...] = ()
+    found = []
+    for event in events:
+        past, late, count = counted(past, late, event, within)
+        found.append(count)
+    return found
+
+
+@given(TIMES, st.lists(st.booleans(), min_size=60, max_size=60))
+def test_a_backlog_that_newer_events_overtook_counts_as_without_them(
+    times: list[float], mixed: list[bool]
+) -> None:
+    backlog = [Occurrence(time, i, EVENTOS) for i, time in enumerate(sorted(times))]
+    alone = dict(zip(backlog, counts(backlog), strict=True))
+    # One fresh event first, and more between those of the backlog.
+    events, fresh = [Occurrence(9000.0, -1, EVENTOS)], 9000.0
+    for event, also in zip(backlog, mixed, strict=False):
+        events.append(event)
+        if also:
+            fresh += 10.0
+            events.append(Occurrence(fresh, -int(fresh), EVENTOS))
+    found = dict(zip(events, through(events), strict=True))
+    assert {event: found[event] for event in backlog} == alone
+
+
+@given(TIMES)
+def test_in_order_it_counts_the_same(times: list[float]) -> None:
+    events = [Occurrence(time, i, EVENTOS) for i, time in enumerate(sorted(times))]
+    assert through(events) == counts(events)
+
+
+def test_a_backlog_reaches_into_what_newer_events_left() -> None:
+    newest = Occurrence(2000.0, 99, EVENTOS)
+    backlog = [Occurrence(700.0 + 50.0 * n, n, EVENTOS) for n in range(10)]  # across 2000 - 2 * 600
+    assert through([newest, *backlog])[1:] == list(range(1, 11))
+
+
 def changes(
     samples: Sequence[Sample], within: float | None, direction: Direction, percent: bool = True
 ) -> list[float | None]:
     past: tuple[Sample, ...] = ()
+    late: tuple[Sample, ...] = ()
     found = []
     for sample in samples:
-        past, base = sampled(past, sample, within, direction)
+        past, late, base = compared(past, late, sample, within, direction)
         change = difference(base, sample.value, direction, percent)
         found.append(None if change is None else round(change[0], 6))
     return found
@@ -198,6 +240,13 @@ def test_only_what_a_direction_needs_is_remembered() -> None:
         return len(past)
 
     assert [remembered(direction) for direction in Direction] == [CAPACITY, 1, CAPACITY]
+
+
+def test_a_fall_in_a_backlog_that_a_newer_value_overtook_is_found() -> None:
+    backlog = [Sample(0.0, 100.0), Sample(30.0, 80.0), Sample(60.0, 50.0)]
+    newer = [Sample(9000.0, 49.0), Sample(9001.0, 49.0)]
+    found = changes([newer[0], backlog[0], newer[1], *backlog[1:]], 600, Direction.FALL)
+    assert found == [None, None, 0.0, -20.0, -50.0]
 
 
 def test_a_late_value_is_compared_with_what_came_before_it() -> None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from .frequency import LATE_KEPT
+
 CAPACITY = 500  # samples that one key remembers; a long steady fall or rise is thinned to that
 
 
@@ -29,6 +31,36 @@ class Direction(enum.Enum):
     RISE = "rise"
     FALL = "fall"
     BOTH = "both"
+
+
+def compared(
+    past: Sequence[Sample],
+    late: Sequence[Sample],
+    new: Sample,
+    within: float | None,
+    direction: Direction,
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...], tuple[Sample, ...]]:
+    """Adds a value, which may be of a backlog that newer values have overtaken.
+
+    Args:
+        past: what is remembered, in order of time.
+        late: what is remembered of values that came long after newer ones, in order of time.
+        new: the value.
+        within: as of `sampled`.
+        direction: as of `sampled`.
+
+    Returns:
+        Both as they are to be remembered; and the samples that `new` is to be compared with.
+    """
+    newest = past[-1].time if past else new.time
+    if within is not None and new.time < newest - within:
+        late, base = sampled(late, new, within, direction)
+        return tuple(past), late, base
+    kept, base = sampled(past, new, within, direction)
+    if within is None or not late:
+        return kept, (), base
+    near = tuple(s for s in late if new.time - within <= s.time <= new.time)
+    return kept, tuple(late) if late[-1].time > newest - LATE_KEPT else (), (*near, *base)
 
 
 def sampled(

@@ -11,6 +11,34 @@ from .model import Occurrence
 
 CAPACITY = 2000  # events that one key remembers
 MAX_COUNT = CAPACITY // 2  # that a limit may ask for: late events need more than one window
+LATE_KEPT = 86400.0  # seconds behind the newest event in which late ones are remembered
+
+
+def counted(
+    past: Sequence[Occurrence], late: Sequence[Occurrence], new: Occurrence, within: float
+) -> tuple[tuple[Occurrence, ...], tuple[Occurrence, ...], int]:
+    """Adds an event, which may be of a backlog that newer events have overtaken.
+
+    Args:
+        past: what is remembered, in order of time.
+        late: what is remembered of events that came long after newer ones, in order of time.
+        new: the event.
+        within: seconds of the window.
+
+    Returns:
+        Both as they are to be remembered; and the count, as of `occurred`.
+    """
+    newest = past[-1].time if past else new.time
+    is_late = new.time < newest - 2 * within
+    if not late and not is_late:
+        kept, count = occurred(past, new, within)
+        return kept, (), count
+    around = sorted(e for e in (*late, *past) if abs(e.time - new.time) < within)
+    _, count = occurred(around, new, within)
+    if is_late:
+        return tuple(past), occurred(late, new, within)[0], count
+    kept = occurred(past, new, within)[0]
+    return kept, tuple(late) if late[-1].time > newest - LATE_KEPT else (), count
 
 
 def occurred(
@@ -41,8 +69,8 @@ def occurred(
         )
     else:
         best = _fullest(events, first, last, within)
-    # Twice the window: a late event needs what came before it.
-    kept = bisect_left(times, times[-1] - 2 * within)
+    # Three times the window: an event that is late by two needs what came before it.
+    kept = bisect_left(times, times[-1] - 3 * within)
     return tuple(events[kept:][-CAPACITY:]), best
 
 

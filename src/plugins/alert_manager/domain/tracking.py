@@ -9,9 +9,9 @@ from typing import NamedTuple
 import msgspec
 
 from .absence import Awaited, Heard, heard
-from .change import Direction, Sample, difference, sampled
+from .change import Direction, Sample, compared, difference
 from .fingerprint import mark
-from .frequency import occurred
+from .frequency import counted
 from .hysteresis import Lasting, Step, step
 from .model import Match, Observation, Occurrence, Payload
 from .paths import Path, lookup, nested
@@ -24,13 +24,17 @@ class RuleState(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         seen: events that are counted.
+        late: of these, what came when much newer ones had been.
         samples: values that changes are measured from.
+        late_samples: of these, as above.
         lasting: the state that an alert stands for.
         heard: when an event that has to come did so last.
     """
 
     seen: tuple[Occurrence, ...] = ()
+    late: tuple[Occurrence, ...] = ()
     samples: tuple[Sample, ...] = ()
+    late_samples: tuple[Sample, ...] = ()
     lasting: Lasting = Lasting()
     heard: Heard | None = None
 
@@ -211,8 +215,8 @@ def _measured(measure: Measure) -> _Measured:
 
 def _counted(within: float) -> _Measured:
     def count(state: RuleState, observation: Observation) -> tuple[RuleState, _Number]:
-        seen, number = occurred(state.seen, observation.occurrence, within)
-        return msgspec.structs.replace(state, seen=seen), _Number(float(number))
+        seen, late, number = counted(state.seen, state.late, observation.occurrence, within)
+        return msgspec.structs.replace(state, seen=seen, late=late), _Number(float(number))
 
     return count
 
@@ -227,10 +231,10 @@ def _changed(measure: Measure, change: Change) -> _Measured:
         if observation.value is None:
             return state, None
         new = Sample(observation.occurrence.time, observation.value)
-        samples, base = sampled(state.samples, new, within, direction)
+        samples, late, base = compared(state.samples, state.late_samples, new, within, direction)
         found = difference(base, new.value, direction, percent)
         return (
-            msgspec.structs.replace(state, samples=samples),
+            msgspec.structs.replace(state, samples=samples, late_samples=late),
             None if found is None else _Number(found[0], found[1].value),
         )
 
