@@ -13,14 +13,17 @@ from typing import Any
 
 import pytest
 import yaml
+from psycopg2.extensions import make_dsn
 
 from src.core.event import Event
 from src.plugins.alert_manager import config_watch
 from src.plugins.alert_manager.config_watch import ConfigWatch
 from src.plugins.alert_manager.running import Running
+from src.plugins.alert_manager.web.server import WebServer
 from tests.plugins.conftest import World, eventually
 from tests.plugins.hosts import health, host
 from tests.plugins.payloads import event, to_json
+from tests.support.proxy import postgres_proxy
 
 
 class File:
@@ -134,6 +137,72 @@ async def test_a_bad_file_is_refused_with_its_fault_and_told_once(
     assert "no es YAML" in second["message"]
     assert [first["occurrences"], second["occurrences"]] == [1, 1]
     assert "hunter2" not in str(world.alerts()) + caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("nota: 2024-13-45", "un valor no se entiende: ValueError"),
+        ("a: " + "[" * 5000, "no se entiende: RecursionError"),
+        ("alert_config: {rules: [{expression: '" + "(" * 5000 + "'}]}", "alert_config.rules.0"),
+    ],
+)
+async def test_whatever_is_in_the_file_it_is_refused_and_told(
+    world: World, file: File, text: str, fault: str
+) -> None:
+    async with world.running():
+        file.path.write_text(text, encoding="utf-8")
+        (alert,) = await eventually(world.alerts)
+        assert alert["rule"] == "configuracion_rechazada"
+        assert fault in alert["message"]
+        gain(world, 250)
+        await eventually(lambda: gains(world) == ["S250"])
+
+
+async def test_what_cannot_be_started_leaves_what_ran_and_is_told(
+    world: World, file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, failures = WebServer.start, ["once"]
+
+    async def failing(self: WebServer) -> None:
+        if failures:
+            raise RuntimeError(failures.pop())
+        await start(self)
+
+    async with world.running() as processor:
+        monkeypatch.setattr(WebServer, "start", failing)
+        file.content["alert_config"]["thresholds"]["gain"] = 300
+        file.write()
+        (alert,) = await eventually(world.alerts)
+        assert alert["rule"] == "configuracion_rechazada"
+        assert "no se puede usar (RuntimeError)" in alert["message"]
+        gain(world, 250)
+        await eventually(lambda: gains(world) == ["S250"])
+        assert (await processor.procesar(None, {}))["estado"] == "ok"
+        file.content["alert_config"]["thresholds"]["gain"] = 400
+        file.write()
+        await asyncio.sleep(1)
+        gain(world, 350)
+        gain(world, 450)
+        await eventually(lambda: gains(world) == ["S250", "S450"])
+
+
+async def test_a_bad_file_is_told_when_alert_db_is_back(
+    world: World, file: File, caplog: pytest.LogCaptureFixture
+) -> None:
+    with postgres_proxy(world.alert_dsn) as (proxy, parameters):
+        file.content["db_config"] = {"dsn": make_dsn(**parameters)}
+        file.write()
+        async with world.running():
+            proxy.freeze()
+            file.content["alert_config"]["thresholds"]["vix"] = "mucho"
+            file.write()
+            await eventually(lambda: "la configuración nueva se rechaza" in caplog.text)
+            await asyncio.sleep(3)
+            assert world.alerts() == []
+            proxy.thaw()
+            (alert,) = await eventually(world.alerts, 90.0)
+        assert alert["rule"] == "configuracion_rechazada"
 
 
 async def test_sighup_reads_the_file_and_ends_nothing(world: World, file: File) -> None:

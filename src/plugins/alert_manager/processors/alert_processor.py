@@ -72,6 +72,7 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         self._running: Running[Assembly] = Running()
         self._metrics = Metrics()
         self._watching: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
         self._pushed = Summary()
 
     async def inicializar(self, nucleus: Any) -> None:
@@ -106,28 +107,58 @@ class AlertProcessor(ProcesadorBase, PluginBase):
                     log_fault(log, "no se pudo cargar de nuevo la configuración", error)
 
     async def _reload(self, path: Path) -> None:
-        """Goes on with what the file says now; with what ran, where that is no configuration."""
+        """Goes on with what the file says now; with what ran, where that cannot be used."""
         try:
             loaded = await asyncio.to_thread(lambda: check(read_yaml(path)))
-        except ConfigError as error:
-            log.error("la configuración nueva se rechaza, sigue la anterior: %s", error)
-            async with self._running.use() as parts:
-                alarm = parts.own_alerts.config_rejected(str(error), time.time())
-                await parts.recorder.record((), Judged(0, (alarm,)))
+        except Exception as error:  # noqa: BLE001  (whatever it is, the file is what was changed)
+            self._refuse(error)
             return
+        failures: list[Exception] = []
 
         async def change(parts: Assembly) -> Assembly:
             address = Address.from_environment(os.environ)
             if parts.web.port is not None:  # people and scripts know it
                 address = replace(address, port=parts.web.port)
-            new = self._assemble(loaded, parts.instance, address)
+            try:
+                new = self._assemble(loaded, parts.instance, address)
+            except Exception as error:  # noqa: BLE001  (nothing is stopped yet)
+                failures.append(error)
+                return parts
             await parts.stop()
-            await new.start(_RELOAD_WAIT)
+            try:
+                await new.start(_RELOAD_WAIT)
+            except Exception as error:  # noqa: BLE001  (what ran goes on)
+                failures.append(error)
+                await new.stop()
+                new = self._assemble(self._loaded, parts.instance, address)
+                await new.start(_RELOAD_WAIT)
             return new
 
         await self._running.replace(change)
+        if failures:
+            self._refuse(failures[0])
+            return
+        self._loaded = loaded
         rules = len(loaded.settings.alert_config.rules)
         log.info("configuración cargada de nuevo: %d reglas", rules)
+
+    def _refuse(self, error: Exception) -> None:
+        """Says what is wrong with the file, to people too, as soon as that can be stored."""
+        if isinstance(error, ConfigError):
+            reason = str(error)
+            log.error("la configuración nueva se rechaza, sigue la anterior: %s", reason)
+        else:
+            reason = f"no se puede usar ({type(error).__name__}); el registro dice más"
+            log_fault(log, "la configuración nueva no se puede usar, sigue la anterior", error)
+        if self._telling is not None:
+            self._telling.cancel()
+        self._telling = asyncio.create_task(self._tell_refused(reason), name="config-refused")
+
+    @backoff.on_exception(backoff.expo, NotNowError, max_value=30, logger=None)
+    async def _tell_refused(self, reason: str) -> None:
+        async with self._running.use() as parts:
+            alarm = parts.own_alerts.config_rejected(reason, time.time())
+            await parts.recorder.record((), Judged(0, (alarm,)))
 
     async def procesar(self, datos: Any, contexto: Mapping[str, Any]) -> dict[str, Any]:
         """Judges all that is new; called by the entity and its mirror, also at the same time.
@@ -181,10 +212,12 @@ class AlertProcessor(ProcesadorBase, PluginBase):
 
     async def detener(self) -> None:
         """Stops reading, finishes what is in hand, closes everything; safe to call twice."""
-        watching, self._watching = self._watching, None
-        if watching is not None:
-            watching.cancel()
-            await asyncio.wait({watching})
+        tasks = {task for task in (self._watching, self._telling) if task is not None}
+        self._watching = self._telling = None
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         async with self._running.closing() as parts:
             if parts is not None:
                 await parts.stop()
