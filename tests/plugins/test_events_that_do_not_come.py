@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from src.plugins.alert_manager import absences, place
+from src.plugins.alert_manager import absences, place, recorder
 from tests.plugins.conftest import Streams, World, eventually
 from tests.plugins.hosts import host
 from tests.plugins.payloads import to_json
@@ -111,7 +111,7 @@ async def test_two_instances_tell_an_absence_once(world: World) -> None:
 async def test_a_source_that_is_behind_is_waited_for_and_one_that_is_dead_is_not(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(absences, "SILENCE", 2.0)
+    monkeypatch.setattr(recorder, "SILENCE", 2.0)
     async with world.running():
         world.alert(
             "INSERT INTO reader_positions (source, position, caught_up, updated_at)"
@@ -227,3 +227,44 @@ async def test_keys_of_a_rule_that_asks_otherwise_now_are_not_awaited(world: Wor
         await eventually(lambda: [name for name, _, _ in told(world)] == ["ETH/USDT"])
         await asyncio.sleep(12)
         assert len(told(world)) == 1
+
+
+async def test_a_gap_is_told_though_another_source_stays_behind(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "_WAIT", 0.01)
+    async with world.running():
+        await eventually(lambda: world.alert("SELECT to_regclass('reader_positions')")[0][0])
+        world.alert(
+            "INSERT INTO reader_positions (source, position, caught_up, updated_at)"
+            " VALUES ('otra', '{}', %s, now() + interval '1 hour')",
+            (time.time() - 7200,),
+        )
+        price(world, "BTC/USDT", 4000)
+        price(world, "BTC/USDT", 10)
+        await eventually(lambda: told(world) == [("BTC/USDT", "resuelta", 1)])
+
+
+async def test_after_a_long_outage_every_source_is_heard_first(
+    world: World, streams: Streams
+) -> None:
+    now = time.time()
+    async with world.running():
+        price(world, "BTC/USDT", 3000, now)
+        await eventually(lambda: world.alert("SELECT deadline FROM rule_states WHERE deadline > 0"))
+    world.alert("DELETE FROM alerts WHERE rule = 'precio_parado'")
+    world.alert(
+        "UPDATE reader_positions SET updated_at = now() - interval '2 minutes', caught_up = %s",
+        (now - 3050,),
+    )
+    # What came meanwhile is in the stream, apart from one row: no gap is longer than 100 s.
+    for age in range(2900, 0, -100):
+        entry = to_json({"symbol": "BTC/USDT", "price": 100.0})
+        streams.add("market_data", entry, f"{int((now - age) * 1000)}-0")
+    price(world, "BTC/USDT", 50, now)
+    async with world.running():
+        await eventually(
+            lambda: world.alert("SELECT 1 FROM rule_states WHERE deadline > %s", (now + 200,))
+        )
+        await asyncio.sleep(1)
+        assert told(world) == []

@@ -7,12 +7,11 @@ from collections.abc import AsyncIterator
 
 from .domain.outcome import Judged
 from .ports import Store
-from .recorder import SILENCE, Recorder
+from .recorder import Recorder
 
 INTERVAL = 1.0  # seconds between two looks
 GRACE = 2.0  # seconds that an event may take from its time to its commit
 _PAGE = 500  # states in one commit
-_ALWAYS = 100 * 365 * 86400.0  # seconds
 
 
 class Absences:
@@ -21,7 +20,6 @@ class Absences:
     def __init__(self, recorder: Recorder, store: Store) -> None:
         self._recorder = recorder
         self._store = store
-        self._started = time.monotonic()
         self._looked = float("-inf")
         self._checked = False
 
@@ -35,9 +33,7 @@ class Absences:
         if not rules or time.monotonic() - self._looked < INTERVAL:
             return
         self._looked = time.monotonic()
-        # After a start the other sources have first to find out where they stand.
-        settled = time.monotonic() - self._started >= SILENCE
-        until = await self._store.judged_until(SILENCE if settled else _ALWAYS) - GRACE
+        until = await self._store.judged_until(self._recorder.silence) - GRACE
         # What rules said when a deadline was stored may have changed: the first look asks all.
         limit = until if self._checked else float("inf")
         after = None

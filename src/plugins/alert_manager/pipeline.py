@@ -133,7 +133,10 @@ class Pipeline(Generic[P]):
                 raise
 
     async def _hold(self) -> bool:
+        led = self.leading
         holds = await self._place.hold()
+        if holds and not led:
+            self._recorder.unsettled()
         self._metrics.leading.labels(self.source).set(int(holds))
         return holds
 

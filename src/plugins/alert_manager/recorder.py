@@ -26,6 +26,7 @@ from .ports import Cache, Moved, Store
 _WAIT = 0.1  # seconds between looks whether another source has caught up
 _PATIENCE = 20  # of these for one batch; five times as many in all
 SILENCE = 60.0  # seconds after which a source that nobody reads keeps nobody waiting
+_ALWAYS = 100 * 365 * 86400.0  # seconds
 
 log = logging.getLogger("corec.alert_manager.recorder")
 
@@ -64,10 +65,23 @@ class Recorder:
         self._cache = cache
         self._metrics = metrics
         self._on_alerts = on_alerts
-        self._patience = 5 * _PATIENCE
+        self._patience = 0
+        self._unsettled_at = 0.0
+        self.unsettled()
         self._informed = False  # about thresholds that were changed at run time
         # One thread: a judgement whose caller was cancelled still has the decoder in its hands.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="judge")
+
+    def unsettled(self) -> None:
+        """Hears that a source is read from now on: the others may have stood still, too."""
+        self._unsettled_at = time.monotonic()
+        self._patience = 5 * _PATIENCE
+
+    @property
+    def silence(self) -> float:
+        """Seconds after which a source that nobody reads keeps nobody waiting, as things are."""
+        # Just now each of them has to find out where it stands, however long ago it was read.
+        return SILENCE if time.monotonic() - self._unsettled_at >= SILENCE else _ALWAYS
 
     async def judge(self, events: Sequence[RawEvent], source: str | None = None) -> Judged:
         """Judges events of a source off the event loop, as many as the judge takes at once.
@@ -106,16 +120,21 @@ class Recorder:
         loop, until = asyncio.get_running_loop(), float("inf")
         for _ in range(_PATIENCE):
             if awaiting:
-                until = await self._store.judged_until(SILENCE, but=source)
+                until = await self._store.judged_until(self.silence, but=source)
             tracked = await loop.run_in_executor(
                 self._thread, self._judge.track, judged, states, until
             )
-            if not tracked.unsure or self._patience <= 0:
+            if not tracked.unsure:
+                return tracked
+            if self._patience <= 0:
                 break
             # After a start every source has a backlog, and what is missing here may be in another.
             self._patience -= 1
             await asyncio.sleep(_WAIT)
-        return tracked
+        # It takes too long: better told of something that another source still brings than not.
+        log.warning("otra fuente va con retraso: se avisa de lo que falta en esta")
+        track = self._judge.track
+        return await loop.run_in_executor(self._thread, track, judged, states, float("inf"))
 
     @property
     def awaiting(self) -> frozenset[str]:
