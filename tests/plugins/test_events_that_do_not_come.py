@@ -268,3 +268,13 @@ async def test_after_a_long_outage_every_source_is_heard_first(
         )
         await asyncio.sleep(1)
         assert told(world) == []
+
+
+async def test_an_absence_ends_though_its_rule_was_changed_meanwhile(world: World) -> None:
+    async with world.running():
+        price(world, "BTC/USDT", 400)
+        await eventually(lambda: told(world) == [("BTC/USDT", "abierta", 1)])
+    rule(world, "precio_parado")["when"] = {"symbol": {"ne": "XRP/USDT"}}
+    async with world.running():
+        price(world, "BTC/USDT", 0)
+        await eventually(lambda: told(world) == [("BTC/USDT", "resuelta", 1)])

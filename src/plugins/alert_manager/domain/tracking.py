@@ -119,15 +119,17 @@ def _awaiting(spec: RuleSpec, awaited: Awaited) -> Track:
 
     def track(state: RuleState, observation: Observation) -> tuple[RuleState, Tracked]:
         before = state.heard
-        if before is not None and before.awaited_by != asked:
-            before = None
-        if before is None:
+        if before is None or before.awaited_by != asked:
             new = Heard(
                 observation.occurrence.time,
                 _shown(observation.event.data, per),
                 awaited_by=asked,
             )
-            return msgspec.structs.replace(state, heard=new), _NOTHING
+            over = _NOTHING
+            if before is not None and before.absent is not None:
+                # The rule asks otherwise since: what came back ends what was told all the same.
+                over = Tracked(ended=before.absent, about=before.fields)
+            return msgspec.structs.replace(state, heard=new), over
         fields = before.fields
         after, missed, ended = heard(before, observation.occurrence.time, awaited)
         tracked = _NOTHING
