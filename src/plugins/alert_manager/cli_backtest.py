@@ -115,8 +115,9 @@ def _run(
     # Rules are told first what they would have remembered by then.
     begin = None if since is None else since - warm_up(settings.alert_config.specs())
     work = partial(_share, loaded, thresholds_before(alert_db, begin or 0.0), now)
+    span = find_span(corec_db, begin)
     with replay_progress() as on_rows:
-        done = replayed(dsn, find_span(corec_db, begin), settings, work, on_rows)
+        done = replayed(dsn, span, settings, work, on_rows)
     told = sorted((t for share in done.results for t in share.told), key=lambda t: t.timestamp)
     letters = sum((share.dead_letters for share in done.results), Counter[str]())
     # Commands are in every share.
@@ -128,7 +129,7 @@ def _run(
         events=done.rows,
         seconds=time.time() - started,
         dead_letters=letters.total(),
-        before=happened(alert_db, from_time, now),
+        before=happened(alert_db, from_time, now, span.last),
         after=[t for t in told if t.timestamp >= from_time],
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -53,7 +53,12 @@ class Comparison:
 
 def compare(before: Sequence[Told], after: Sequence[Told]) -> Comparison:
     """Compares the alerts of two runs; the same alert may have come by two roads."""
-    gone, new = _unmatched(before, after), _unmatched(after, before)
+    gone, new = _unmatched(before, after, _identity), _unmatched(after, before, _identity)
+    # What lasts is identified by its beginning, which the two roads time a little differently.
+    by_stream = [told for told in gone if told.event_id is None]
+    gone = [told for told in gone if told.event_id is not None]
+    gone += _unmatched(by_stream, new, _looks)
+    new = _unmatched(new, by_stream, _looks)
     counts_before, counts_after = _counts(before), _counts(after)
     keys = sorted(counts_before.keys() | counts_after.keys(), key=lambda key: (key[0], -key[1]))
     changed: dict[tuple[str, int | bytes], Verdict] = {}
@@ -85,14 +90,16 @@ def _event_of(told: Told) -> tuple[str, int | bytes]:
     return told.rule, told.fingerprint if told.event_id is None else told.event_id
 
 
-def _unmatched(alerts: Iterable[Told], others: Iterable[Told]) -> list[Told]:
+def _unmatched(
+    alerts: Iterable[Told], others: Iterable[Told], key: Callable[[Told], Hashable]
+) -> list[Told]:
     """Returns the alerts that the others do not have; each of the others stands for one."""
-    waiting: dict[bytes, deque[float]] = {}
+    waiting: dict[Hashable, deque[float]] = {}
     for told in sorted(others, key=_time):
-        waiting.setdefault(told.fingerprint, deque()).append(told.timestamp)
+        waiting.setdefault(key(told), deque()).append(told.timestamp)
     left = []
     for told in sorted(alerts, key=_time):
-        moments = waiting.get(told.fingerprint, deque())
+        moments = waiting.get(key(told), deque())
         while moments and moments[0] <= told.timestamp - TWIN_WINDOW:
             moments.popleft()
         if moments and moments[0] < told.timestamp + TWIN_WINDOW:
@@ -100,6 +107,14 @@ def _unmatched(alerts: Iterable[Told], others: Iterable[Told]) -> list[Told]:
         else:
             left.append(told)
     return left
+
+
+def _identity(told: Told) -> bytes:
+    return told.fingerprint
+
+
+def _looks(told: Told) -> tuple[str, Severity, str]:
+    return told.rule, told.severity, told.title
 
 
 def _time(told: Told) -> float:

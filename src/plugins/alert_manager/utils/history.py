@@ -94,12 +94,12 @@ def thresholds_before(alert_db: Connection, moment: float) -> StoredThresholds:
         return load_thresholds(cursor, moment)
 
 
-def happened(alert_db: Connection, since: float, until: float) -> Happened:
-    """Returns what people were told of between two times (epoch seconds)."""
+def happened(alert_db: Connection, since: float, until: float, last: int) -> Happened:
+    """Returns what people were told of between two times (epoch seconds), up to a row's id."""
     told: list[Told] = []
     elsewhere = 0
     with alert_db.cursor() as cursor:
-        arguments = {"since": since, "until": until, "own_channel": REPORTS}
+        arguments = {"since": since, "until": until, "last": last, "own_channel": REPORTS}
         cursor.execute(query("alerts_happened"), arguments)
         for fingerprint, rule, severity, timestamp, event_id, title, replayable in cursor:
             if not replayable:

@@ -253,6 +253,7 @@ SELECT fingerprint, rule, severity, timestamp,
        CASE WHEN source = 'eventos' THEN event_id END, title,
        from_eventos > 0 OR source = 'alert_manager'
   FROM alerts
- WHERE timestamp >= %(since)s AND timestamp <= %(until)s
+ WHERE timestamp >= %(since)s
+   AND CASE WHEN source = 'eventos' THEN event_id <= %(last)s ELSE timestamp <= %(until)s END
    AND channel <> %(own_channel)s AND fingerprint IS NOT NULL
  ORDER BY timestamp;
