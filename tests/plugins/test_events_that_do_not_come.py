@@ -278,3 +278,21 @@ async def test_an_absence_ends_though_its_rule_was_changed_meanwhile(world: Worl
     async with world.running():
         price(world, "BTC/USDT", 0)
         await eventually(lambda: told(world) == [("BTC/USDT", "resuelta", 1)])
+
+
+async def test_a_rule_that_was_taken_out_and_returns_begins_anew(world: World) -> None:
+    async with world.running():
+        price(world, "BTC/USDT", 200)
+        world.write("macro_data", to_json({"vix_price": 15}))
+        known = "SELECT DISTINCT rule FROM rule_states ORDER BY rule"
+        await eventually(lambda: ("precio_parado",) in world.alert(known))
+    rules = list(world.config["alert_config"]["rules"])
+    world.config["alert_config"]["rules"] = [r for r in rules if r["name"] != "precio_parado"]
+    async with world.running():
+        await eventually(lambda: ("precio_parado",) not in world.alert(known))
+        assert {("contexto:macro",), ("caida_de_precio",)} <= set(world.alert(known))
+    world.alert("UPDATE rule_states SET deadline = deadline - 3600")  # an hour later
+    world.config["alert_config"]["rules"] = rules
+    async with world.running():
+        await asyncio.sleep(2)
+        assert told(world) == []

@@ -21,7 +21,7 @@ class Absences:
         self._recorder = recorder
         self._store = store
         self._looked = float("-inf")
-        self._checked = False
+        self._checked = self._tidied = False
 
     async def look(self) -> AsyncIterator[Judged]:
         """Yields what did not come, to be committed at once; nothing where a look was just taken.
@@ -29,6 +29,10 @@ class Absences:
         Raises:
             NotNowError: alert_db does not answer.
         """
+        if not self._tidied:
+            # A rule that was taken out, and returns, would miss what came meanwhile.
+            await self._store.forget_states(self._recorder.remembering)
+            self._tidied = True
         rules = self._recorder.awaiting
         if not rules or time.monotonic() - self._looked < INTERVAL:
             return

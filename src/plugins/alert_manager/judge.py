@@ -133,6 +133,12 @@ class BatchJudge:
         return explain(self._specs.values(), values, event)
 
     @property
+    def remembering(self) -> frozenset[str]:
+        """The names under which something is remembered: rules, and what alerts carry."""
+        rules = (spec.name for spec in self._specs.values() if spec.remembers)
+        return frozenset((*rules, *self._context.names))
+
+    @property
     def awaiting(self) -> frozenset[str]:
         """The names of rules that tell of events that do not come."""
         return self._memory.awaiting

@@ -123,6 +123,10 @@ class Store(Protocol):
         """
         ...
 
+    async def forget_states(self, but: Collection[str]) -> None:
+        """Forgets what was remembered by names that are none any more."""
+        ...
+
     async def load_due(
         self, rules: Collection[str], until: float, after: StateKey | None, limit: int
     ) -> States:

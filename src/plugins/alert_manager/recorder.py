@@ -137,6 +137,11 @@ class Recorder:
         return await loop.run_in_executor(self._thread, track, judged, states, float("inf"))
 
     @property
+    def remembering(self) -> frozenset[str]:
+        """The names under which something is remembered."""
+        return self._judge.remembering
+
+    @property
     def awaiting(self) -> frozenset[str]:
         """The names of rules that tell of events that do not come."""
         return self._judge.awaiting

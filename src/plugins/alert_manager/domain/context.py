@@ -49,6 +49,11 @@ class Context:
             self._told_by.setdefault(spec.channel, []).append((spec, key_of))
         self._given_to = lru_cache(maxsize=1024)(self._all_for)
 
+    @property
+    def names(self) -> list[str]:
+        """The names by which it is remembered."""
+        return [_NAMES + spec.name for spec, _ in self._specs]
+
     def learned(self, event: Event) -> list[Learned]:
         """Returns what an event tells."""
         return [

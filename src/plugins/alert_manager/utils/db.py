@@ -25,7 +25,7 @@ from ..ports import Moved, StoredPosition
 from .commit import LOCK_CLASS, insert_dead_letters, store
 from .pg import PgSession
 from .queries import fetch_row, fetch_value, query
-from .states import judged_until, load_due, load_states, resolve, store_states
+from .states import forget_states, judged_until, load_due, load_states, resolve, store_states
 from .thresholds import load_thresholds, store_changes
 
 log = logging.getLogger("corec.alert_manager.db")
@@ -205,6 +205,10 @@ class AlertStore:
                 return load_due(cursor, rules, until, after, limit)
 
         return await self._session.run(work)
+
+    async def forget_states(self, but: Collection[str]) -> None:
+        """Forgets what was remembered by names that are none any more."""
+        await self._session.run(lambda connection: forget_states(connection, but))
 
     async def commit(
         self,

@@ -114,6 +114,9 @@ SELECT rule, key, state::text, version, deadline FROM rule_states
 SELECT coalesce(min(coalesce(caught_up, 0)), 'infinity') FROM reader_positions
  WHERE updated_at > now() - make_interval(secs => %(silence)s) AND source <> coalesce(%(but)s, '');
 
+-- name: states_forget
+DELETE FROM rule_states WHERE rule <> ALL (%(names)s::text[]);
+
 -- name: states_put
 -- The version makes it fail where somebody else stored the same meanwhile: rows are missing then.
 INSERT INTO rule_states AS s (rule, key, state, version, deadline)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ..domain.errors import StaleStateError
@@ -49,6 +50,12 @@ def load_due(
         },
     )
     return {(rule, bytes(key)): StoredState(*stored) for rule, key, *stored in cursor}
+
+
+def forget_states(connection: Connection, but: Iterable[str]) -> None:
+    """Forgets what was remembered under other names: a rule that returns begins anew."""
+    with connection.cursor() as cursor:
+        cursor.execute(query("states_forget"), {"names": list(but)})
 
 
 def store_states(cursor: Cursor, states: States) -> None:
