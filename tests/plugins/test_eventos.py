@@ -18,7 +18,7 @@ from psycopg2.extensions import parse_dsn
 from src.plugins.alert_manager.domain.holes import Position
 from src.plugins.alert_manager.metrics import Metrics
 from src.plugins.alert_manager.settings import ReaderSettings
-from src.plugins.alert_manager.utils import eventos
+from src.plugins.alert_manager.utils import eventos, eventos_rows
 from src.plugins.alert_manager.utils.eventos import EventosReader
 from src.plugins.alert_manager.utils.pg import PgSession
 from src.plugins.alert_manager.utils.queries import fetch_value
@@ -85,7 +85,7 @@ async def test_a_row_that_commits_while_a_beginning_is_looked_for_is_not_skipped
             written.append(world.write("alertas", b"{}"))
         return answer
 
-    monkeypatch.setattr(eventos, "fetch_value", between)
+    monkeypatch.setattr(eventos_rows, "fetch_value", between)
     session = PgSession("prueba", parse_dsn(world.corec_dsn), autocommit=True)
     reader = EventosReader(session, ["alertas"], 1 << 20, ReaderSettings(), Metrics())
     try:
