@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.plugins.alert_manager.domain.formats import Formats, check_pattern
+from src.plugins.alert_manager.domain.formats import (
+    DATE_LETTERS,
+    TIME_LETTERS,
+    Formats,
+    check_pattern,
+)
 from src.plugins.alert_manager.settings import check
 from src.plugins.alert_manager.utils.channels.discord_message import payload
 from src.plugins.alert_manager.utils.channels.email_message import MailWriter
@@ -73,15 +78,24 @@ def test_every_number_is_one_short_line_and_reads_back(value: float) -> None:
     assert float(plain) == pytest.approx(value, rel=1e-5, abs=1e-4)
 
 
-@pytest.mark.parametrize("pattern", ["dd/MM/yyyy", "d 'de' MMMM", "h:mm a", "yyyy-MM-dd'T'"])
-def test_patterns(pattern: str) -> None:
-    assert check_pattern(pattern) == pattern
+@pytest.mark.parametrize("pattern", ["dd/MM/yyyy", "d 'de' MMMM", "EEE d MMM", "yyyy-MM-dd"])
+def test_patterns_of_days(pattern: str) -> None:
+    assert check_pattern(pattern, DATE_LETTERS) == pattern
 
 
-@pytest.mark.parametrize("pattern", ["", "%d/%m/%Y", "{0}", "'hoy'"])
-def test_what_is_no_pattern(pattern: str) -> None:
-    with pytest.raises(ValueError, match="se espera una forma como dd/MM/yyyy o HH:mm"):
-        check_pattern(pattern)
+@pytest.mark.parametrize("pattern", ["HH:mm", "h:mm a", "H 'h' mm"])
+def test_patterns_of_times(pattern: str) -> None:
+    assert check_pattern(pattern, TIME_LETTERS) == pattern
+
+
+@pytest.mark.parametrize(
+    ("pattern", "letters"),
+    [(p, DATE_LETTERS) for p in ("", "%d/%m/%Y", "{0}", "'hoy'", "dd/mm/yyyy", "DD/MM/yyyy", "dd")]
+    + [(p, TIME_LETTERS) for p in ("", "HH:MM", "hola", "g", "HH", "%H:%M")],
+)
+def test_what_is_no_pattern(pattern: str, letters: str) -> None:
+    with pytest.raises(ValueError, match="se espera una fecha como dd/MM/yyyy"):
+        check_pattern(pattern, letters)
 
 
 async def test_whoever_tells_an_alert_uses_them(world: World) -> None:

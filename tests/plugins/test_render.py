@@ -106,3 +106,20 @@ def test_no_event_fills_the_memory() -> None:
     assert said("{{ a * b }}", "{{ a + 1 }}", {"a": "2.5", "b": 2}) == ("5.0", "3.5")
     assert said("{{ a|length - 1 }}", "{{ b / 2 }}", {"a": [1, 2], "b": 3}) == ("1", "1.5")
     assert time.process_time() - started < 0.5
+
+
+def test_no_argument_of_an_event_makes_a_filter_slow_or_large() -> None:
+    started = time.process_time()
+    event = {"n": -(10**8), "w": 10**9, "s": "a" * 10**6, "p": 5.678}
+    assert said("{{ p|round(1) }}", "{{ p|round(n) }} {{ p|round(2, 'floor') }}", event) == (
+        "5.7",
+        "0.0 5.67",
+    )
+    assert len(said("{{ s|replace('a', s) }}", "{{ [s, s]|join(s) }}", event)[1]) < 2000
+    for method in ("s.center(w)", "s.ljust(w)", "s.zfill(w)", "'{:>{}}'.format(s, w)"):
+        assert said("{{ " + method + " }}", "m", event)[0] == "Regla r"
+    assert said("{{ s.upper()|truncate(9) }}", "{{ s[:3] }}", event) == ("AAAAAA...", "aaa")
+    for name in ("center(w)", "indent(w)", "format(w)", "wordwrap(w)", "batch(w)", "random"):
+        with pytest.raises(ValueError, match="plantilla inválida"):
+            check_template("{{ s|" + name + " }}")
+    assert time.process_time() - started < 1.0

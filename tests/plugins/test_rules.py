@@ -170,6 +170,15 @@ def test_an_expression_reaches_nothing_but_the_event() -> None:
     assert data == {"a": {"x": 1}}
 
 
+def test_an_expression_that_does_not_hold_leaves_others_to_speak() -> None:
+    large = {"name": "r", "expression": LARGE, "severity": "alta"}
+    other = {"name": "otro", "otherwise": True, "severity": "media"}
+    judge = judge_of(large, other)
+    assert severities(judge, {"tipo": "incendio"}) == ["media"]
+    assert severities(judge, {"quantity": 2, "price": 90_000, "side": "buy"}) == ["alta"]
+    assert severities(judge, {"quantity": "?", "price": 90_000, "side": "buy"}) == ["alta"]
+
+
 def test_no_event_makes_an_expression_slow() -> None:
     judge = judge_of({"name": "r", "expression": "a * b > 1 or a ** b > 1", "severity": "alta"})
     started = time.process_time()

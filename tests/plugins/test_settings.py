@@ -74,7 +74,7 @@ FAULTS: list[tuple[str, Any, str]] = [
         "tardaría 44640 semanas; se permiten 53",
     ),
     ("alert_config.format", {"locale": "klingon"}, "locale: .*es_MX, es_ES o en_US"),
-    ("alert_config.format", {"date": "%d/%m/%Y"}, "format.date: .*dd/MM/yyyy o HH:mm"),
+    ("alert_config.format", {"date": "%d/%m/%Y"}, "format.date: .*como dd/MM/yyyy"),
     ("alert_config.format", {"currency": ""}, "format.currency: "),
     ("alert_config.dedupe.window", -1, "alert_config.dedupe.window: .*desde 0"),
     ("alert_config.rules.0.severity", "grave", "critica, alta, media, baja"),

@@ -10,7 +10,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from .absence_settings import ZoneName
 from .config_file import Fault
 from .domain.context import ContextSpec
-from .domain.formats import DEFAULT_ZONE, Formats, check_locale, check_pattern
+from .domain.formats import (
+    DATE_LETTERS,
+    DEFAULT_ZONE,
+    TIME_LETTERS,
+    Formats,
+    check_locale,
+    check_pattern,
+)
 from .domain.paths import parse_path
 from .domain.rule_spec import RuleSpec
 from .durations import Seconds
@@ -60,8 +67,18 @@ class FormatSettings(_Model):
 
     locale: Annotated[str, AfterValidator(check_locale)] = Formats.locale
     currency: str = Field(default=Formats.currency, min_length=1, max_length=10)
-    date: Annotated[str, AfterValidator(check_pattern)] = Formats.date
-    time: Annotated[str, AfterValidator(check_pattern)] = Formats.time
+    date: str = Formats.date
+    time: str = Formats.time
+
+    @field_validator("date")
+    @classmethod
+    def _date(cls, value: str) -> str:
+        return check_pattern(value, DATE_LETTERS)
+
+    @field_validator("time")
+    @classmethod
+    def _time(cls, value: str) -> str:
+        return check_pattern(value, TIME_LETTERS)
 
 
 class AlertSettings(_Model):

@@ -11,6 +11,8 @@ import msgspec
 
 from .frequency import LATE_KEPT
 
+LATENESS = 60.0  # seconds by which a value may come late and still find all that was before it
+_PRUNED_EACH = 32  # samples
 CAPACITY = 500  # samples that one key remembers; a long steady fall or rise is thinned to that
 
 
@@ -83,11 +85,13 @@ def sampled(
         return ((new,) if newest else tuple(past)), tuple(past[-1:]) if newest else ()
     at = len(past) if newest else bisect_right(past, new.time, key=_time)
     base = tuple(past[bisect_left(past, new.time - within, hi=at, key=_time) : at])
-    if newest and direction is not Direction.BOTH:
-        return _thinned(_appended(base, new, direction)), base
-    oldest = max(new.time, past[-1].time if past else new.time) - within
-    kept = [sample for sample in (*past[:at], new, *past[at:]) if sample.time >= oldest]
-    return _thinned(_extremes(kept, direction)), base
+    last = new.time if newest else past[-1].time
+    oldest = bisect_left(past, last - within, key=_time)
+    kept = [*past[oldest:at], new, *past[max(at, oldest) :]] if at >= oldest else [*past[oldest:]]
+    if len(kept) % _PRUNED_EACH == 0:  # now and then: it takes as long as looking at all of them
+        recent = bisect_left(kept, last - LATENESS, key=_time)
+        kept = [*_extremes(kept[:recent], direction), *kept[recent:]]
+    return _thinned(kept), base
 
 
 def difference(
@@ -109,15 +113,6 @@ def difference(
         if (unit := abs(sample.value) / 100 if percent else 1.0)  # of next to nothing, it is zero
     ]
     return max(changes, key=lambda change: abs(change[0]), default=None)
-
-
-def _appended(samples: Sequence[Sample], new: Sample, direction: Direction) -> list[Sample]:
-    """Does in no time what `_extremes` does, where the sample is the newest."""
-    beaten = operator.le if direction is Direction.FALL else operator.ge
-    kept = len(samples)
-    while kept and beaten(samples[kept - 1].value, new.value):
-        kept -= 1
-    return [*samples[:kept], new]
 
 
 def _extremes(samples: Sequence[Sample], direction: Direction) -> list[Sample]:

@@ -8,9 +8,11 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_datetime, parse_pattern
+from babel.dates import format_datetime, tokenize_pattern
 from babel.numbers import format_decimal
 
+DATE_LETTERS = "dMyE"
+TIME_LETTERS = "hmHa"
 DEFAULT_ZONE = "America/Mexico_City"
 _LARGEST = 1e15  # beyond it a number is told by its size: Babel cannot round it, and nobody counts
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
@@ -106,16 +108,23 @@ def check_locale(name: str) -> str:
     return name
 
 
-def check_pattern(pattern: str) -> str:
+def check_pattern(pattern: str, letters: str) -> str:
     """Returns the pattern of a day or a time.
 
+    Args:
+        pattern: as `dd/MM/yyyy`.
+        letters: that it may use; the first two it has to.
+
     Raises:
-        ValueError: it cannot be read.
+        ValueError: it cannot be read, or shows something else.
     """
-    # Babel's own form of it: `%(d)s` for a field, `%%` for a sign of strftime's.
-    parsed = str(parse_pattern(pattern).format) if pattern else ""
-    if "%(" not in parsed or "%%" in parsed:
-        raise ValueError(f"se encontró {pattern!r}; se espera una forma como dd/MM/yyyy o HH:mm")
+    fields = {value[0] for kind, value in tokenize_pattern(pattern) if kind == "field"}
+    lower = {letter.lower() for letter in fields}
+    if "%" in pattern or not fields <= set(letters) or not set(letters[:2].lower()) <= lower:
+        raise ValueError(
+            f"se encontró {pattern!r}; se espera una fecha como dd/MM/yyyy (día d, mes M, año y) "
+            "o una hora como HH:mm (horas H o h, minutos m, a. m. o p. m. a)"
+        )
     return pattern
 
 

@@ -77,8 +77,9 @@ def applies(spec: RuleSpec, event: Event) -> bool:
 def _compile(spec: RuleSpec, thresholds: Mapping[str, float]) -> _Compiled:
     selectors = [c for c in spec.when if c.operation not in _JUDGED]
     comparisons = [c for c in spec.when if c.operation in _JUDGED]
+    expressions = [_may_hold(c.operand) for c in spec.when if c.operation == OPERATION]
     return _Compiled(
-        applies=_all([_selector(c) for c in selectors]),
+        applies=_all([*(_selector(c) for c in selectors), *expressions]),
         judge=_judge(spec, comparisons, thresholds),
         otherwise=spec.otherwise,
         awaits=spec.absence is not None,
@@ -167,6 +168,19 @@ def _comparison(condition: Condition) -> _Test:
     number_at, limit = _number_at(condition.path), float(condition.operand)
     compare = COMPARISONS[condition.operation]
     return lambda data: (number := number_at(data)) is not None and compare(number, limit)
+
+
+def _may_hold(source: str) -> _Test:
+    """Compiles whether a rule applies at all; what is invalid is judged after that."""
+    holds = compile_expression(source)
+
+    def may_hold(data: Payload) -> bool:
+        try:
+            return holds(data)
+        except InvalidValueError:
+            return True
+
+    return may_hold
 
 
 def _selector(condition: Condition) -> _Test:
