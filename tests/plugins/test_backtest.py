@@ -151,7 +151,15 @@ async def test_people_read_a_table_and_see_a_picture(written: World, tmp_path: P
 async def test_a_table_without_events_says_so(written: World) -> None:
     written.corec("DELETE FROM eventos")
     written.alert(SCHEMA.read_text(encoding="utf-8"))
-    assert "Ni hubo alertas, ni las habría." in run("--since", "1d").stdout
+    assert "no hubo alertas, ni las habría" in run("--since", "1d").stdout
+    written.write("alertas", b"no es JSON")
+    assert "1 eventos no se entienden." in run("--since", "1d").stdout
+
+
+def test_before_the_first_start_it_says_what_is_missing(written: World) -> None:
+    result = run()
+    assert result.exit_code == 1
+    assert "./scripts/start.sh" in result.output
 
 
 @pytest.mark.parametrize(
@@ -159,6 +167,7 @@ async def test_a_table_without_events_says_so(written: World) -> None:
     [
         (("--since", "ayer"), 2, "una duración como 1h"),
         (("--config", "/no/existe.yaml"), 1, "/no/existe.yaml"),
+        (("--plot", "/no/existe/x.png"), 1, "No se puede escribir en /no/existe"),
     ],
 )
 def test_what_cannot_be_done_is_said(options: tuple[str, ...], code: int, said: str) -> None:

@@ -67,7 +67,10 @@ def test_limits_come_in_the_sign_of_their_threshold(written: World) -> None:
         written.write("trading_results", loss, now - DAY + number)
     written.write("trading_results", b'{"profit": "mucho"}', now)
     written.write("trading_results", b"no JSON", now)
-    (loss,) = [s for s in said("suggest-thresholds") if s["threshold"] == "loss"]
+    written.write("alertas", b"{}", 1_000_000_000.0)  # a broken clock, of 2001
+    (loss,) = [
+        s for s in said("suggest-thresholds", "--since", "24.5h") if s["threshold"] == "loss"
+    ]
     assert (loss["rule"], loss["severity"], loss["values"]) == ("perdida", "alta", 1000)
     assert [(one["share"], one["limit"]) for one in loss["limits"]] == [
         (None, 100.0),
@@ -76,7 +79,17 @@ def test_limits_come_in_the_sign_of_their_threshold(written: World) -> None:
         (0.001, 1000.0),
     ]
     rates = [one["alerts_per_day"] for one in loss["limits"]]
-    assert rates == pytest.approx([901, 100, 10, 1], rel=0.01)
+    assert rates == pytest.approx([901, 100, 10, 1], rel=0.03)
+
+
+def test_the_limit_in_use_is_the_one_that_a_command_set(written: World) -> None:
+    written.alert(
+        "INSERT INTO threshold_changes"
+        " (name, old_value, new_value, base_value, timestamp, changed_by)"
+        " VALUES ('loss', 100, 150, 100, 1, 'ana')"
+    )
+    (loss,) = [s for s in said("suggest-thresholds") if s["threshold"] == "loss"]
+    assert loss["limits"][0]["limit"] == 150.0
 
 
 def test_people_read_a_table(written: World) -> None:

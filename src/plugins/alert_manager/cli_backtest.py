@@ -18,7 +18,7 @@ from rich.text import Text
 from .absences import GRACE
 from .cli_data import Database, load_settings, reading
 from .cli_output import console, line, print_json, replay_progress, severity_text, shown_time
-from .cli_plot import need_matplotlib, save_picture
+from .cli_plot import need_folder, need_matplotlib, save_picture
 from .domain.formats import Formats
 from .domain.model import RawEvent, Severity
 from .domain.thresholds import StoredThresholds
@@ -84,6 +84,7 @@ def backtest(since: str, file: Path | None, plot: Path | None, limit: int, as_js
     """
     if plot is not None:
         need_matplotlib()
+        need_folder(plot)
     loaded = load_settings(file)
     begin = since_when(since, time.time())
     with reading(Database.of(load_settings())) as databases:
@@ -178,11 +179,12 @@ def _as_json(result: Backtest, comparison: Comparison) -> dict[str, Any]:
 
 def _print(result: Backtest, comparison: Comparison, formats: Formats, limit: int) -> None:
     output = console()
-    click.echo(f"{formats.number(result.events)} eventos en {result.seconds:.1f} s.")
-    if not comparison.counts:
-        click.echo("Ni hubo alertas, ni las habría.")
-        return
-    output.print(_counts(comparison))
+    before = ", con los del día anterior" if result.since else ""
+    click.echo(f"{formats.number(result.events)} eventos{before}, en {result.seconds:.1f} s.")
+    if comparison.counts:
+        output.print(_counts(comparison))
+    else:
+        click.echo("De estos eventos no hubo alertas, ni las habría.")
     if result.dead_letters:
         click.echo(f"{result.dead_letters} eventos no se entienden.")
     if result.before.elsewhere:

@@ -103,6 +103,12 @@ def reading(database: Database) -> Iterator[tuple[str, Connection, Connection]]:
             yield dsn, connections[0], connections[1]
         except ReplayError as error:
             _no_answer("corec_db", error)
+        except psycopg2.OperationalError as error:
+            _no_answer("una base de datos", error)
+        except psycopg2.errors.UndefinedTable as error:
+            click.echo(f"Falta una tabla: {str(error).splitlines()[0]}", err=True)
+            click.echo("La crea el primer arranque: ./scripts/start.sh", err=True)
+            sys.exit(NOT_FOUND)
 
 
 def _no_answer(name: str, error: Exception) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -47,6 +48,13 @@ def need_matplotlib() -> None:
             " -c constraints.txt",
             err=True,
         )
+        sys.exit(NOT_FOUND)
+
+
+def need_folder(file: Path) -> None:
+    """Ends the program where a file cannot be written: a replay takes a while."""
+    if not os.access(file.parent, os.W_OK):
+        click.echo(f"No se puede escribir en {file.parent}.", err=True)
         sys.exit(NOT_FOUND)
 
 

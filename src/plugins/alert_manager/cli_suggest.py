@@ -17,9 +17,10 @@ from .cli_output import console, line, print_json, replay_progress, severity_tex
 from .domain.formats import Formats
 from .domain.measured import alerts_at, limits, per_day
 from .domain.model import RawEvent, Severity
+from .domain.thresholds import Thresholds, fitting
 from .measure import Measured, Measuring
 from .settings import Settings
-from .utils.history import find_span
+from .utils.history import find_span, thresholds_before
 from .utils.replays import replayed
 
 
@@ -68,10 +69,17 @@ def suggest_thresholds(since: str, as_json: bool) -> None:
     settings = loaded.settings
     now = time.time()
     begin = since_when(since, now)
-    with reading(Database.of(loaded)) as (dsn, corec_db, _), replay_progress() as on_rows:
+    with reading(Database.of(loaded)) as (dsn, corec_db, alert_db), replay_progress() as on_rows:
+        thresholds, _ = fitting(
+            settings.alert_config.bounds(),
+            thresholds_before(alert_db, now),
+            settings.alert_config.threshold_fault,
+        )
         work = partial(_share, settings, now)
         done = replayed(dsn, find_span(corec_db, begin), settings, work, on_rows)
-    found = list(_suggestions(settings, Measured.of(done.results), now))
+    measured = Measured.of(done.results)
+    measured.first = max(measured.first, begin or 0.0)  # one broken clock makes no year of it
+    found = list(_suggestions(settings, thresholds, measured, now))
     if as_json:
         print_json([_as_json(suggestion) for suggestion in found])
     elif not any(suggestion.values for suggestion in found):
@@ -88,17 +96,19 @@ def _share(settings: Settings, now: float, pages: Iterator[list[RawEvent]]) -> M
     return measuring.measured
 
 
-def _suggestions(settings: Settings, measured: Measured, now: float) -> Iterator[Suggestion]:
-    thresholds = settings.alert_config.thresholds
+def _suggestions(
+    settings: Settings, thresholds: Thresholds, measured: Measured, now: float
+) -> Iterator[Suggestion]:
+    values = {name: threshold.value for name, threshold in thresholds.items()}
     for spec in settings.alert_config.specs():
         if spec.measure is None:
             continue
         series = measured.series[spec.name]
         for severity, limit in sorted(spec.measure.levels):
-            current = limit.resolve(thresholds)
+            current = limit.resolve(values)
             shares = [(None, current), *limits(series, spec.measure)]
             clear = spec.measure.clear
-            end = None if clear is None else clear.resolve(thresholds)
+            end = None if clear is None else clear.resolve(values)
             tried = [
                 Tried(
                     share,
