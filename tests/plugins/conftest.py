@@ -116,6 +116,15 @@ class World:
                 await client.aclose()
 
 
+def show_to_commands(world: World, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Lets the command line find a world: its configuration in a file, and its databases."""
+    file = folder / "alert_manager.yaml"
+    file.write_text(yaml.safe_dump(world.config), encoding="utf-8")
+    monkeypatch.setenv("ALERT_MANAGER_CONFIG", str(file))
+    monkeypatch.setenv("COREC_DB_DSN", world.corec_dsn)
+    monkeypatch.setenv("ALERT_DB_DSN", world.alert_dsn)
+
+
 def _run(dsn: str, sql: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:
     connection = psycopg2.connect(dsn)
     try:

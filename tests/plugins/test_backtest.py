@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from src.plugins.alert_manager.cli import main
-from tests.plugins.conftest import SCHEMA, World, eventually
+from tests.plugins.conftest import SCHEMA, World, eventually, show_to_commands
 from tests.plugins.histories import history, insert
 
 HOUR = 3600.0
@@ -23,11 +23,7 @@ HOUR = 3600.0
 def written(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     """A world with eight hours of events, the configuration in a file, and its databases named."""
     world.config["config"]["reader"] = {"start_from": "beginning"}
-    file = tmp_path / "alert_manager.yaml"
-    file.write_text(yaml.safe_dump(world.config), encoding="utf-8")
-    monkeypatch.setenv("ALERT_MANAGER_CONFIG", str(file))
-    monkeypatch.setenv("COREC_DB_DSN", world.corec_dsn)
-    monkeypatch.setenv("ALERT_DB_DSN", world.alert_dsn)
+    show_to_commands(world, monkeypatch, tmp_path)
     now = time.time()
     insert(world.corec_dsn, history(12_000, now - 8 * HOUR, now - 10))
     return world

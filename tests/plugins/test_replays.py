@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from src.plugins.alert_manager.domain.rule_spec import RuleSpec
 from src.plugins.alert_manager.domain.shares import independent, shared_out
 from src.plugins.alert_manager.utils import replays
-from tests.plugins.conftest import PROJECT, SCHEMA, World
+from tests.plugins.conftest import PROJECT, SCHEMA, World, show_to_commands
 from tests.plugins.histories import history, insert
 from tests.plugins.test_backtest import backtest, run
 
@@ -58,11 +58,7 @@ def test_shares_are_about_the_same() -> None:
 @pytest.fixture
 def written(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     world.alert(SCHEMA.read_text(encoding="utf-8"))
-    file = tmp_path / "alert_manager.yaml"
-    file.write_text(yaml.safe_dump(world.config), encoding="utf-8")
-    monkeypatch.setenv("ALERT_MANAGER_CONFIG", str(file))
-    monkeypatch.setenv("COREC_DB_DSN", world.corec_dsn)
-    monkeypatch.setenv("ALERT_DB_DSN", world.alert_dsn)
+    show_to_commands(world, monkeypatch, tmp_path)
     now = time.time()
     insert(world.corec_dsn, history(10_000, now - 6 * HOUR, now - 10))
     return world

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +16,7 @@ from src.plugins.alert_manager.cli import main
 from src.plugins.alert_manager.domain.measured import Series, alerts_at, limits
 from src.plugins.alert_manager.domain.model import Severity
 from src.plugins.alert_manager.domain.rule_spec import Limit, Measure
-from tests.plugins.conftest import SCHEMA, World
+from tests.plugins.conftest import SCHEMA, World, show_to_commands
 from tests.plugins.histories import history, insert
 
 DAY = 86400.0
@@ -26,11 +25,7 @@ DAY = 86400.0
 @pytest.fixture
 def written(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     world.alert(SCHEMA.read_text(encoding="utf-8"))
-    monkeypatch.setenv("COREC_DB_DSN", world.corec_dsn)
-    monkeypatch.setenv("ALERT_DB_DSN", world.alert_dsn)
-    file = tmp_path / "alert_manager.yaml"
-    file.write_text(yaml.safe_dump(world.config), encoding="utf-8")
-    monkeypatch.setenv("ALERT_MANAGER_CONFIG", str(file))
+    show_to_commands(world, monkeypatch, tmp_path)
     return world
 
 

@@ -12,13 +12,12 @@ from pathlib import Path
 import click
 
 from .cli_backtest import backtest
-from .cli_data import CONFIG, NOT_FOUND, find_database, rows
+from .cli_data import CONFIG, NOT_FOUND, find_database, load_settings, rows
 from .cli_explain import explain
 from .cli_output import alert_table, console, print_alert, print_json
 from .cli_suggest import suggest_thresholds
-from .config_file import ConfigError, read_yaml
 from .domain.model import Severity
-from .settings import CONFIG_ENV, check
+from .settings import CONFIG_ENV
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,11 +70,7 @@ def show_alert(alert_id: int, as_json: bool) -> None:
 def check_config(file: Path | None) -> None:
     """Comprueba un alert_manager.yaml (o el que se usaría al arrancar) sin arrancar nada."""
     file = file or Path(os.environ.get(CONFIG_ENV) or CONFIG)
-    try:
-        loaded = check(read_yaml(file))
-    except ConfigError as error:
-        click.echo(str(error), err=True)
-        sys.exit(NOT_FOUND)
+    loaded = load_settings(file)
     settings = loaded.settings
     click.echo(
         f"{file}: válido; {len(settings.alert_config.rules)} reglas sobre "

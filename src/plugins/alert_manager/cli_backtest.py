@@ -30,6 +30,13 @@ from .start_from import parse_start_from
 from .utils.history import Happened, find_span, happened, thresholds_before
 from .utils.replays import replayed
 
+since_option = click.option(
+    "--since",
+    default="7d",
+    show_default=True,
+    help="Desde cuándo: 7d, 12h, beginning (todo) o una hora ISO.",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
@@ -56,12 +63,7 @@ class Backtest:
 
 
 @click.command()
-@click.option(
-    "--since",
-    default="7d",
-    show_default=True,
-    help="Desde cuándo: 7d, 12h, beginning (todo) o una hora ISO.",
-)
+@since_option
 @click.option(
     "--config",
     "file",

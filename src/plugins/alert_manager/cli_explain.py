@@ -94,15 +94,15 @@ def _as_json(
             {
                 "rule": candidate.rule,
                 "severity": candidate.severity.key,
-                "title": candidate.words.say().title,
-                "message": candidate.words.say().message,
+                "title": said.title,
+                "message": said.message,
                 "channels": list(candidate.targets),
                 "words": {
                     name: {"title": title, "message": message}
-                    for name, (title, message) in candidate.words.say().channels.items()
+                    for name, (title, message) in said.channels.items()
                 },
             }
-            for candidate in candidates
+            for candidate, said in ((c, c.words.say()) for c in candidates)
         ],
     }
 

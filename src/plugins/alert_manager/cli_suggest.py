@@ -11,7 +11,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from .cli_backtest import since_when
+from .cli_backtest import since_option, since_when
 from .cli_data import Database, load_settings, reading
 from .cli_output import console, line, print_json, replay_progress, severity_text
 from .domain.formats import Formats
@@ -53,12 +53,7 @@ class Suggestion(NamedTuple):
 
 
 @click.command("suggest-thresholds")
-@click.option(
-    "--since",
-    default="7d",
-    show_default=True,
-    help="Desde cuándo: 7d, 12h, beginning (todo) o una hora ISO.",
-)
+@since_option
 @click.option("--json", "as_json", is_flag=True, help="Una lista JSON.")
 def suggest_thresholds(since: str, as_json: bool) -> None:
     """Los valores reales de cada regla, y cuántas alertas al día habría dado cada límite.

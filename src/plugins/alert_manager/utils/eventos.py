@@ -67,6 +67,7 @@ class EventosReader:
             "max_bytes": max_bytes,
             "batch_bytes": settings.batch_bytes,
             "limit": settings.batch_size,
+            "only": None,
         }
         self._prepared_for = -1
         self._payload = "datos"

@@ -2,18 +2,7 @@
 
 -- name: eventos_rows
 -- Other channels' rows are read too, without their payload: left out, they would look like holes.
-SELECT id, canal, timestamp, instance_id, size,
-       CASE WHEN canal = ANY(%(channels)s) AND size <= %(max_bytes)s THEN payload END
-  FROM (SELECT *, sum(CASE WHEN canal = ANY(%(channels)s) AND size <= %(max_bytes)s THEN size ELSE 0 END)
-                  OVER (ORDER BY id) AS total
-          FROM (SELECT id, canal, timestamp, instance_id, {payload} AS payload,
-                       coalesce(octet_length({payload}), 0) AS size
-                  FROM eventos WHERE id > %(hi)s ORDER BY id LIMIT %(limit)s) AS page) AS counted
- WHERE total - size <= %(batch_bytes)s
- ORDER BY id;
-
--- name: eventos_of
--- As above, for a replay: rows of some channels only, where it is told which.
+-- `only`: a replay knows no holes, and takes the rows of some channels alone.
 SELECT id, canal, timestamp, instance_id, size,
        CASE WHEN canal = ANY(%(channels)s) AND size <= %(max_bytes)s THEN payload END
   FROM (SELECT *, sum(CASE WHEN canal = ANY(%(channels)s) AND size <= %(max_bytes)s THEN size ELSE 0 END)

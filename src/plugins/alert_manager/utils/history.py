@@ -65,7 +65,7 @@ def pages(
         "only": None if only is None else sorted(only),
     }
     with corec_db.cursor() as cursor:
-        statement = with_payload("eventos_of", payload_column(cursor))
+        statement = with_payload("eventos_rows", payload_column(cursor))
 
     def ask(after: int) -> Cursor:
         cursor = corec_db.cursor()
