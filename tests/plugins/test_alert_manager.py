@@ -87,6 +87,15 @@ async def test_the_same_event_twice_is_one_alert_that_counts_two(world: World) -
     assert told == [("alert_data", 1), ("alert_data_stream", 1), ("log", 1)]
 
 
+async def test_orders_whose_numbers_look_like_cards_are_still_two_alerts(world: World) -> None:
+    async with world.running():
+        for order in (4111110000000104, 4111110000000112):
+            world.write("alertas", to_json({"tipo": "raro", "plugin": "x", "orden": order}))
+        alerts = await eventually(lambda: len(found := world.alerts()) == 2 and found)
+    orders = [alert["event_data"]["orden"] for alert in alerts]
+    assert orders == ["[oculto 411111…0104]", "[oculto 411111…0112]"]
+
+
 async def test_the_oldest_supported_redis_does_all_that_is_asked_of_it(
     world: World, redis_floor_url: str
 ) -> None:

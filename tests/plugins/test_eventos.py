@@ -6,6 +6,7 @@ import asyncio
 import random
 import threading
 import time
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -198,14 +199,14 @@ def _writer(dsn: str, seed: int, seconds: float, committed: list[int]) -> None:
     until = time.monotonic() + seconds
     try:
         while time.monotonic() < until:
-            kept = [insert(connection, f"{seed}-{time.monotonic_ns()}")]
+            kept = [insert(connection, f"{seed}-{uuid.uuid4()}")]
             if choose.random() < 0.3:
                 with connection.cursor() as cursor:
                     cursor.execute("SAVEPOINT s")
-                    insert(connection, f"{seed}-undone-{time.monotonic_ns()}")
+                    insert(connection, f"{seed}-undone-{uuid.uuid4()}")
                     cursor.execute("ROLLBACK TO SAVEPOINT s")
             if choose.random() < 0.3:
-                kept.append(insert(connection, f"{seed}-{time.monotonic_ns()}"))
+                kept.append(insert(connection, f"{seed}-{uuid.uuid4()}"))
             time.sleep(choose.random() * 0.02)  # how long the transaction stays open
             if choose.random() < 0.25:
                 connection.rollback()

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from .cards import is_card, without_cards
+from .cards import is_card, masked, without_cards
 from .model import Payload
 
 MASK = "[oculto]"
@@ -92,7 +92,7 @@ def redact_text(text: str) -> str:
     if not text.isascii() or "\0" in text:
         text = _UNSTORABLE.sub(_REPLACEMENT, text)
     if _DIGITS.search(text) is not None:
-        text = without_cards(text, MASK)
+        text = without_cards(text)
     found = _ANY_TRIGGER.findall(text.lower())
     if not found:
         return text
@@ -132,8 +132,8 @@ def _safe(value: Any) -> Any:
     if kind is float:
         return value if math.isfinite(value) else str(value)
     if kind is int:
-        if _SMALLEST_CARD <= value < _LARGEST_CARD and is_card(str(value)):
-            return MASK
+        if _SMALLEST_CARD <= value < _LARGEST_CARD and is_card(digits := str(value)):
+            return masked(digits)
         return value if -_MAX_JSON_INT <= value <= _MAX_JSON_INT else str(value)
     return _safe_foreign(value)
 
