@@ -92,6 +92,11 @@ def test_what_cannot_be_explained_says_why(monkeypatch: pytest.MonkeyPatch) -> N
     assert "Alerta alta: VIX en 22" in alone.output
 
 
-def test_a_secret_in_the_event_is_not_shown() -> None:
+def test_a_secret_in_the_event_is_not_shown_and_judged_all_the_same() -> None:
     shown = explain("alertas", {"tipo": "x", "plugin": "token=hunter2-K3Y"}).output
     assert "hunter2" not in shown
+    # An amount that has the form of a card's number.
+    retiro = explain("capital_data", {"action": "withdraw", "amount": 4111111111111111}).output
+    assert "retiro: sí" in retiro
+    assert "✓ amount es [oculto 411111…1111]" in retiro
+    assert "4111111111111111" not in retiro

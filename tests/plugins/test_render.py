@@ -70,6 +70,8 @@ def test_a_template_that_fails_loses_no_alert() -> None:
 def test_a_template_that_cannot_be_read_says_so() -> None:
     with pytest.raises(ValueError, match="plantilla inválida"):
         check_template("{{ a ")
+    with pytest.raises(ValueError, match=r"plantilla inválida.*~"):
+        check_template("{{ a ~ ' en ' + b }}")
 
 
 def test_a_secret_that_only_the_sentence_shows_is_hidden() -> None:

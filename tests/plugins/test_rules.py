@@ -129,6 +129,18 @@ NESTED = "(precios.ask|float - precios.bid|float) / precios.bid|float > 0.02"
         ("symbol.endswith('/EUR') and fee is not defined", {"symbol": "BTC/EUR", "fee": 1}, False),
         ("recommendations|length >= 3", {"recommendations": [1, 2, 3]}, True),
         ("falta", {}, False),
+        ("ask > bid", {"ask": "9.5", "bid": "10.2"}, False),  # as texts it would be
+        ("ask > bid", {"ask": "10.2", "bid": 9.5}, True),
+        ("1 < n <= 3 == m", {"n": 3, "m": 3}, True),
+        ("1 < n <= 3 == m", {"n": 4, "m": 3}, False),
+        ("ask > 1 or otra", {"ask": None, "otra": True}, False),  # null: nothing was measured
+        ("ask * 2 > 1", {"ask": None}, False),
+        ("ask|abs > 1", {"ask": None}, False),
+        ("ask|abs > 1", {"ask": "-2"}, True),
+        ("losses|max > 1", {"losses": ["0.5", 2]}, True),
+        ("losses|max > 1", {"losses": []}, False),
+        ("positions|sum(attribute='loss') > 5", {"positions": [{"loss": 3}, {"loss": 3}]}, True),
+        ("positions|sum(attribute='loss') > 5", {"positions": [{"loss": 9}, {}]}, False),
     ],
 )
 def test_expressions(expression: str, data: dict[str, Any], applies: bool) -> None:
@@ -144,6 +156,12 @@ def test_expressions(expression: str, data: dict[str, Any], applies: bool) -> No
         (LARGE, {"quantity": math.inf, "price": 3, "side": "buy"}, math.inf),
         ("fee|float > 1", {"fee": "gratis"}, "gratis"),
         ("a / b > 1", {"a": 1, "b": 0}, "una división entre cero"),
+        ("a > 1", {"a": "mucho"}, "mucho"),
+        ("a > 1", {"a": True}, True),
+        ("a > 1", {"a": [3]}, [3]),
+        ("a.b < 1", {"a": {"b": math.nan}}, math.nan),
+        ("a|max < 1", {"a": [0, math.nan]}, math.nan),
+        ("a|sum(attribute='b') < 1", {"a": [{"b": math.nan}]}, math.nan),
     ],
 )
 def test_what_an_expression_cannot_compute_with_is_an_alert(
@@ -177,6 +195,20 @@ def test_an_expression_that_does_not_hold_leaves_others_to_speak() -> None:
     assert severities(judge, {"tipo": "incendio"}) == ["media"]
     assert severities(judge, {"quantity": 2, "price": 90_000, "side": "buy"}) == ["alta"]
     assert severities(judge, {"quantity": "?", "price": 90_000, "side": "buy"}) == ["alta"]
+
+
+@pytest.mark.parametrize("expression", ["side > 'a' or true", "'x' + side == 'xbuy'"])
+def test_what_could_never_be_computed_is_refused_at_once(expression: str) -> None:
+    with pytest.raises(ValueError, match=r"expresión inválida.* números"):
+        judge_of({"name": "r", "expression": expression, "severity": "alta"})
+
+
+def test_an_invalid_value_is_told_where_the_other_conditions_hold() -> None:
+    rule = {"name": "r", "when": {"a": "x", "n": {">": 1}}, "expression": "b > 1"}
+    judge = judge_of({**rule, "severity": "alta"})
+    assert severities(judge, {"a": "x", "n": 2, "b": "?"}) == ["alta"]
+    assert severities(judge, {"a": "x", "n": 1, "b": "?"}) == []
+    assert severities(judge, {"a": "y", "n": 2, "b": "?"}) == []
 
 
 def test_no_event_makes_an_expression_slow() -> None:

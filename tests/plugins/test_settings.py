@@ -55,6 +55,7 @@ FAULTS: list[tuple[str, Any, str]] = [
         "words.fax: no es de notification_channels; se permite: log, email, discord",
     ),
     ("alert_config.rules.0", rule(severity="alta", words={"log": {"title": "{{"}}), "plantilla"),
+    ("alert_config.rules.0.words.log", rule(severity="alta", words={"log": {}}), "title, message"),
     (
         "alert_config.rules.0",
         rule(severity="alta", words={"log": {"asunto": "x"}}),

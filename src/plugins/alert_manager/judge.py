@@ -11,7 +11,7 @@ from .domain.decode import DecodeError, Decoder
 from .domain.explain import Explained, explain
 from .domain.model import Event, Learned, Match, Observation, Payload, RawEvent, StateKey, States
 from .domain.outcome import Candidate, Change, DeadLetter, Judged
-from .domain.redact import redact, redact_text
+from .domain.redact import redact_text
 from .domain.rule_spec import RuleSpec
 from .domain.rules import compile_rules
 from .domain.thresholds import CommandError, StoredThresholds, fitting, is_command, read_command
@@ -127,7 +127,7 @@ class BatchJudge:
             DecodeError: it cannot be read.
         """
         timestamp = event_time(raw.timestamp, now)
-        data = redact(self._decode(raw))
+        data = self._decode(raw)
         event = Event(raw.source, raw.event_id, raw.channel, data, timestamp, raw.instance_id)
         values = {name: threshold.value for name, threshold in self._thresholds.items()}
         return explain(self._specs.values(), values, event)

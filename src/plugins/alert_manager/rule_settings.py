@@ -33,6 +33,12 @@ class WordSettings(BaseModel):
     title: str | None = Field(default=None, min_length=1)
     message: str | None = Field(default=None, min_length=1)
 
+    @model_validator(mode="after")
+    def _check(self) -> WordSettings:
+        if self.title is None and self.message is None:
+            raise ValueError("se espera title, message o los dos")
+        return self
+
 
 class RuleSettings(BaseModel):
     """One entry of `alert_config.rules`; the shipped alert_manager.yaml shows each key in use."""

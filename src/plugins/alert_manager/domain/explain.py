@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from .expression import OPERATION
-from .model import Event
+from .model import Event, Payload
 from .paths import lookup
+from .redact import redact
 from .rule_spec import Condition, Measure, RuleSpec
 from .rules import Found, applies, compile_rules
 
@@ -47,12 +48,16 @@ class Explained:
 def explain(
     specs: Iterable[RuleSpec], thresholds: Mapping[str, float], event: Event
 ) -> list[Explained]:
-    """Returns what each rule of the event's channel makes of it; `otherwise` rules last."""
+    """Returns what each rule of the event's channel makes of it; `otherwise` rules last.
+
+    The event is judged as it came, and shown without its secrets.
+    """
+    safe = redact(event.data)
     looking = [spec for spec in specs if event.channel in spec.channels]
     looking.sort(key=lambda spec: spec.otherwise)
     explained: list[Explained] = []
     for spec in looking:
-        reasons = [_condition(condition, event) for condition in spec.when]
+        reasons = [_condition(condition, event, safe) for condition in spec.when]
         if spec.otherwise:
             others = [
                 one.rule
@@ -64,7 +69,7 @@ def explain(
         held = all(reason.holds for reason in reasons)
         found = compile_rules([spec], thresholds)(event) if held else []
         if held and spec.measure is not None:
-            reasons.append(_measured(spec.measure, thresholds, event, bool(found)))
+            reasons.append(_measured(spec.measure, thresholds, safe, bool(found)))
         explained.append(Explained(spec.name, tuple(reasons), found[0] if found else None))
     return explained
 
@@ -73,10 +78,10 @@ def _but(others: list[str]) -> str:
     return f" (se aplica {', '.join(others)})" if others else ""
 
 
-def _condition(condition: Condition, event: Event) -> Reason:
+def _condition(condition: Condition, event: Event, safe: Payload) -> Reason:
     if condition.operation == OPERATION:
         return Reason(f"se espera {condition.operand}", applies(_only(condition), event))
-    name, value = ".".join(condition.path), lookup(event.data, condition.path)
+    name, value = ".".join(condition.path), lookup(safe, condition.path)
     if condition.operation == "exists":
         wanted = "que exista" if condition.operand else "que no exista"
     else:
@@ -92,7 +97,7 @@ def _only(condition: Condition) -> RuleSpec:
 
 
 def _measured(
-    measure: Measure, thresholds: Mapping[str, float], event: Event, found: bool
+    measure: Measure, thresholds: Mapping[str, float], safe: Payload, found: bool
 ) -> Reason:
     levels = ", ".join(
         f"{severity.label} con {measure.comparison} {limit.resolve(thresholds):g}"
@@ -100,7 +105,7 @@ def _measured(
     )
     if measure.path is None:
         return Reason(f"cuenta este evento; {levels} en {measure.within:g} s", found)
-    name, value = ".".join(measure.path), _shown(lookup(event.data, measure.path))
+    name, value = ".".join(measure.path), _shown(lookup(safe, measure.path))
     subject = name if measure.change is None else f"el cambio de {name}"
     return Reason(f"{name} es {value}; {subject}: {levels}", found)
 

@@ -21,7 +21,7 @@ from .numbers import as_number
 from .outcome import Said
 from .redact import redact_text
 from .rule_spec import RuleSpec
-from .sandbox import Sandbox
+from .sandbox import Sandbox, check_constants
 
 MISSING = "sin dato"
 _MAX_VALUE = 300  # characters of one value inside a message
@@ -90,7 +90,8 @@ def check_template(source: str) -> None:
     """
     try:
         _compiled(source, _ANY)
-    except TemplateError as error:
+        check_constants(_environment(_ANY).parse(source))
+    except (TemplateError, ValueError) as error:
         raise ValueError(f"plantilla inválida {source!r}: {error}") from None
 
 

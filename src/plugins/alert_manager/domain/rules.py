@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .dedupe import Road
-from .expression import OPERATION, compile_expression
+from .expression import compile_expression
 from .fingerprint import keyed, mark
 from .model import Event, Match, Observation, Occurrence, Payload
 from .numbers import InvalidValueError, as_number
@@ -21,14 +21,21 @@ from .rule_spec import COMPARISONS, Condition, RuleSpec
 
 Found = Match | Observation
 Judge = Callable[[Event], list[Found]]
-_JudgeOne = Callable[[Event], Found | None]
+_Finding = Callable[[Event], Found | None]
+_JudgeOne = Callable[[Event, InvalidValueError | None], Found | None]
 _Test = Callable[[Payload], bool]
-# Conditions that a value may be invalid for; the others say whether a rule applies at all.
-_JUDGED = (*COMPARISONS, OPERATION)
 
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
+    """A rule.
+
+    Attributes:
+        applies: says whether it looks at an event at all; may find an invalid value.
+        judge: says what it finds in one that it applies to, or may apply to for all that can be
+            said of an invalid value.
+    """
+
     applies: _Test
     judge: _JudgeOne
     otherwise: bool
@@ -54,10 +61,16 @@ def compile_rules(rules: Iterable[RuleSpec], thresholds: Mapping[str, float]) ->
         applied = False
         data = event.data
         for rule in by_channel.get(event.channel, ()):
-            if (rule.otherwise and applied) or not rule.applies(data):
+            if rule.otherwise and applied:
                 continue
+            invalid = None
+            try:
+                if not rule.applies(data):
+                    continue
+            except InvalidValueError as error:
+                invalid = error
             applied = applied or not rule.awaits
-            if (one := rule.judge(event)) is not None:
+            if (one := rule.judge(event, invalid)) is not None:
                 found.append(one)
         return found
 
@@ -67,19 +80,18 @@ def compile_rules(rules: Iterable[RuleSpec], thresholds: Mapping[str, float]) ->
 def applies(spec: RuleSpec, event: Event) -> bool:
     """Says whether all conditions of a rule hold for an event of its channel."""
     compiled = _compile(replace(spec, measure=None, absence=None), {})
-    return (
-        compiled.applies(event.data)
-        and isinstance(found := compiled.judge(event), Match)
-        and (not found.invalid)
-    )
+    try:
+        holds = compiled.applies(event.data)
+    except InvalidValueError:
+        return False
+    return holds and isinstance(found := compiled.judge(event, None), Match) and not found.invalid
 
 
 def _compile(spec: RuleSpec, thresholds: Mapping[str, float]) -> _Compiled:
-    selectors = [c for c in spec.when if c.operation not in _JUDGED]
-    comparisons = [c for c in spec.when if c.operation in _JUDGED]
-    expressions = [_may_hold(c.operand) for c in spec.when if c.operation == OPERATION]
+    comparisons = [c for c in spec.when if c.operation in COMPARISONS]
+    selectors = [_selector(c) for c in spec.when if c.operation not in COMPARISONS]
     return _Compiled(
-        applies=_all([*(_selector(c) for c in selectors), *expressions]),
+        applies=_all(selectors),
         judge=_judge(spec, comparisons, thresholds),
         otherwise=spec.otherwise,
         awaits=spec.absence is not None,
@@ -102,16 +114,20 @@ def _judge(
     name = spec.name
     invalid_severity = spec.least_severity
 
-    def judge(event: Event) -> Found | None:
+    def judge(event: Event, invalid: InvalidValueError | None) -> Found | None:
         try:
-            return finding(event) if holds(event.data) else None
+            if not holds(event.data):
+                return None
+            if invalid is not None:
+                raise invalid
+            return finding(event)
         except InvalidValueError as error:
             return Match(name, invalid_severity, value=error.value, invalid=True)
 
     return judge
 
 
-def _finding(spec: RuleSpec, thresholds: Mapping[str, float]) -> _JudgeOne:
+def _finding(spec: RuleSpec, thresholds: Mapping[str, float]) -> _Finding:
     """Compiles what a rule finds in an event that its conditions hold for."""
     measure = spec.measure
     if spec.remembers:
@@ -129,7 +145,7 @@ def _finding(spec: RuleSpec, thresholds: Mapping[str, float]) -> _JudgeOne:
     return compare
 
 
-def _observing(spec: RuleSpec) -> _JudgeOne:
+def _observing(spec: RuleSpec) -> _Finding:
     measure, key = spec.measure, keyed(spec.name, spec.per)
     path = None if measure is None else measure.path
     number = None if path is None else _number_at(path)
@@ -163,29 +179,16 @@ def _number_at(path: Path) -> Callable[[Payload], float | None]:
 
 
 def _comparison(condition: Condition) -> _Test:
-    if condition.operation == OPERATION:
-        return compile_expression(condition.operand)
     number_at, limit = _number_at(condition.path), float(condition.operand)
     compare = COMPARISONS[condition.operation]
     return lambda data: (number := number_at(data)) is not None and compare(number, limit)
 
 
-def _may_hold(source: str) -> _Test:
-    """Compiles whether a rule applies at all; what is invalid is judged after that."""
-    holds = compile_expression(source)
-
-    def may_hold(data: Payload) -> bool:
-        try:
-            return holds(data)
-        except InvalidValueError:
-            return True
-
-    return may_hold
-
-
 def _selector(condition: Condition) -> _Test:
     get, operand = getter(condition.path), condition.operand
     match condition.operation:
+        case "expression":
+            return compile_expression(operand)
         case "eq":
             return lambda data: bool(get(data) == operand)
         case "ne":

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from jinja2 import Undefined
+from jinja2 import Undefined, UndefinedError, nodes
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -64,7 +64,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
         Raises:
             InvalidValueError: a side is there, and no number.
-            jinja2.UndefinedError: a side is not there.
+            jinja2.UndefinedError: a side is not there, or null.
         """
         whole = type(left) is int and type(right) is int and operator != "**"
         if not whole:  # 10**300 to the power of itself would take for ever; as a float it fails
@@ -80,11 +80,34 @@ def to_number(value: Any) -> float:
 
     Raises:
         InvalidValueError: it is none.
-        jinja2.UndefinedError: there is no value.
+        jinja2.UndefinedError: there is no value, or null: nothing was measured.
     """
     if isinstance(value, Undefined):
         value._fail_with_undefined_error()
+    if value is None:
+        raise UndefinedError("null")
     number = as_number(value)
     if number is None:
         raise InvalidValueError(value)
     return number
+
+
+def check_constants(tree: nodes.Template) -> None:
+    """Refuses sums that come to nothing on any event.
+
+    Raises:
+        ValueError: says which text is computed with.
+    """
+    for sum_of in tree.find_all(nodes.BinExpr):
+        for side in (sum_of.left, sum_of.right):
+            if sum_of.operator in Sandbox.intercepted_binops and _is_text(side):
+                operator = sum_of.operator
+                raise ValueError(
+                    f"{operator} es para números; dos textos se unen con ~: a ~ ' en ' ~ b"
+                )
+
+
+def _is_text(node: nodes.Node) -> bool:
+    if isinstance(node, nodes.Concat):
+        return True
+    return isinstance(node, nodes.Const) and as_number(node.value) is None
