@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 import yaml
 from click.testing import CliRunner, Result
 from PIL import Image
 
 from src.plugins.alert_manager.cli import main
+from src.plugins.alert_manager.cli_data import load_settings
+from src.plugins.alert_manager.utils.history import find_span, pages
 from tests.plugins.conftest import SCHEMA, World, eventually, show_to_commands
 from tests.plugins.histories import history, insert
 
@@ -108,6 +112,33 @@ async def test_what_lasted_before_the_time_asked_about_is_no_news(written: World
     assert found["changed"] == []
     assert [r for r in found["rules"] if r["rule"] == "vix"] == []
     assert all(r["happened"] == r["replayed"] > 0 for r in found["rules"])
+
+
+async def test_what_repeated_an_older_alert_still_does(written: World) -> None:
+    written.corec("DELETE FROM eventos")
+    now = time.time()
+    for number in range(45):  # one alert for two of them, ever since the first
+        error = b'{"tipo": "event_error", "plugin": "x", "message": "m"}'
+        written.write("alertas", error, now - 30 * HOUR + number * 2400)
+    await ran(written)
+    found = backtest("--since", "3h")
+    assert found["changed"] == []
+    assert [(r["happened"], r["replayed"]) for r in found["rules"]] == [(2, 2)]
+
+
+def test_a_time_that_cannot_be_believed_is_that_of_the_rows_before(written: World) -> None:
+    written.corec("DELETE FROM eventos")
+    now = time.time()
+    times = (0.0, now - 500.0, None, now + 1e6, float("nan"), now - 400.0)
+    for moment in times:
+        written.corec(
+            "INSERT INTO eventos (canal, datos, timestamp, instance_id)"
+            " VALUES ('alertas', '{}', %s, 'corec1')",
+            (moment,),
+        )
+    with contextlib.closing(psycopg2.connect(written.corec_dsn)) as connection:
+        (page,) = pages(connection, find_span(connection, None), load_settings().settings)
+    assert [raw.timestamp for raw in page] == [0.0, *[now - 500.0] * 4, now - 400.0]
 
 
 async def test_thresholds_begin_as_commands_had_set_them(written: World) -> None:

@@ -24,6 +24,12 @@ def test_another_severity_is_one_event_that_changes() -> None:
     assert found.counts == {("perdida", ALTA): (2, 1), ("perdida", MEDIA): (0, 1)}
 
 
+def test_a_state_that_was_seen_to_begin_later_is_no_other_verdict() -> None:
+    one, other = told(1), told(1)._replace(fingerprint=b"since another time")
+    assert compare([one], [other]).changed == ()
+    assert len(compare([one], [other._replace(severity=MEDIA)]).changed) == 1
+
+
 def test_what_is_gone_and_what_is_new_are_told_apart() -> None:
     found = compare([told(1)], [told(2, time=5.0)])
     assert [(v.event_id, v.before, v.after) for v in found.changed] == [

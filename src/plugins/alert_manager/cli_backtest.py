@@ -19,6 +19,7 @@ from .absences import GRACE
 from .cli_data import Database, load_settings, reading
 from .cli_output import console, line, print_json, replay_progress, severity_text, shown_time
 from .cli_plot import need_folder, need_matplotlib, save_picture
+from .domain.dedupe import TWIN_WINDOW, Known
 from .domain.formats import Formats
 from .domain.model import RawEvent, Severity
 from .domain.thresholds import StoredThresholds
@@ -27,7 +28,7 @@ from .judge import BatchJudge
 from .replay import Replay, warm_up
 from .settings import REPORTS, Loaded
 from .start_from import parse_start_from
-from .utils.history import Happened, find_span, happened, thresholds_before
+from .utils.history import Happened, find_span, happened, known_before, thresholds_before
 from .utils.replays import replayed
 
 since_option = click.option(
@@ -117,7 +118,10 @@ def _run(
     settings = loaded.settings
     # Rules are told first what they would have remembered by then.
     begin = None if since is None else since - warm_up(settings.alert_config.specs())
-    work = partial(_share, loaded, thresholds_before(alert_db, begin or 0.0), now)
+    thresholds = thresholds_before(alert_db, begin or 0.0)
+    reach = max((spec.window for spec in settings.alert_config.specs()), default=0.0)
+    known = {} if begin is None else known_before(alert_db, begin, max(reach, TWIN_WINDOW))
+    work = partial(_share, loaded, thresholds, known, now)
     span = find_span(corec_db, begin)
     with replay_progress() as on_rows:
         done = replayed(dsn, span, settings, work, on_rows)
@@ -143,10 +147,14 @@ class _Share(NamedTuple):
 
 
 def _share(
-    loaded: Loaded, thresholds: StoredThresholds, now: float, pages: Iterator[list[RawEvent]]
+    loaded: Loaded,
+    thresholds: StoredThresholds,
+    known: Known,
+    now: float,
+    pages: Iterator[list[RawEvent]],
 ) -> _Share:
     """Replays pages, wherever this runs."""
-    replay = Replay(BatchJudge(loaded), thresholds)
+    replay = Replay(BatchJudge(loaded), thresholds, known)
     for page in pages:
         replay.feed(page, now)
     replay.end(now - GRACE)

@@ -15,7 +15,7 @@ from .cli_backtest import since_option, since_when
 from .cli_data import Database, load_settings, reading
 from .cli_output import console, line, print_json, replay_progress, severity_text
 from .domain.formats import Formats
-from .domain.measured import alerts_at, limits, per_day
+from .domain.measured import SHARES, alerts_at, limits, per_day
 from .domain.model import RawEvent, Severity
 from .domain.thresholds import Thresholds, fitting
 from .measure import Measured, Measuring
@@ -139,12 +139,13 @@ def _table(found: list[Suggestion], formats: Formats) -> Table:
     for name in ("valores", "ahora", "lo alcanza 1 de cada 10", "de cada 100", "de cada 1000"):
         table.add_column(name, justify="right")
     for suggestion in found:
+        shown = [Text(_shown(tried, formats)) for tried in suggestion.tried]
         table.add_row(
             line(suggestion.threshold or "-"),
             line(suggestion.rule),
             severity_text(suggestion.severity.key),
             Text(formats.number(suggestion.values)),
-            *(Text(_shown(tried, formats)) for tried in suggestion.tried),
+            *(*shown, *[Text("-")] * len(SHARES))[: 1 + len(SHARES)],
         )
     return table
 

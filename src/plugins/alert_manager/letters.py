@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from typing import TypeGuard
 
 from .domain.model import Event, RawEvent
 from .domain.outcome import DeadLetter
@@ -14,11 +14,14 @@ _EARLIEST = 946_684_800.0  # 2000-01-01: an older event time is a broken clock, 
 _AHEAD = 60.0
 
 
+def believable(timestamp: float | None, now: float) -> TypeGuard[float]:
+    """Says whether it is the time of an event that is there at `now` (both epoch seconds)."""
+    return timestamp is not None and _EARLIEST <= timestamp <= now + _AHEAD  # no NaN is
+
+
 def event_time(timestamp: float | None, now: float) -> float:
-    """Returns the event's own time, or `now` where that is absent or impossible (epoch seconds)."""
-    if timestamp is None or not math.isfinite(timestamp):
-        return now
-    return timestamp if _EARLIEST <= timestamp <= now + _AHEAD else now
+    """Returns the event's own time, or `now` where that cannot be believed (epoch seconds)."""
+    return timestamp if believable(timestamp, now) else now
 
 
 def dead_letter(event: RawEvent | Event, reason: str, timestamp: float) -> DeadLetter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from .domain.dedupe import TWIN_WINDOW, KnownAlert, decide
+from .domain.dedupe import TWIN_WINDOW, Known, KnownAlert, decide
 from .domain.model import RawEvent, StateKey, StoredState
 from .domain.outcome import Candidate, Change, Judged
 from .domain.rule_spec import RuleSpec
@@ -38,10 +38,15 @@ class Replay:
         dead_letters: how many events could not be judged, by channel.
     """
 
-    def __init__(self, judge: BatchJudge, thresholds: StoredThresholds) -> None:
+    def __init__(
+        self, judge: BatchJudge, thresholds: StoredThresholds, known: Known | None = None
+    ) -> None:
+        """Begins with the thresholds and the alerts (`known`) that there were before."""
         self._judge = judge
         self._states: dict[StateKey, StoredState] = {}
-        self._known: dict[bytes, list[KnownAlert]] = {}
+        self._known: dict[bytes, list[KnownAlert]] = {
+            fingerprint: list(alerts) for fingerprint, alerts in (known or {}).items()
+        }
         self._changes: dict[str, Change] = dict(thresholds.changes)
         self._version = thresholds.version
         self.told: list[Told] = []

@@ -26,13 +26,12 @@ class Series:
     times: array[float] = field(default_factory=lambda: array("d"))
     values: array[float] = field(default_factory=lambda: array("d"))
     kinds: array[int] = field(default_factory=lambda: array("q"))
-    _known: dict[bytes, int] = field(default_factory=dict)
 
     def add(self, time: float, value: float, kind: bytes) -> None:
         """Takes the next number."""
         self.times.append(time)
         self.values.append(value)
-        self.kinds.append(self._known.setdefault(kind, len(self._known)))
+        self.kinds.append(int.from_bytes(kind[:8], signed=True))  # of a hash: as good a name
 
 
 def alerts_at(
@@ -73,11 +72,16 @@ def _over(rising: bool, limit: float, clear: float | None) -> Callable[[float], 
 
 
 def limits(series: Series, measure: Measure) -> list[tuple[float, float]]:
-    """Returns limits that a share of all numbers would have reached: (share, limit)."""
+    """Returns limits that a share of all numbers would have reached: (share, limit).
+
+    Of fewer than 100 numbers none says what one in 100 reaches.
+    """
     ordered = sorted(series.values, reverse=measure.comparison in RISING)
-    if not ordered:
-        return []
-    return [(share, ordered[int(share * (len(ordered) - 1))]) for share in SHARES]
+    return [
+        (share, ordered[int(share * (len(ordered) - 1))])
+        for share in SHARES
+        if len(ordered) * share >= 1
+    ]
 
 
 def per_day(count: int, begin: float, end: float) -> float:

@@ -76,9 +76,11 @@ def compare(before: Sequence[Told], after: Sequence[Told]) -> Comparison:
             None if old is None else old.before,
             told.severity,
         )
+    # A state that began before the first of all events is dated otherwise, and as urgent.
+    verdicts = [verdict for verdict in changed.values() if verdict.before is not verdict.after]
     return Comparison(
         {key: (counts_before[key], counts_after[key]) for key in keys},
-        tuple(sorted(changed.values(), key=lambda verdict: (verdict.timestamp, verdict.rule))),
+        tuple(sorted(verdicts, key=lambda verdict: (verdict.timestamp, verdict.rule))),
     )
 
 

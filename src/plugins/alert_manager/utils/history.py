@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+import msgspec
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from ..domain.dedupe import Known, KnownAlert
 from ..domain.model import RawEvent, Severity
 from ..domain.thresholds import StoredThresholds
 from ..domain.verdicts import Told
+from ..letters import believable
 from ..settings import REPORTS, Settings
 from .eventos_rows import payload_column, position_before, raw_event, with_payload
 from .queries import fetch_value, query
@@ -56,7 +60,10 @@ def count_rows(corec_db: Connection, span: Span) -> dict[str, int]:
 def pages(
     corec_db: Connection, span: Span, settings: Settings, only: Collection[str] | None = None
 ) -> Iterator[list[RawEvent]]:
-    """Yields the rows of a span in their order, as the reader reads them; of some channels only."""
+    """Yields the rows of a span in their order, as the reader reads them; of some channels only.
+
+    Where the time of one cannot be believed, that of the last before it stands in for it.
+    """
     arguments = {
         "channels": settings.watched(),
         "max_bytes": settings.config.limits.max_bytes,
@@ -76,11 +83,12 @@ def pages(
     # were it to read the rows, it would do so in the caller's time.
     with ThreadPoolExecutor(1, thread_name_prefix="history") as thread:
         hi = span.before
+        last: float | None = None
         asked = thread.submit(ask, hi)
         while hi < span.last:
             with asked.result() as cursor:
                 rows = cursor.fetchall()
-            page = [raw_event(row) for row in rows if row[0] <= span.last]
+            page, last = _dated([raw_event(row) for row in rows if row[0] <= span.last], last)
             if not page:
                 return
             hi = rows[-1][0]
@@ -88,10 +96,30 @@ def pages(
             yield page
 
 
+def _dated(page: list[RawEvent], last: float | None) -> tuple[list[RawEvent], float | None]:
+    now = time.time()
+    for index, raw in enumerate(page):
+        if believable(raw.timestamp, now):
+            last = raw.timestamp
+        elif last is not None:
+            page[index] = msgspec.structs.replace(raw, timestamp=last)
+    return page, last
+
+
 def thresholds_before(alert_db: Connection, moment: float) -> StoredThresholds:
     """Returns the thresholds that commands had set at a time (epoch seconds)."""
     with alert_db.cursor() as cursor:
         return load_thresholds(cursor, moment)
+
+
+def known_before(alert_db: Connection, moment: float, reach: float) -> Known:
+    """Returns the alerts of the `reach` seconds before a time: what comes then may repeat them."""
+    known: dict[bytes, list[KnownAlert]] = {}
+    with alert_db.cursor() as cursor:
+        cursor.execute(query("alerts_before"), {"after": moment - reach, "before": moment})
+        for identity, fingerprint, first in cursor:
+            known.setdefault(bytes(fingerprint), []).append(KnownAlert(identity, first))
+    return known
 
 
 def happened(alert_db: Connection, since: float, until: float, last: int) -> Happened:

@@ -250,6 +250,10 @@ SELECT id, severity, title, message, channel, rule, status, occurrences, timesta
 SELECT channel, kind, status, attempts, created_at, finished_at, external_id, last_error
   FROM notifications WHERE alert_id = %(id)s ORDER BY id;
 
+-- name: alerts_before
+SELECT id, fingerprint, timestamp FROM alerts
+ WHERE timestamp > %(after)s AND timestamp < %(before)s AND fingerprint IS NOT NULL;
+
 -- name: alerts_happened
 -- Our own (of channel alert_data) are no rule's. What came by a stream alone is not in eventos.
 SELECT fingerprint, rule, severity, timestamp,
