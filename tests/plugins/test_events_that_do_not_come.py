@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import psycopg2
 import pytest
 
 from src.plugins.alert_manager import absences, place, recorder
@@ -123,6 +125,23 @@ async def test_a_source_that_is_behind_is_waited_for_and_one_that_is_dead_is_not
         assert told(world) == []
         world.alert("UPDATE reader_positions SET updated_at = now() WHERE source = 'otra'")
         await eventually(lambda: told(world) == [("BTC/USDT", "abierta", 1)])
+
+
+async def test_what_a_transaction_has_not_committed_yet_is_not_missed(world: World) -> None:
+    async with world.running():
+        with contextlib.closing(psycopg2.connect(world.corec_dsn)) as writer:
+            with writer.cursor() as cursor:
+                cursor.execute(
+                    "INSERT INTO eventos (canal, datos, timestamp, instance_id) VALUES"
+                    " ('market_data', %s, extract(epoch FROM now()) - 290, 'corec1')",
+                    (to_json({"symbol": "BTC/USDT", "price": 100.0}),),
+                )
+            price(world, "BTC/USDT", 301)
+            price(world, "ETH/USDT", 295)
+            await asyncio.sleep(4)
+            assert told(world) == []
+            writer.commit()
+        await eventually(lambda: told(world) == [("ETH/USDT", "abierta", 1)])
 
 
 async def test_prices_by_stream_and_table_are_awaited_together(

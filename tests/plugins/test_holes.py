@@ -12,6 +12,7 @@ from src.plugins.alert_manager.domain.holes import (
     after_locks,
     after_read,
     forget_retired,
+    settled,
 )
 
 T7 = frozenset({"3/7"})
@@ -75,6 +76,19 @@ def test_ranges_split_around_what_was_found() -> None:
     assert position.holes == (Hole(2, 999_999),)
     position = after_read(position, [2, 500, 999_999], 0.0)
     assert position.holes == (Hole(3, 499), Hole(501, 999_998))
+
+
+def test_what_an_open_transaction_wrote_is_awaited_for_a_minute() -> None:
+    assert settled(Position(8), 100.0) == 100.0
+    position = after_read(Position(6, seen=95.0), [8], 100.0)
+    assert settled(position, 100.0) == 95.0
+    position = after_locks(after_read(position, [10], 130.0), T7)
+    again = after_read(Position.from_json(position.to_json()), [], 150.0)
+    assert settled(again, 150.0) == 95.0
+    assert settled(again, 170.0) == 100.0  # the first one keeps nobody waiting any more
+    assert settled(again, 190.0) == 190.0
+    old = {"hi": 8, "holes": [[7, 7]], "retired": []}  # as stored before holes had a time
+    assert settled(Position.from_json(old), 100.0) == 100.0
 
 
 def test_retired_holes_are_forgotten_by_age_and_number() -> None:

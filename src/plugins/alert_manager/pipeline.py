@@ -151,7 +151,7 @@ class Pipeline(Generic[P]):
             if held.backlog:
                 await self._tell_backlog(fetched.position)
             # Only what is known of holes changed; it goes into the next commit.
-            self._place.caught_up(looked_at)
+            self._place.caught_up(min(looked_at, fetched.settled))
             await self._place.looked(fetched.position)
             return await self._tell_absences(), False
         total = Summary()
@@ -160,7 +160,7 @@ class Pipeline(Generic[P]):
         if not fetched.more:
             if held.backlog and held.backlog == self._place.standing().backlog:
                 await self._tell_backlog(self._place.standing().position)
-            self._place.caught_up(looked_at)
+            self._place.caught_up(min(looked_at, fetched.settled))
             total += await self._tell_absences()
         return total, fetched.more
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 Owners = frozenset[str]
@@ -21,12 +21,17 @@ Owners = frozenset[str]
 class Hole:
     """Missing ids from `lo` to `hi`, both included.
 
-    `owners` are the transactions that may still fill it; None: not asked yet.
+    Attributes:
+        owners: the transactions that may still fill it; None: not asked yet.
+        since: time of the last look before it was found (epoch seconds); 0 where nobody knows.
+        found: time of the look that found it.
     """
 
     lo: int
     hi: int
     owners: Owners | None = None
+    since: float = field(default=0.0, compare=False)
+    found: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,7 @@ class Retired:
     since: float
 
 
+OPEN_FOR = 60.0  # seconds that an ordinary transaction of a writer stays open, at the most
 _Range = TypeVar("_Range", Hole, Retired)
 
 
@@ -64,7 +70,7 @@ class Position:
         """Returns it as JSON, without owners: after a restart nobody knows which have ended."""
         return {
             "hi": self.hi,
-            "holes": [[hole.lo, hole.hi] for hole in self.holes],
+            "holes": [[hole.lo, hole.hi, hole.since, hole.found] for hole in self.holes],
             "retired": [[hole.lo, hole.hi, hole.since] for hole in self.retired],
             "seen": self.seen,
             "mark": self.mark,
@@ -75,7 +81,7 @@ class Position:
         """Returns the position that `to_json` made JSON of."""
         return cls(
             stored["hi"],
-            tuple(Hole(lo, hi) for lo, hi in stored["holes"]),
+            tuple(Hole(lo, hi, None, *times) for lo, hi, *times in stored["holes"]),
             tuple(Retired(lo, hi, since) for lo, hi, since in stored["retired"]),
             stored.get("seen", 0.0),
             stored.get("mark"),
@@ -105,7 +111,7 @@ def after_read(
             retired.append(Retired(hole.lo, hole.hi, now))
         else:
             holes.append(hole)
-    holes += [Hole(lo, hi) for lo, hi in _gaps(position.hi, new)]
+    holes += [Hole(lo, hi, None, position.seen, now) for lo, hi in _gaps(position.hi, new)]
     hi, mark = (new[-1], None) if new else (position.hi, position.mark)
     return Position(hi, tuple(holes), tuple(retired), now, mark)
 
@@ -124,7 +130,7 @@ def after_locks(position: Position, writers: Owners) -> Position:
         if hole.owners not in left:
             left[hole.owners] = ((hole.owners or frozenset()) & writers) | prepared
         owners = left[hole.owners]
-        holes.append(hole if owners == hole.owners else Hole(hole.lo, hole.hi, owners))
+        holes.append(hole if owners == hole.owners else replace(hole, owners=owners))
     return replace(position, holes=tuple(holes))
 
 
@@ -132,6 +138,14 @@ def forget_retired(position: Position, before: float, keep: int) -> Position:
     """Drops retired holes from before that time (epoch seconds), and all but the newest."""
     fresh = [r for r in position.retired if r.since >= before]
     return replace(position, retired=tuple(fresh[-keep:] if keep else ()))
+
+
+def settled(position: Position, now: float) -> float:
+    """Returns until when everything was read that was written by then (both epoch seconds).
+
+    A transaction that stays open for longer than a minute keeps nobody waiting.
+    """
+    return min((h.since for h in position.holes if now - h.found < OPEN_FOR), default=now)
 
 
 def _gaps(hi: int, ids: Iterable[int]) -> list[tuple[int, int]]:

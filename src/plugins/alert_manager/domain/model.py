@@ -90,12 +90,14 @@ class Fetched(Generic[P]):
         more: True when more events are waiting.
         anew: set where a table or stream was emptied or restored, and `position` is where reading
             begins anew: says which, and until where it was read.
+        settled: what was written until then (epoch seconds) is not still to appear.
     """
 
     events: tuple[RawEvent, ...]
     position: P
     more: bool = False
     anew: str | None = None
+    settled: float = float("inf")
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):

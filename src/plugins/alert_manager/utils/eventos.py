@@ -16,7 +16,15 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ..domain.errors import DatabaseUnusableError
-from ..domain.holes import Hole, Position, Retired, after_locks, after_read, forget_retired
+from ..domain.holes import (
+    Hole,
+    Position,
+    Retired,
+    after_locks,
+    after_read,
+    forget_retired,
+    settled,
+)
 from ..domain.model import Fetched
 from ..metrics import Metrics
 from ..ports import StoredPosition
@@ -217,7 +225,8 @@ class EventosReader:
         if ids:
             self._sleeper.busy()
         events = tuple(raw_event(row) for row in (*filled, *rows))
-        return Fetched(events, moved, more=not complete or self._was_cut(rows))
+        more = not complete or self._was_cut(rows)
+        return Fetched(events, moved, more, settled=settled(moved, now))
 
     def _count_late(self, retired: Sequence[Retired], rows: Sequence[tuple[Any, ...]]) -> None:
         late = sum(any(hole.lo <= row[0] <= hole.hi for hole in retired) for row in rows)
