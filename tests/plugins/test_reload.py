@@ -187,6 +187,19 @@ async def test_what_cannot_be_started_leaves_what_ran_and_is_told(
         await eventually(lambda: gains(world) == ["S250", "S450"])
 
 
+async def test_a_database_that_does_not_answer_is_refused(world: World, file: File) -> None:
+    async with world.running():
+        nobody = make_dsn(world.alert_dsn, port=1, password="hunter2-K3Y")
+        file.content["db_config"] = {"dsn": nobody}
+        file.write()
+        (alert,) = await eventually(world.alerts)
+        assert alert["rule"] == "configuracion_rechazada"
+        assert "db_config: alert_db no está ahí" in alert["message"]
+        assert "hunter2" not in str(alert)
+        gain(world, 250)
+        await eventually(lambda: gains(world) == ["S250"])
+
+
 async def test_a_bad_file_is_told_when_alert_db_is_back(
     world: World, file: File, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -31,7 +31,7 @@ from ..recorder import Summary
 from ..running import Running
 from ..settings import Loaded, check, load, source_path
 from ..web.server import Address
-from .assembly import Assembly, assemble
+from .assembly import Assembly, assemble, check_database
 
 log = logging.getLogger("corec.alert_manager")
 
@@ -110,6 +110,8 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         """Goes on with what the file says now; with what ran, where that cannot be used."""
         try:
             loaded = await asyncio.to_thread(lambda: check(read_yaml(path)))
+            if loaded.settings.database() != self._loaded.settings.database():
+                await check_database(loaded.settings)
         except Exception as error:  # noqa: BLE001  (whatever it is, the file is what was changed)
             self._refuse(error)
             return

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..absences import Absences
+from ..config_file import ConfigError, Fault
+from ..domain.errors import DatabaseUnavailableError
 from ..domain.model import P
 from ..health import Health
 from ..judge import BatchJudge
@@ -149,6 +151,21 @@ def assemble(
         health=health,
         web=WebServer(address, health, metrics, home),
     )
+
+
+async def check_database(settings: Settings) -> None:
+    """Asks whether alert_db answers where these settings say that it is.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    session = PgSession("prueba", settings.database())
+    try:
+        await session.probe()
+    except DatabaseUnavailableError as error:
+        raise ConfigError([Fault("db_config", f"alert_db no está ahí: {error}")]) from None
+    finally:
+        await session.close()
 
 
 class _Sessions(NamedTuple):
