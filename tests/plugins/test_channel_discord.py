@@ -43,6 +43,7 @@ async def _send_once(url: str, timeout: float = 5.0) -> Outcome:  # noqa: ASYNC1
         await channel.close()
 
 
+ADVICE = "(el webhook no existe o no se permite usarlo: revisa webhook_url)"
 OUTCOMES = [
     (Answer(200, {"id": "77"}), Sent("77")),
     (Answer(204), Sent()),
@@ -54,26 +55,21 @@ OUTCOMES = [
     ),
     (
         UNAUTHORIZED,
-        Disabled(
-            "Discord respondió 401: Invalid Webhook Token "
-            "(el webhook no existe o no se permite usarlo)"
-        ),
+        Disabled(f"Discord respondió 401: Invalid Webhook Token {ADVICE}"),
     ),
     (
         Answer(403, ""),
-        Disabled("Discord respondió 403 (el webhook no existe o no se permite usarlo)"),
+        Disabled(f"Discord respondió 403 {ADVICE}"),
     ),
     (
         GONE,
-        Disabled(
-            "Discord respondió 404: Unknown Webhook (el webhook no existe o no se permite usarlo)"
-        ),
+        Disabled(f"Discord respondió 404: Unknown Webhook {ADVICE}"),
     ),
     (Answer(405, "línea uno\nlínea dos"), Rejected("Discord respondió 405: línea uno")),
     (Answer(408), Retry("Discord respondió 408")),
     (
         Answer(410),
-        Disabled("Discord respondió 410 (el webhook no existe o no se permite usarlo)"),
+        Disabled(f"Discord respondió 410 {ADVICE}"),
     ),
     (Answer(413, "\x1b[31mgrande"), Rejected("Discord respondió 413: grande")),
     (Answer(422), Rejected("Discord respondió 422")),
