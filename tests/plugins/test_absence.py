@@ -194,6 +194,19 @@ def test_a_late_settlement_is_not_that_of_the_next_night_too() -> None:
     assert state.deadline(daily) == moment("2026-11-30T00:30")
 
 
+@pytest.mark.parametrize(("seconds", "nights"), [(0.004, 1), (599.0, 1), (601.0, 2)])
+def test_a_late_settlement_that_comes_by_two_roads_is_still_late(
+    seconds: float, nights: int
+) -> None:
+    daily = awaited(None, "00:30", None, None, MEXICO)
+    assert daily is not None
+    late = moment("2026-11-24T05:00")
+    state, missed, _ = heard(Heard(moment("2026-11-22T23:50")), late, daily)
+    assert missed is not None
+    state, *_ = heard(state, late + seconds, daily)
+    assert state.deadline(daily) == moment(f"2026-11-{24 + nights}T00:30")
+
+
 @pytest.mark.parametrize(
     ("hours", "last", "expected"),
     [

@@ -74,6 +74,28 @@ async def test_failures_are_counted_by_their_own_time(world: World) -> None:
     assert alert["timestamp"] == pytest.approx(now - 900)
 
 
+async def test_what_was_told_as_the_file_of_then_had_it_ends_all_the_same(world: World) -> None:
+    async with world.running():
+        vix(world, 25)
+        await eventually(lambda: rules(world, "vix") == [("alta", 1)])
+    [rule] = [r for r in world.config["alert_config"]["rules"] if r["name"] == "vix"]
+    rule["levels"] = {"media": "vix", "critica": "vix_critical"}
+    async with world.running():
+        vix(world, 15)
+        status = "SELECT status FROM alerts WHERE rule = 'vix'"
+        await eventually(lambda: world.alert(status) == [("resuelta",)])
+
+
+async def test_a_late_value_repeats_what_became_worse_long_ago(world: World) -> None:
+    now = time.time()
+    without_absences(world)
+    async with world.running():
+        for value, age in ((25, 3000), (45, 1200), (26, 2700)):
+            world.write("macro_data", to_json({"vix_price": value}), now - age)
+            await eventually(lambda: judged(world))
+        assert rules(world, "vix") == [("alta", 1), ("critica", 2)]
+
+
 async def test_the_same_failures_by_table_and_stream_count_once(
     world: World, streams: Streams
 ) -> None:

@@ -85,6 +85,11 @@ FAULTS: list[tuple[str, Any, str]] = [
     ("alert_config.rules.0", rule(), "o bien severity, o bien field"),
     ("alert_config.rules.0", rule(severity="alta", **COMPARES, levels={"alta": 1}), "o bien"),
     ("alert_config.rules.0", rule(field="v", levels={"alta": 1}), "los tres"),
+    (
+        "alert_config.rules.0",
+        rule(**COMPARES, levels={"alta": 20}, clear=18, dedupe_by=["plugin"]),
+        "es per, sin dedupe_by",
+    ),
     ("alert_config.rules.0", rule(severity="alta", absolute=True), "absolute y change solo valen"),
     ("alert_config.rules.0", rule(**COMPARES, levels={"alta": "vex"}), "no existe el umbral 'vex'"),
     ("alert_config.rules.0", rule(**COMPARES, levels={"alta": "1 % de vix"}), "un umbral o"),

@@ -98,6 +98,15 @@ def test_a_command_older_than_the_last_change_is_refused_unless_it_says_the_same
         read(newer, vix_threshold=22)
 
 
+def test_a_command_that_comes_by_the_second_road_is_no_older_one() -> None:
+    first = Change("vix", 20.0, 22.0, 20.0, NOW - 0.004, "x")
+    stored = StoredThresholds().changed_by([first])
+    stored = stored.changed_by([first._replace(old=22.0, new=25.0, timestamp=NOW + 60)])
+    assert read(stored, vix_threshold=22) == {}
+    with pytest.raises(CommandError, match="más nueva"):
+        read(stored, vix_threshold=23)
+
+
 @given(st.dictionaries(st.text(max_size=20), st.none() | st.integers() | st.text(max_size=9)))
 def test_no_command_breaks_anything(command: dict[str, Any]) -> None:
     try:

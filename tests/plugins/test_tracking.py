@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import permutations
+from random import Random
 from time import process_time
 
 import pytest
@@ -106,7 +107,7 @@ def test_late_twins_of_a_full_window_take_no_time() -> None:
     for i in range(200):
         past, count = occurred(past, Occurrence(i * 0.6, i, STREAM), 600.0)
     assert count == 1000
-    assert process_time() - started < 2.0  # it was a minute
+    assert process_time() - started < 0.8  # it was a minute
 
 
 def test_an_entry_that_is_read_again_counts_once() -> None:
@@ -232,6 +233,22 @@ def test_a_long_steady_run_is_bounded_and_keeps_its_ends() -> None:
         assert difference(base, 0.0, Direction.RISE, percent=False) == (0.0, Sample(0.0, 0.0))
 
 
+@pytest.mark.parametrize("ticks", [1, 8, 20, 50])  # a second
+@pytest.mark.parametrize("direction", [Direction.FALL, Direction.BOTH])
+def test_however_fast_values_come_the_highest_is_remembered(
+    ticks: int, direction: Direction
+) -> None:
+    noise = Random(ticks)
+    values = [100.0, 105.0, *(104.9 - 8.8 * n / (120 * ticks) for n in range(120 * ticks)), 96.1]
+    samples = [
+        Sample(n / ticks, value if value == 105.0 else value - noise.random() / 50)
+        for n, value in enumerate(values)
+    ]
+    found = changes(samples, 600, direction)
+    assert found[-1] is not None
+    assert found[-1] <= -8.47  # from 105
+
+
 def test_only_what_a_direction_needs_is_remembered() -> None:
     def remembered(direction: Direction) -> int:
         past: tuple[Sample, ...] = ()
@@ -346,6 +363,25 @@ def test_a_whole_episode_that_comes_by_the_second_road_is_a_repeat() -> None:
     assert {since for _, since, _ in both} == {since for _, since, _ in first}
     worse = episodes([*by_stream[:4], (1.5, 45, EVENTOS)])
     assert worse[-1] == ("fleeting", 0.0, 4)
+
+
+def test_what_came_late_of_one_episode_is_one_alert() -> None:
+    over = [(5000.0, 25, EVENTOS), (5001.0, 17, EVENTOS)]
+    late = [(1000.0 + n, 21 + n % 5, EVENTOS) for n in range(200)]
+    twins = [(when + 0.004, value, STREAM) for when, value, _ in late]
+    for order in (late, [x for both in zip(late, twins, strict=True) for x in both], late[::-1]):
+        found = episodes([*over, *order])[2:]
+        assert [name for name, *_ in found].count("fleeting") == 1
+        assert len({since for _, since, _ in found}) == 1
+
+
+def test_a_road_whose_times_are_a_little_earlier_tells_nothing_again() -> None:
+    by_table = [
+        (60.0 * n + at, value, EVENTOS) for n in range(40) for at, value in ((0.0, 25), (30.0, 17))
+    ]
+    by_stream = [(when - 0.004, value, STREAM) for when, value, _ in by_table]
+    first, both = episodes(by_table), episodes([*by_table, *by_stream])
+    assert {(name, since) for name, since, _ in both} == {(name, since) for name, since, _ in first}
 
 
 @given(st.permutations([(1.0, 21.0), (2.0, 45.0), (3.0, 19.0), (4.0, 30.0)]))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from .domain.context import Context
-from .domain.dedupe import TWIN_WINDOW
 from .domain.fingerprint import fingerprint
-from .domain.model import Event, Match, Payload
+from .domain.model import Event, Match, Payload, Severity
 from .domain.outcome import Candidate, Resolution
 from .domain.paths import parse_path
 from .domain.redact import redact
@@ -18,6 +17,7 @@ from .domain.tracking import Tracked
 from .letters import MAX_CHANNEL
 from .settings import Loaded
 
+_ALWAYS = 1000 * 365 * 86400.0  # seconds
 OWN_SOURCE = "alert_manager"  # of alerts that no event brought
 # A field that holds no number is one state of its writer, whatever else the events say.
 _INVALID_IDENTITY = tuple(map(parse_path, ("plugin", "exchange", "symbol", "user_id")))
@@ -65,7 +65,7 @@ class Candidates:
         end = Resolution(
             fingerprints=tuple(
                 fingerprint(spec.name, severity, about, spec.identity, since)
-                for severity in spec.severities
+                for severity in Severity  # it may have been told as the file of then had it
             ),
             message=recovery(
                 Words(spec, match, event.channel, safe, event.timestamp, self._formats)
@@ -80,7 +80,7 @@ class Candidates:
         if match.invalid:
             identity, name = _INVALID_IDENTITY, f"{spec.name}: invalid"
         if match.since is not None:  # all of it is one alert, however long it lasts
-            window = abs(event.timestamp - match.since) + TWIN_WINDOW
+            window = _ALWAYS
         return Candidate(
             source=event.source,
             event_id=event.event_id,

@@ -125,6 +125,7 @@ class Recorder:
                 self._thread, self._judge.track, judged, states, until
             )
             if not tracked.unsure:
+                self._patience = min(self._patience + 1, 5 * _PATIENCE)
                 return tracked
             if self._patience <= 0:
                 break

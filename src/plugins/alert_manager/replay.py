@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from .domain.dedupe import TWIN_WINDOW, Known, KnownAlert, decide
 from .domain.model import RawEvent, StateKey, StoredState
-from .domain.outcome import Candidate, Change, Judged
+from .domain.outcome import Candidate, Judged
 from .domain.rule_spec import RuleSpec
 from .domain.thresholds import StoredThresholds
 from .domain.verdicts import Told
@@ -47,8 +47,7 @@ class Replay:
         self._known: dict[bytes, list[KnownAlert]] = {
             fingerprint: list(alerts) for fingerprint, alerts in (known or {}).items()
         }
-        self._changes: dict[str, Change] = dict(thresholds.changes)
-        self._version = thresholds.version
+        self._thresholds = thresholds
         self.told: list[Told] = []
         self.repeats = 0
         self.dead_letters: Counter[str] = Counter()
@@ -75,9 +74,8 @@ class Replay:
         self.dead_letters.update(letter.channel for letter in judged.dead_letters)
         self._tell(judged.candidates)
         if judged.changes:
-            self._version += 1
-            self._changes |= {change.name: change for change in judged.changes}
-            self._judge.use(StoredThresholds(self._version, self._changes))
+            self._thresholds = self._thresholds.changed_by(judged.changes)
+            self._judge.use(self._thresholds)
 
     def _tell(self, candidates: Sequence[Candidate]) -> None:
         if not candidates:

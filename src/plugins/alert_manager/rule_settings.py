@@ -116,6 +116,8 @@ class RuleSettings(BaseModel):
             yield "una regla con absent_for o absent_by lleva severity, sin dedupe_by ni otherwise"
         if self.recovery is not None and self.clear is None and not self._awaits:
             yield "recovery solo vale junto a clear, absent_for o absent_by"
+        if self.clear is not None and self.dedupe_by is not None:
+            yield "junto a clear, lo que distingue una alerta de otra es per, sin dedupe_by"
         if self.clear is not None and self.severity is not None:
             yield "clear solo vale junto a levels"
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from .dedupe import TWIN_WINDOW
 from .time_intervals import Intervals, at
 
 
@@ -66,6 +67,7 @@ class Heard(msgspec.Struct, frozen=True, omit_defaults=True):
         absent: since when it is absent and told so; None while it is not.
         awaited_by: stands for what the rule asked of them: by another one, others are awaited.
         counted: from when the next one is awaited, where that is not `last`.
+        late: when the event came that was too late, and that `counted` is about.
     """
 
     last: float
@@ -73,6 +75,7 @@ class Heard(msgspec.Struct, frozen=True, omit_defaults=True):
     absent: float | None = None
     awaited_by: int = 0
     counted: float | None = None
+    late: float | None = None
 
     def deadline(self, awaited: Awaited) -> float:
         """Returns the moment at which the next event is missed (epoch seconds)."""
@@ -107,13 +110,15 @@ def heard(
 
 def _after(before: Heard, moment: float, awaited: Awaited, ended: float | None) -> Heard:
     """Returns what is remembered after an event, which may have ended an absence."""
-    counted = None
+    counted = late = None
     if ended is not None and ended < moment and awaited.by is not None and awaited.within is None:
         # A settlement that came too late is that of its night, and not the next one's too.
-        counted = ended
+        counted, late = ended, moment
         while (following := awaited.deadline(counted)) <= moment:
             counted = following
-    return msgspec.structs.replace(before, last=moment, absent=None, counted=counted)
+    elif before.late is not None and moment < before.late + TWIN_WINDOW:
+        counted, late = before.counted, before.late  # the same one, by another road
+    return msgspec.structs.replace(before, last=moment, absent=None, counted=counted, late=late)
 
 
 def _in_time(absent: float, moment: float, awaited: Awaited) -> bool:

@@ -91,7 +91,7 @@ def sampled(
     if len(kept) % _PRUNED_EACH == 0:  # now and then: it takes as long as looking at all of them
         recent = bisect_left(kept, last - LATENESS, key=_time)
         kept = [*_extremes(kept[:recent], direction), *kept[recent:]]
-    return _thinned(kept), base
+    return tuple(_thinned(kept, direction)), base
 
 
 def difference(
@@ -129,7 +129,15 @@ def _extremes(samples: Sequence[Sample], direction: Direction) -> list[Sample]:
     return kept
 
 
-def _thinned(samples: list[Sample]) -> tuple[Sample, ...]:
-    while len(samples) > CAPACITY:
-        del samples[1:-1:2]  # the oldest and the newest stay: they are the extremes of a steady run
-    return tuple(samples)
+def _thinned(samples: list[Sample], direction: Direction) -> list[Sample]:
+    """Bounds what is remembered, without losing the extremes of the window as it is now."""
+    if len(samples) <= CAPACITY:
+        return samples
+    sides = [direction] if direction is not Direction.BOTH else [Direction.RISE, Direction.FALL]
+    kept: set[Sample] = set()
+    for side in sides:
+        run = _extremes(samples, side)  # it only rises or falls: its ends are its extremes
+        while len(run) > CAPACITY // 4:
+            del run[1:-1:2]
+        kept.update(run)
+    return sorted(kept)

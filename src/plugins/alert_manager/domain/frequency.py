@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
@@ -68,39 +69,43 @@ def occurred(
             end + 1 - bisect_right(times, times[end] - within) for end in range(first, last + 1)
         )
     else:
-        best = _fullest(events, first, last, within)
+        best = _fullest(events, times, first, last, within)
     # Three times the window: an event that is late by two needs what came before it.
     kept = bisect_left(times, times[-1] - 3 * within)
     return tuple(events[kept:][-CAPACITY:]), best
 
 
-def _fullest(events: Sequence[Occurrence], first: int, last: int, within: float) -> int:
+def _fullest(
+    events: Sequence[Occurrence], times: Sequence[float], first: int, last: int, within: float
+) -> int:
     """Returns the most that a window holds which ends at one of these events.
 
     Of what came by several roads, what the busiest road brought counts. One walk: each event comes
     into the window once and leaves it once.
     """
-    roads: dict[int, Counter[int]] = {}
-    best = total = 0
-    begin = bisect_right(events, events[first].time - within, key=_time)
-    for end in range(begin, last + 1):
-        new = events[end]
-        counts = roads.setdefault(new.mark, Counter())
-        total -= max(counts.values(), default=0)
-        counts[new.road] += 1
-        total += max(counts.values())
-        if end < first:
-            continue
-        while events[begin].time <= new.time - within:
-            old = events[begin]
-            counts = roads[old.mark]
-            total -= max(counts.values())
-            counts[old.road] -= 1
-            total += max(counts.values())
+    begin = bisect_right(times, times[first] - within)
+    counts = Counter(map(_kind, events[begin : first + 1]))
+    most: dict[int, int] = {}
+    for (mark, _), count in counts.items():
+        if count > most.get(mark, 0):
+            most[mark] = count
+    best = total = sum(most.values())
+    for end in range(first + 1, last + 1):
+        kind = mark, _ = _kind(events[end])
+        counts[kind] += 1
+        if counts[kind] > most.get(mark, 0):
+            most[mark] = counts[kind]
+            total += 1
+        while times[begin] <= times[end] - within:
+            kind = mark, _ = _kind(events[begin])
+            counts[kind] -= 1
+            if counts[kind] + 1 == most[mark]:
+                most[mark] = max(counts[mark, road] for road in _ROADS)
+                total -= counts[kind] + 1 - most[mark]
             begin += 1
         best = max(best, total)
     return best
 
 
-def _time(event: Occurrence) -> float:
-    return event.time
+_kind = operator.attrgetter("mark", "road")
+_ROADS = tuple(map(int, Road))

@@ -52,7 +52,11 @@ class Step(enum.Enum):
 
 
 def step(
-    state: Lasting, event: Occurrence, reached: Severity | None, cleared: bool
+    state: Lasting,
+    event: Occurrence,
+    reached: Severity | None,
+    cleared: bool,
+    reach: float = TWIN_WINDOW,
 ) -> tuple[Lasting, Step, Episode | None]:
     """Takes one event.
 
@@ -61,21 +65,24 @@ def step(
         event: the event.
         reached: the severity whose limit it reaches, or None.
         cleared: True where it ends an episode.
+        reach: seconds before the first event of an episode in which another one belongs to it.
 
     Returns:
         What is to be remembered, what the event is, and the episode that it belongs to.
     """
     if _is_twin(state, event):
         return _turned(state.episode, state, event), Step.NOTHING, None
-    if (past := _past_one(state, event)) is not None:
+    if (past := _past_one(state, event, reach)) is not None:
         return _while_over(state, past, reached)
     if state.episode is not None:
         return _while_open(state, state.episode, event, reached, cleared)
     if reached is None:
         return state, Step.NOTHING, None
     episode = Episode(event.time, reached, event.time)
-    if state.turns and event.time < max(turn.time for turn in state.turns):
-        return state, Step.FLEETING, episode
+    later = [turn.time for turn in state.turns if turn.time > event.time]
+    if later:
+        fleeting = Episode(event.time, reached, min(later))  # what comes late, too, repeats it
+        return _over(state, fleeting), Step.FLEETING, episode
     return _turned(episode, state, event), Step.TOLD, episode
 
 
@@ -90,15 +97,26 @@ def _while_open(
     if not cleared or event.time < max(episode.since, episode.last):
         return state, Step.NOTHING, None
     ended = Episode(episode.since, episode.severity, event.time)
-    state = msgspec.structs.replace(state, over=(*state.over, ended)[-_OVER:])
-    return _turned(None, state, event), Step.ENDED, episode
+    return _turned(None, _over(state, ended), event), Step.ENDED, episode
 
 
-def _past_one(state: Lasting, event: Occurrence) -> Episode | None:
-    """Returns the episode that was over when this event came, and lasted when it happened."""
+def _past_one(state: Lasting, event: Occurrence, reach: float) -> Episode | None:
+    """Returns the episode that was over when this event came, and lasted when it happened.
+
+    Or began soon after: another road may time its first event a little later, and of events that
+    are counted, those that it takes to begin come before it.
+    """
     if state.episode is not None and event.time >= state.episode.since:
         return None
-    return next((past for past in state.over if past.since <= event.time < past.last), None)
+    for past in state.over:
+        if past.since <= event.time < past.last:
+            return past
+    soon = [past for past in state.over if event.time < past.since <= event.time + reach]
+    return min(soon, key=lambda past: past.since, default=None)
+
+
+def _over(state: Lasting, episode: Episode) -> Lasting:
+    return msgspec.structs.replace(state, over=(*state.over, episode)[-_OVER:])
 
 
 def _while_over(

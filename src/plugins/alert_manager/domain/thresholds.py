@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
+from .dedupe import TWIN_WINDOW
 from .escape import single_line
 from .model import Event, Payload
 from .numbers import as_number
@@ -12,12 +14,20 @@ from .outcome import Change
 from .redact import redact_text
 
 ACTION = "update_threshold"
+FOLLOWED = 20  # commands about one threshold that another road may still bring
 _SUFFIX = "_threshold"
 _MAX_SHOWN = 50  # characters of what somebody wrote that are repeated to people
 
 
 class CommandError(Exception):
     """A command that changes nothing; says why, in a sentence for a person."""
+
+
+class Followed(NamedTuple):
+    """A command that was followed: its event time (epoch seconds), and the number that it set."""
+
+    timestamp: float
+    value: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,7 @@ class Threshold:
         high: the highest.
         base: the number in the configuration.
         changed: event time of the last command that set it (epoch seconds); 0 without one.
+        followed: event time and number of the last commands about it.
     """
 
     value: float
@@ -37,6 +48,7 @@ class Threshold:
     high: float
     base: float
     changed: float = 0.0
+    followed: tuple[Followed, ...] = ()
 
 
 Thresholds = Mapping[str, Threshold]
@@ -44,10 +56,26 @@ Thresholds = Mapping[str, Threshold]
 
 @dataclass(frozen=True, slots=True)
 class StoredThresholds:
-    """The newest change of each threshold by its name, and the number of the newest of all."""
+    """What commands have set.
+
+    Attributes:
+        version: number of the newest change of all.
+        changes: the newest change of each threshold, by its name.
+        followed: the last commands about each of them.
+    """
 
     version: int = 0
     changes: Mapping[str, Change] = field(default_factory=dict)
+    followed: Mapping[str, tuple[Followed, ...]] = field(default_factory=dict)
+
+    def changed_by(self, changes: Iterable[Change]) -> StoredThresholds:
+        """Returns what counts after one more command."""
+        newest, followed = dict(self.changes), dict(self.followed)
+        for change in changes:
+            newest[change.name] = change
+            before = followed.get(change.name, ())
+            followed[change.name] = (Followed(change.timestamp, change.new), *before)[:FOLLOWED]
+        return StoredThresholds(self.version + 1, newest, followed)
 
 
 def is_command(data: Payload) -> bool:
@@ -99,10 +127,19 @@ def _change(name: str, value: object, event: Event, thresholds: Thresholds) -> C
             f"se permite de {threshold.low:g} a {threshold.high:g}"
         )
     if number != threshold.value and event.timestamp < threshold.changed:
-        raise CommandError(f"{name}{_SUFFIX}: otra orden más nueva ya lo cambió")
+        if not _was_followed(threshold, number, event.timestamp):
+            raise CommandError(f"{name}{_SUFFIX}: otra orden más nueva ya lo cambió")
+        number = threshold.value  # by another road
     asked = _shown(event.data.get("plugin") or event.data.get("user_id") or "sin nombre")
     who = f"{asked} ({event.instance_id or event.source})"
     return Change(name, threshold.value, number, threshold.base, event.timestamp, who)
+
+
+def _was_followed(threshold: Threshold, number: float, timestamp: float) -> bool:
+    return any(
+        followed.value == number and abs(followed.timestamp - timestamp) < TWIN_WINDOW
+        for followed in threshold.followed
+    )
 
 
 def _shown(value: object) -> str:
@@ -126,7 +163,8 @@ def current(
         if change is None or change.base != value or not low <= change.new <= high:
             thresholds[name] = Threshold(value, low, high, value)
         else:
-            thresholds[name] = Threshold(change.new, low, high, value, change.timestamp)
+            followed = stored.followed.get(name, ())
+            thresholds[name] = Threshold(change.new, low, high, value, change.timestamp, followed)
     return thresholds
 
 
@@ -150,7 +188,7 @@ def fitting(
     """
     changes, given_up = dict(stored.changes), dict[str, str]()
     while True:
-        found = current(configured, StoredThresholds(stored.version, changes))
+        found = current(configured, replace(stored, changes=changes))
         reason = fault(_values(found))
         if reason is None or not changes:
             return found, given_up

@@ -10,6 +10,7 @@ import msgspec
 
 from .absence import Awaited, Heard, heard
 from .change import Direction, Sample, compared, difference
+from .dedupe import TWIN_WINDOW
 from .fingerprint import mark
 from .frequency import counted
 from .hysteresis import Lasting, Step, step
@@ -172,6 +173,7 @@ def _shown(data: Payload, per: tuple[Path, ...]) -> Payload:
 def _track(name: str, measure: Measure, thresholds: Mapping[str, float]) -> Track:
     measured, reach = _measured(measure), measure.reach(thresholds)
     cleared = _cleared(measure, thresholds)
+    before = max(TWIN_WINDOW, measure.within or 0.0)
 
     def track(state: RuleState, observation: Observation) -> tuple[RuleState, Tracked]:
         state, number = measured(state, observation)
@@ -184,7 +186,7 @@ def _track(name: str, measure: Measure, thresholds: Mapping[str, float]) -> Trac
         if cleared is None:
             return state, _NOTHING if match is None else Tracked(match)
         lasting, tracked = _lasting(
-            state.lasting, observation.occurrence, match, cleared(number.value)
+            state.lasting, observation.occurrence, match, cleared(number.value), before
         )
         return msgspec.structs.replace(state, lasting=lasting), tracked._replace(value=number.value)
 
@@ -192,10 +194,10 @@ def _track(name: str, measure: Measure, thresholds: Mapping[str, float]) -> Trac
 
 
 def _lasting(
-    lasting: Lasting, event: Occurrence, match: Match | None, cleared: bool
+    lasting: Lasting, event: Occurrence, match: Match | None, cleared: bool, reach: float
 ) -> tuple[Lasting, Tracked]:
     reached = None if match is None else match.severity
-    lasting, outcome, episode = step(lasting, event, reached, cleared)
+    lasting, outcome, episode = step(lasting, event, reached, cleared, reach)
     if episode is None:
         return lasting, _NOTHING
     if match is None:

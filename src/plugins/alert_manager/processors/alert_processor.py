@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -73,6 +74,7 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         self._metrics = Metrics()
         self._watching: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
+        self._listening = contextlib.ExitStack()
         self._pushed = Summary()
 
     async def inicializar(self, nucleus: Any) -> None:
@@ -86,6 +88,8 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         address = Address.from_environment(os.environ)
         parts = self._assemble(self._loaded, str(nucleus.instance_id), address)
         self._running.set(parts)
+        if self._watch is not None:  # from now on a SIGHUP ends nothing
+            self._listening.enter_context(self._watch.listening())
         await parts.start(_START_WAIT)
         if self._watch is not None:
             task = self._reload_whenever_changed(self._watch)
@@ -98,13 +102,12 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         )
 
     async def _reload_whenever_changed(self, watch: ConfigWatch) -> None:
-        with watch.listening():
-            while True:
-                await watch.changed()
-                try:
-                    await self._reload(watch.path)
-                except Exception as error:  # noqa: BLE001  (no fault of ours may end the watching)
-                    log_fault(log, "no se pudo cargar de nuevo la configuración", error)
+        while True:
+            await watch.changed()
+            try:
+                await self._reload(watch.path)
+            except Exception as error:  # noqa: BLE001  (no fault of ours may end the watching)
+                log_fault(log, "no se pudo cargar de nuevo la configuración", error)
 
     async def _reload(self, path: Path) -> None:
         """Goes on with what the file says now; with what ran, where that cannot be used."""
@@ -126,7 +129,10 @@ class AlertProcessor(ProcesadorBase, PluginBase):
             except Exception as error:  # noqa: BLE001  (nothing is stopped yet)
                 failures.append(error)
                 return parts
-            await parts.stop()
+            try:
+                await parts.stop()
+            except Exception as error:  # noqa: BLE001  (or nothing would read any more)
+                log_fault(log, "fallo inesperado al parar lo que corría", error)
             try:
                 await new.start(_RELOAD_WAIT)
             except Exception as error:  # noqa: BLE001  (what ran goes on)
@@ -220,6 +226,7 @@ class AlertProcessor(ProcesadorBase, PluginBase):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        self._listening.close()
         async with self._running.closing() as parts:
             if parts is not None:
                 await parts.stop()

@@ -19,6 +19,7 @@ log = logging.getLogger("corec.alert_manager.cache")
 T = TypeVar("T")
 _PREFIX = "alert_manager:dedupe:"
 _FAILURES = (RedisError, OSError, TimeoutError)
+_LONGEST = 86400  # seconds that an alert is remembered
 _PROBE_INTERVAL = 1.0  # seconds between looks whether Redis is back
 
 
@@ -74,7 +75,7 @@ class DedupeCache:
                 for fingerprint, window in entries.items():
                     alert_id, timestamp = committed.known[fingerprint]
                     value = f"{alert_id}:{timestamp!r}"
-                    pipe.set(_PREFIX + fingerprint.hex(), value, ex=int(window))
+                    pipe.set(_PREFIX + fingerprint.hex(), value, ex=int(min(window, _LONGEST)))
                 return list(await pipe.execute())
 
         await self._try(store)

@@ -149,8 +149,11 @@ ON CONFLICT (alert_id, channel, kind) DO NOTHING
 RETURNING channel;
 
 -- name: thresholds_get
-SELECT DISTINCT ON (name) id, name, old_value, new_value, base_value, timestamp, changed_by
-  FROM threshold_changes
+SELECT DISTINCT ON (name) id, name, old_value, new_value, base_value, timestamp, changed_by,
+       (SELECT jsonb_agg(jsonb_build_array(l.timestamp, l.new_value)) FROM (
+            SELECT timestamp, new_value FROM threshold_changes
+             WHERE name = c.name AND id <= c.id ORDER BY id DESC LIMIT %(followed)s) AS l)
+  FROM threshold_changes AS c
  WHERE timestamp < coalesce(%(before)s::double precision, 'Infinity')
  ORDER BY name, id DESC;
 
