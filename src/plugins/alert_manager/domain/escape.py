@@ -25,6 +25,10 @@ _DISCORD_SPECIAL = re.compile(r"[\\*_~`|\[\]<]")
 _DISCORD_SCHEME_OR_EMOJI = re.compile(r":(?=//|(?:[^\W\d][\w~-]*|[+-]1|100|1234|8ball):)")
 _DISCORD_LINE_START = re.compile(r"^(?:[#>+-]|\d+(?=[.)]))")
 _DISCORD_EVERYONE = re.compile(r"@(?=everyone|here)", re.IGNORECASE)
+_AT = re.compile(r"@(?=\w)")
+_LOOKALIKES = str.maketrans(
+    {"*": "∗", "`": "ˋ", "~": "∼", "<": "‹", ">": "›", "[": "［", "]": "］"}
+)
 _MENTION_BREAK = "\u200b"  # zero width: unseen, and no longer a mention
 
 
@@ -83,6 +87,11 @@ def discord_text(text: str, limit: int) -> str:
     escaped = _DISCORD_LINE_START.sub(_escape_start, escaped)
     escaped = _DISCORD_EVERYONE.sub("@" + _MENTION_BREAK, escaped)
     return clip(escaped, limit)  # a backslash cut off from its character escapes the ellipsis
+
+
+def inert(text: str) -> str:
+    """Returns text for a service whose markup nobody knows: no emphasis, tag, code or mention."""
+    return _AT.sub("@" + _MENTION_BREAK, text.translate(_LOOKALIKES))
 
 
 def _escape_start(match: re.Match[str]) -> str:

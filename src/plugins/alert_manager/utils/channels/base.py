@@ -6,10 +6,17 @@ shape of `Channel`, and one line in `registry.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Protocol
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+)
 
 from ...domain.delivery import Message, Outcome
 from ...domain.model import Severity
@@ -35,6 +42,22 @@ class ChannelSettings(BaseModel):
     enabled: bool = True
     min_severity: SeverityField = Severity.BAJA
     timeout: float = Field(default=20.0, gt=0, le=45)
+
+
+def needed_address(
+    value: SecretStr | None, info: ValidationInfo, check: Callable[[str], object]
+) -> SecretStr | None:
+    """Returns a channel's address, which an enabled channel cannot do without.
+
+    Raises:
+        ValueError: it is missing; or what `check` raises about it.
+    """
+    address = value.get_secret_value().strip() if value else ""
+    if info.data.get("enabled"):
+        if not address:
+            raise ValueError("falta; es obligatorio mientras el canal esté activo (enabled: true)")
+        check(address)
+    return SecretStr(address) if address else None
 
 
 class Channel(Protocol):

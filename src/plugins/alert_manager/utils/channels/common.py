@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
+from typing import Any
 
 from ...domain.delivery import Message
 from ...domain.escape import clip, single_line
@@ -28,6 +29,21 @@ _EVENT_FIELDS = (
 def shown(text: str) -> str:
     """Returns text of an event as one bounded line without secrets or control characters."""
     return redact_text(single_line(text[:_MAX_READ]))
+
+
+def as_json(message: Message) -> dict[str, Any]:
+    """Returns what programs read of an alert; its keys are the columns of `alerts`."""
+    return {
+        "id": message.alert_id,
+        "severity": message.severity.key,
+        "status": "resuelta" if message.recovered else "abierta",
+        "title": message.title,
+        "message": message.text,
+        "channel": message.channel,
+        "rule": message.rule,
+        "event_data": message.event_data,
+        "timestamp": message.timestamp,
+    }
 
 
 def headline(message: Message) -> str:

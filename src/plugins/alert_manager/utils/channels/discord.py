@@ -11,9 +11,10 @@ from yarl import URL
 
 from ...domain.delivery import Message, Outcome, Retry, Sent
 from ...domain.formats import Formats
+from .addresses import secret_parts
 from .common import answer_line
 from .discord_message import MAX_EMBEDS, payload
-from .discord_settings import DiscordSettings, secret_parts
+from .discord_settings import DiscordSettings
 from .http import Answer, HttpClient, seconds
 
 __all__ = ["DiscordChannel", "DiscordSettings"]

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
 from ...domain.escape import single_line
-from ...hosts import is_loopback
-from .base import ChannelSettings
+from .addresses import checked_address, is_here
+from .base import ChannelSettings, needed_address
 
 _HOSTS = frozenset({"discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com"})
 _PATH = re.compile(r"/api(?:/v\d{1,3})?/webhooks/\d{1,25}/[A-Za-z0-9_-]{1,200}/?")
 _QUERY = re.compile(r"(?:thread_id=\d{1,25})?")
-_UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
 _FORM = "https://discord.com/api/webhooks/<id>/<clave>"
 _RESERVED_NAMES = ("discord", "clyde")  # Discord refuses a username that contains one
 
@@ -34,13 +32,7 @@ class DiscordSettings(ChannelSettings):
     @field_validator("webhook_url")
     @classmethod
     def _is_webhook(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        address = value.get_secret_value().strip() if value else ""
-        if not info.data.get("enabled"):
-            return SecretStr(address) if address else None
-        if not address:
-            raise ValueError("falta; es obligatorio mientras el canal esté activo (enabled: true)")
-        _check_address(address)
-        return SecretStr(address)
+        return needed_address(value, info, _check_address)
 
     @field_validator("username")
     @classmethod
@@ -60,34 +52,10 @@ def _check_address(address: str) -> None:
     Raises:
         ValueError: it is neither Discord's nor this machine's.
     """
-    parts = _split(address)
-    if parts is None or parts.scheme not in ("http", "https"):
-        raise ValueError(f"no es una dirección web; se espera {_FORM}")
-    if parts.username is not None or parts.fragment:
-        raise ValueError(f"lleva un usuario o un fragmento (#); se espera {_FORM}")
-    if is_loopback(parts.hostname or ""):
+    parts = checked_address(address, _FORM)
+    if is_here(parts):
         return
-    if parts.scheme != "https":
-        raise ValueError(
-            f"usa http sin cifrar, permitido solo hacia esta máquina; se espera {_FORM}"
-        )
     if parts.hostname not in _HOSTS or parts.port not in (None, 443):
         raise ValueError(f"no es un servidor de Discord; se permite: {', '.join(sorted(_HOSTS))}")
     if not _PATH.fullmatch(parts.path) or not _QUERY.fullmatch(parts.query):
         raise ValueError(f"no tiene la forma de un webhook; se espera {_FORM}")
-
-
-def _split(address: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(address)
-        _ = parts.port  # read here because a bad one raises
-    except ValueError:
-        return None
-    return None if _UNPRINTABLE.search(address) or not parts.hostname else parts
-
-
-def secret_parts(address: str) -> tuple[str, ...]:
-    """Returns what of a webhook's address must not be repeated: itself, and its last part."""
-    path = urlsplit(address).path.strip("/")
-    token = path.rpartition("/")[2]
-    return (address, path, token) if token else (address,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import math
 import time
@@ -21,7 +22,27 @@ _UNSAID_WAIT = 5.0  # seconds after a 429 that names no time
 _MAX_WAIT = 86_400.0  # seconds; beyond it a message is too old anyway
 _GONE = frozenset({401, 403, 404, 410})
 _AGAIN = frozenset({408, 425})  # 4xx that are about the moment, not about the message
-_TOO_MANY = 429
+
+
+class Meaning(enum.Enum):
+    """What a status says about a message."""
+
+    ACCEPTED = "accepted"
+    LIMITED = "limited"  # too many requests: later
+    AGAIN = "again"
+    REJECTED = "rejected"  # never, not this one
+    GONE = "gone"  # none at all, not here
+
+    @classmethod
+    def of(cls, status: int) -> Meaning:
+        """Returns the meaning of an HTTP status."""
+        if 200 <= status < 300:
+            return cls.ACCEPTED
+        if status == 429:
+            return cls.LIMITED
+        if status < 400 or status in _GONE:  # what redirects a webhook is another place
+            return cls.GONE
+        return cls.AGAIN if status >= 500 or status in _AGAIN else cls.REJECTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +56,7 @@ class Answer:
     @property
     def accepted(self) -> bool:
         """True where the server has the message."""
-        return 200 <= self.status < 300
+        return Meaning.of(self.status) is Meaning.ACCEPTED
 
     @property
     def content(self) -> Any:
@@ -101,17 +122,16 @@ class HttpClient:
             said: the server's own sentence, without secrets; empty where there is none.
             advice: what to look at where the address is wrong.
         """
-        if answer.status == _TOO_MANY:
-            return self.throttled(_UNSAID_WAIT if answer.wait is None else answer.wait)
         told = f"{self.name} respondió {answer.status}: {said}".removesuffix(": ")
-        if answer.status < 400:
-            return Disabled(
-                f"{told}, una redirección; no se sigue, porque se entregaría a otro: {advice}"
-            )
-        if answer.status in _GONE:
-            return Disabled(f"{told} ({advice})")
-        if answer.status >= 500 or answer.status in _AGAIN:
-            return Retry(told, after=seconds(answer.headers.get("Retry-After")))
+        if 300 <= answer.status < 400:
+            told += ", una redirección; no se sigue, porque se entregaría a otro"
+        match Meaning.of(answer.status):
+            case Meaning.LIMITED:
+                return self.throttled(_UNSAID_WAIT if answer.wait is None else answer.wait)
+            case Meaning.GONE:
+                return Disabled(f"{told} ({advice})")
+            case Meaning.AGAIN:
+                return Retry(told, after=seconds(answer.headers.get("Retry-After")))
         return Rejected(told)
 
     def throttled(self, wait: float) -> Retry:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...domain.formats import Formats
+from .apprise_service import AppriseChannel, AppriseSettings
 from .base import Channel, ChannelSettings
 from .discord import DiscordChannel, DiscordSettings
 from .email import EmailChannel, EmailSettings
 from .log import LogChannel, LogSettings
+from .webhook import WebhookChannel, WebhookSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +21,12 @@ class _Kind:
     build: Callable[[Any, Formats], Channel]
 
 
-_KINDS: Mapping[str, _Kind] = {
+KINDS: Mapping[str, _Kind] = {
     "log": _Kind(LogSettings, lambda settings, formats: LogChannel(settings)),
     "email": _Kind(EmailSettings, EmailChannel),
     "discord": _Kind(DiscordSettings, DiscordChannel),
+    "webhook": _Kind(WebhookSettings, WebhookChannel),
+    "apprise": _Kind(AppriseSettings, AppriseChannel),
 }
 
 REPORT_CHANNELS = ("alert_data", "alert_data_stream")
@@ -36,8 +40,8 @@ def kind_of(name: str, raw: Mapping[str, Any]) -> str:
         ValueError: there is no such type.
     """
     kind = str(raw.get("type", name))
-    if kind not in _KINDS:
-        raise ValueError(f"tipo de canal desconocido {kind!r}; se permite: {', '.join(_KINDS)}")
+    if kind not in KINDS:
+        raise ValueError(f"tipo de canal desconocido {kind!r}; se permite: {', '.join(KINDS)}")
     return kind
 
 
@@ -47,11 +51,11 @@ def settings_model(name: str, raw: Mapping[str, Any]) -> type[ChannelSettings]:
     Raises:
         ValueError: there is no such type.
     """
-    return _KINDS[kind_of(name, raw)].settings
+    return KINDS[kind_of(name, raw)].settings
 
 
 def build(
     name: str, raw: Mapping[str, Any], settings: ChannelSettings, formats: Formats
 ) -> Channel:
     """Makes a channel from its checked settings; `formats` says how times are shown."""
-    return _KINDS[kind_of(name, raw)].build(settings, formats)
+    return KINDS[kind_of(name, raw)].build(settings, formats)

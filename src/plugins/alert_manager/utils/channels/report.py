@@ -20,6 +20,7 @@ from ...domain.delivery import Message, Outcome, Rejected, Retry, Sent
 from ...domain.errors import NotNowError, RefusedError
 from ..pg import PgSession
 from ..queries import fetch_value, query
+from .common import as_json
 
 CHANNEL = "alert_data"
 _STREAM_LENGTH = 10_000  # entries that the stream keeps, about
@@ -27,19 +28,12 @@ _TIMEOUT = 10.0  # seconds
 
 
 def report(message: Message, instance: str) -> bytes:
-    """Returns the JSON that other plugins read; its keys are the columns of `alerts`."""
+    """Returns the JSON that other plugins read."""
     return msgspec.json.encode(
         {
             "tipo": "alerta",
             "plugin": "alert_manager",
-            "id": message.alert_id,
-            "severity": message.severity.key,
-            "title": message.title,
-            "message": message.text,
-            "channel": message.channel,
-            "rule": message.rule,
-            "event_data": message.event_data,
-            "timestamp": message.timestamp,
+            **as_json(message),
             "instance_id": instance,
         }
     )

@@ -1,0 +1,222 @@
+"""What every channel keeps to: each outcome is done, retry or dead, and no secret is anywhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+import trustme
+
+from src.plugins.alert_manager.domain.delivery import (
+    Disabled,
+    Outcome,
+    Rejected,
+    Retry,
+    Sent,
+)
+from src.plugins.alert_manager.utils.channels.apprise_service import (
+    AppriseChannel,
+    AppriseSettings,
+)
+from src.plugins.alert_manager.utils.channels.base import Channel
+from src.plugins.alert_manager.utils.channels.discord import DiscordChannel, DiscordSettings
+from src.plugins.alert_manager.utils.channels.email import EmailChannel, EmailSettings
+from src.plugins.alert_manager.utils.channels.log import LogChannel, LogSettings
+from src.plugins.alert_manager.utils.channels.registry import KINDS
+from src.plugins.alert_manager.utils.channels.webhook import WebhookChannel, WebhookSettings
+from tests.plugins.channel_messages import HOSTILE, LEAKY, MESSAGE, SECRET, refusing_port
+from tests.support.discord import CUT, TOKEN, WEBHOOK_ID, Answer, DiscordServer
+from tests.support.smtp import SmtpServer
+
+Made = Callable[[str, float], Channel]
+"""Makes a channel for an address, with the seconds that a send may take."""
+
+PATH = f"/api/webhooks/{WEBHOOK_ID}/{TOKEN}"
+
+
+def discord(base: str, seconds: float) -> Channel:
+    return DiscordChannel(DiscordSettings(webhook_url=f"{base}{PATH}", timeout=seconds))
+
+
+def webhook(base: str, seconds: float) -> Channel:
+    return WebhookChannel(
+        WebhookSettings(url=f"{base}{PATH}?clave={TOKEN}", secret="s" * 32, timeout=seconds)
+    )
+
+
+def apprise(base: str, seconds: float) -> Channel:
+    scheme = "jsons" if base.startswith("https") else "json"
+    url = f"{scheme}://{base.partition('//')[2]}{PATH}?rto={seconds}&cto={seconds}"
+    return AppriseChannel(AppriseSettings(url=url, timeout=seconds))
+
+
+HTTP: dict[str, Made] = {"discord": discord, "webhook": webhook, "apprise": apprise}
+
+STATUSES: list[tuple[int, type[Outcome]]] = [
+    (200, Sent),
+    (301, Disabled),
+    (307, Disabled),
+    (400, Rejected),
+    (401, Disabled),
+    (403, Disabled),
+    (404, Disabled),
+    (405, Rejected),
+    (408, Retry),
+    (409, Rejected),
+    (410, Disabled),
+    (413, Rejected),
+    (422, Rejected),
+    (425, Retry),
+    (429, Retry),
+    (500, Retry),
+    (502, Retry),
+    (503, Retry),
+    (504, Retry),
+]
+
+
+@asynccontextmanager
+async def opened(made: Made, base: str, seconds: float = 5.0) -> AsyncIterator[Channel]:
+    channel = made(base, seconds)
+    try:
+        yield channel
+    finally:
+        await channel.close()
+        await channel.close()  # twice harms nobody
+
+
+def spoken(outcome: Outcome) -> str:
+    return (outcome.refused or "") if isinstance(outcome, Sent) else outcome.reason
+
+
+def base_of(server: DiscordServer) -> str:
+    return server.webhook_url.removesuffix(PATH)
+
+
+@pytest.mark.parametrize("kind", HTTP)
+@pytest.mark.parametrize(("status", "expected"), STATUSES)
+async def test_each_status(
+    server: DiscordServer, kind: str, status: int, expected: type[Outcome]
+) -> None:
+    location = {"Location": f"http://127.0.0.1:{server.port}/otra"} if status < 400 else {}
+    server.always = Answer(status, {"message": f"eco {TOKEN}"}, location)
+    async with opened(HTTP[kind], base_of(server)) as channel:
+        outcome = await channel.send([MESSAGE])
+    assert type(outcome) is expected
+    assert len(server.requests) == 1  # a redirect is not followed
+    assert TOKEN not in spoken(outcome)
+    if expected is not Sent:
+        assert str(status) in spoken(outcome) or status == 429
+    if status == 429:
+        assert isinstance(outcome, Retry)
+        assert (outcome.throttled, (outcome.after or 0) > 0) == (True, True)
+
+
+@pytest.mark.parametrize("kind", HTTP)
+@pytest.mark.parametrize("fault", ["cut", "slow", "refused", "stranger"])
+async def test_each_fault_of_the_network_is_one_to_try_again(
+    kind: str, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    tls = trustme.CA().issue_cert("otro.example") if fault == "stranger" else None
+    async with DiscordServer() as plain:
+        plain.always = CUT if fault == "cut" else Answer(200, delay=5.0)
+        base = base_of(plain)
+        if tls is not None:
+            base = base.replace("http://", "https://")  # a server that speaks none
+        with refusing_port() as nobody:
+            if fault == "refused":
+                base = f"http://127.0.0.1:{nobody}"
+            async with opened(HTTP[kind], base, 0.5) as channel:
+                outcome = await channel.send([MESSAGE])
+    assert isinstance(outcome, Retry)
+    assert (outcome.throttled, outcome.after) == (False, None)
+    assert TOKEN not in outcome.reason
+    assert TOKEN not in caplog.text
+
+
+@asynccontextmanager
+async def talking(kind: str) -> AsyncIterator[tuple[Channel, Callable[[], str]]]:
+    """A channel of any kind whose server takes everything, and what arrived there."""
+    if kind == "log":
+        records: list[str] = []
+        handler = logging.Handler()
+        handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
+        logger = logging.getLogger("corec.alertas")
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        try:
+            yield LogChannel(LogSettings()), lambda: "\n".join(records)
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(logging.NOTSET)
+    elif kind == "email":
+        async with SmtpServer() as smtp:
+            settings = EmailSettings(
+                smtp_server=smtp.host,
+                smtp_port=smtp.port,
+                tls="none",
+                sender="corec@example.com",
+                recipient="familia@example.com",
+            )
+            yield (
+                EmailChannel(settings),
+                lambda: "".join(
+                    part.get_content()
+                    for received in smtp.messages
+                    for part in received.mail.walk()
+                    if part.get_content_maintype() == "text"
+                ),
+            )
+    else:
+        async with DiscordServer() as server:
+            server.always = Answer(200, {})
+            async with opened(HTTP[kind], base_of(server)) as channel:
+                yield channel, lambda: "\n".join(str(r.payload) for r in server.requests)
+
+
+def test_every_channel_is_tried_here() -> None:
+    assert set(KINDS) == {"log", "email", *HTTP}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_message_arrives_and_no_secret_does(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with talking(kind) as (channel, arrived):
+        assert isinstance(await channel.send([MESSAGE]), Sent)
+        assert isinstance(await channel.send([LEAKY]), Sent)
+        assert isinstance(await channel.send([replace(MESSAGE, recovered=True)]), Sent)
+        text = arrived()
+    assert "El disyuntor de trading" in text.replace("\\", "")
+    assert "resuelta" in text.lower()
+    assert str(MESSAGE.alert_id) in text
+    assert SECRET not in text + caplog.text
+    assert TOKEN not in caplog.text
+    assert "[oculto]" in text.replace("\\", "").replace("［", "[").replace("］", "]")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_event_changes_no_messages_shape(kind: str) -> None:
+    async with talking(kind) as (channel, arrived):
+        assert isinstance(await channel.send([HOSTILE]), Sent)
+        text = arrived()
+    for harm in ("\x1b", "\x00", "\x07", "\u2028", "\u202e", "\nALERTA 99", "\nBcc:"):
+        assert harm not in text
+    if kind in ("discord", "apprise"):  # which know mentions
+        assert "@everyone" not in text
+    if kind == "apprise":
+        assert not any(harm in text for harm in ("**negrita**", "[aquí](", "<@1234", "<script>"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_full_batch_is_taken(kind: str) -> None:
+    async with talking(kind) as (channel, arrived):
+        batch = [replace(MESSAGE, alert_id=1000 + n) for n in range(channel.max_batch)]
+        assert isinstance(await channel.send(batch), Sent)
+        text = arrived()
+    assert all(str(message.alert_id) in text for message in batch)
