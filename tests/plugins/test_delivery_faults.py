@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 from psycopg2.extensions import parse_dsn
 
-from src.plugins.alert_manager.domain.delivery import Message, Outcome, Sent
+from src.plugins.alert_manager.domain.delivery import Attempt, Message, Outcome, Sent
 from src.plugins.alert_manager.metrics import Metrics
 from src.plugins.alert_manager.settings import BreakerSettings, DeliverySettings
 from src.plugins.alert_manager.utils import outbox as outbox_module
@@ -38,7 +38,7 @@ def queue(world: World, channel: str, text: str = "m", severity: int = 4, age: s
     world.alert(
         "WITH a AS (INSERT INTO alerts (severity, message, channel, event_data, timestamp)"
         " VALUES ((ARRAY['baja', 'media', 'alta', 'critica'])[%s], %s, 'alertas', '{}', 1760000000)"
-        " RETURNING id) INSERT INTO notifications (alert_id, channel, severity, created_at)"
+        " RETURNING id) INSERT INTO notifications (alert_id, channel, severity, queued_at)"
         " SELECT id, %s, %s, now() - %s::interval FROM a",
         (severity, text, channel, severity, age),
     )
@@ -303,13 +303,15 @@ async def test_a_token_completes_no_claim_of_another(
         quick = await outbox.claim("discord", 10, DAY)
         assert quick is not None
         assert quick.ids == slow.ids
-        await outbox.sent(slow, "1")
-        await outbox.retry(slow, 0.0, "tarde")
-        await outbox.dead(slow, "tarde")
+        attempt = Attempt("sent", 0.5, None)
+        await outbox.sent(slow, Sent("1"), attempt)
+        await outbox.retry(slow, 0.0, "tarde", attempt)
+        await outbox.dead(slow, "tarde", attempt)
         assert statuses(alert_db, "discord") == {"pending": 1}
         assert await outbox.claim("discord", 10, DAY) is None
         assert caplog.text.count("habían pasado a otra instancia") == 3
-        await outbox.sent(quick, "2")
+        assert alert_db.alert("SELECT * FROM deliveries") == []
+        await outbox.sent(quick, Sent("2"), attempt)
         assert alert_db.alert("SELECT status, external_id, attempts FROM notifications") == [
             ("sent", "2", 2)
         ]

@@ -10,10 +10,10 @@ BEGIN
     -- Refreshes the catalogue cache, which an advisory lock does not: another one may have made them.
     PERFORM FROM pg_class LIMIT 1;
 
-    IF obj_description(to_regclass('alerts'), 'pg_class') = 'alert_manager: 6'
+    IF obj_description(to_regclass('alerts'), 'pg_class') = 'alert_manager: 7'
        AND NOT EXISTS (
            SELECT FROM unnest(ARRAY['notifications', 'dead_letters', 'reader_positions', 'rule_states',
-                                    'threshold_changes']) AS t (name)
+                                    'threshold_changes', 'deliveries']) AS t (name)
             WHERE to_regclass(t.name) IS NULL)
     THEN
         RETURN;
@@ -80,8 +80,23 @@ BEGIN
         ADD COLUMN IF NOT EXISTS kind text NOT NULL DEFAULT 'alert' CHECK (kind IN ('alert', 'recovery')),
         DROP CONSTRAINT IF EXISTS notifications_alert_id_channel_key;
     CREATE UNIQUE INDEX IF NOT EXISTS notifications_once ON notifications (alert_id, channel, kind);
+    ALTER TABLE notifications
+        ADD COLUMN IF NOT EXISTS queued_at timestamptz NOT NULL DEFAULT now();  -- its age counts from then
     CREATE INDEX IF NOT EXISTS notifications_due ON notifications (channel, next_attempt_at)
         WHERE status = 'pending';
+
+    -- Every attempt to tell a channel, whatever came of it.
+    CREATE TABLE IF NOT EXISTS deliveries (
+        id              bigserial PRIMARY KEY,
+        notification_id bigint NOT NULL REFERENCES notifications (id) ON DELETE CASCADE,
+        attempt         integer NOT NULL,
+        ended_at        timestamptz NOT NULL DEFAULT now(),
+        seconds         real NOT NULL,               -- that it took
+        status          text NOT NULL,               -- sent, retry, throttled, rejected or disabled
+        answer          text,                        -- what the server said, its first line
+        external_id     text                         -- the server's own id of the message
+    );
+    CREATE INDEX IF NOT EXISTS deliveries_notification ON deliveries (notification_id);
 
     -- Events that could not be judged. The payload itself stays in its source: it may carry secrets.
     CREATE TABLE IF NOT EXISTS dead_letters (
@@ -137,7 +152,7 @@ BEGIN
     );
     CREATE INDEX IF NOT EXISTS threshold_changes_name ON threshold_changes (name, id);
 
-    COMMENT ON TABLE alerts IS 'alert_manager: 6';
+    COMMENT ON TABLE alerts IS 'alert_manager: 7';
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'otra sesión usa las tablas de alert_db desde hace más de 5 s: no se cambiaron. '
                     'Mira en pg_stat_activity qué transacción sigue abierta, espera a que acabe y repite'

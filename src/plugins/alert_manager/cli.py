@@ -14,6 +14,7 @@ import click
 from .cli_backtest import backtest
 from .cli_data import CONFIG, NOT_FOUND, find_database, load_settings, rows
 from .cli_explain import explain
+from .cli_notifications import notifications, test_notify
 from .cli_output import alert_table, console, print_alert, print_json
 from .cli_suggest import suggest_thresholds
 from .domain.model import Severity
@@ -78,6 +79,8 @@ def check_config(file: Path | None) -> None:
     )
 
 
+main.add_command(notifications)
+main.add_command(test_notify)
 main.add_command(explain)
 main.add_command(backtest)
 main.add_command(suggest_thresholds)

@@ -117,13 +117,18 @@ def _no_answer(name: str, error: Exception) -> NoReturn:
     sys.exit(NO_DATABASE)
 
 
-def rows(database: Database, name: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+def rows(
+    database: Database, name: str, arguments: dict[str, Any], commit: bool = False
+) -> list[dict[str, Any]]:
     """Returns the rows of a named statement; ends the program where alert_db does not answer."""
 
     def fetch(connection: Connection) -> list[dict[str, Any]]:
         with connection.cursor(cursor_factory=RealDictCursor) as cursor:
             cursor.execute(query(name), arguments)
-            return [dict(row) for row in cursor]
+            found = [dict(row) for row in cursor]
+        if commit:
+            connection.commit()
+        return found
 
     try:
         return asked(database, fetch)
@@ -131,3 +136,8 @@ def rows(database: Database, name: str, arguments: dict[str, Any]) -> list[dict[
         return []
     except psycopg2.OperationalError as error:
         _no_answer("alert_db", error)
+
+
+def changed(database: Database, name: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+    """Does what `rows` does with a statement that changes something, and commits it."""
+    return rows(database, name, arguments, commit=True)

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import click
@@ -19,6 +20,14 @@ from .domain.escape import single_line
 from .domain.formats import Formats
 from .domain.model import Severity
 
+STATES = {"pending": "pendiente", "sent": "enviado", "dead": "abandonado"}
+ATTEMPTS = {
+    "sent": "enviado",
+    "retry": "se reintenta",
+    "throttled": "pide esperar",
+    "rejected": "rechazado",
+    "disabled": "canal deshabilitado",
+}
 _COLOURS = {"critica": "bold red", "alta": "red", "media": "yellow", "baja": "cyan"}
 # JSON lets these through as they are: controls of the terminal (C1, DEL), and what hides text or
 # shows it in another order.
@@ -90,10 +99,20 @@ def print_alert(alert: dict[str, Any], formats: Formats) -> None:
     output.print(Text("  Avisos:"))
     for note in alert["notifications"]:
         error = f": {note['last_error']}" if note["last_error"] else ""
-        state = {"pending": "pendiente", "sent": "enviado", "dead": "abandonado"}[note["status"]]
+        state = STATES[note["status"]]
         news = " (que se resolvió)" if note["kind"] == "recovery" else ""
         told = f"{note['channel']}{news}: {state}, intentos {note['attempts']}{error}"
         output.print(Text("    "), line(told), sep="")
+        for attempt in note["deliveries"]:
+            output.print(Text("      "), line(_attempt(attempt, formats)), sep="")
+
+
+def _attempt(attempt: dict[str, Any], formats: Formats) -> str:
+    ended = datetime.fromisoformat(attempt["ended_at"]).timestamp()
+    said = [text for text in (attempt["answer"], attempt["external_id"]) if text]
+    became = ATTEMPTS.get(attempt["status"], attempt["status"])
+    when = shown_time(ended, formats)
+    return f"{when}: {became} en {attempt['seconds']:.1f} s{': ' if said else ''}{', '.join(said)}"
 
 
 def severity_text(key: str) -> Text:

@@ -64,10 +64,12 @@ class Sent:
     Attributes:
         external_id: the channel's own id for it, if it gave one.
         refused: sentences about recipients that will never take it; the others have it.
+        answer: what the server said, in one line without secrets.
     """
 
     external_id: str | None = None
     refused: str | None = None
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,30 @@ class Disabled:
 
 
 Outcome = Sent | Retry | Rejected | Disabled
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What is kept of one attempt to tell a message.
+
+    Attributes:
+        outcome: `sent`, `retry`, `throttled`, `rejected` or `disabled`.
+        seconds: that it took.
+        answer: what the server said, in one line without secrets.
+    """
+
+    outcome: str
+    seconds: float
+    answer: str | None
+
+    @classmethod
+    def of(cls, outcome: Outcome, seconds: float) -> Attempt:
+        """Returns what is kept of an outcome."""
+        if isinstance(outcome, Sent):
+            return cls("sent", seconds, outcome.answer or outcome.refused)
+        throttled = isinstance(outcome, Retry) and outcome.throttled
+        name = "throttled" if throttled else type(outcome).__name__.lower()
+        return cls(name, seconds, outcome.reason)
 
 
 @dataclass(frozen=True, slots=True)

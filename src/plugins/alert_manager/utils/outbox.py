@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ..domain.delivery import Message, Progress
+from ..domain.delivery import Attempt, Message, Progress, Sent
 from ..domain.model import Severity
 from .pg import PgSession
 from .queries import fetch_value, query
@@ -86,15 +86,17 @@ class Outbox:
 
         return await self._session.run(work)
 
-    async def sent(self, claim: Claim, external_id: str | None, refused: str | None = None) -> None:
-        """Records that the channel accepted the messages; `refused` says who does not get them."""
-        await self._complete("notifications_sent", claim, external_id=external_id, refused=refused)
+    async def sent(self, claim: Claim, outcome: Sent, attempt: Attempt) -> None:
+        """Records that the channel accepted the messages."""
+        accepted = {"external_id": outcome.external_id, "refused": outcome.refused}
+        await self._complete("notifications_sent", claim, attempt, accepted)
 
     async def retry(
         self,
         claim: Claim,
         delay: float,
         reason: str,
+        attempt: Attempt | None,
         give_back: bool = False,
         progress: Progress | None = None,
     ) -> None:
@@ -104,21 +106,21 @@ class Outbox:
             claim: all of its messages wait.
             delay: in seconds.
             reason: why, for a person.
+            attempt: what was tried; None: nothing.
             give_back: takes the attempt off their count.
             progress: where the next attempt goes on; None leaves it where it was.
         """
-        await self._complete(
-            "notifications_retry",
-            claim,
-            delay=delay,
-            reason=reason,
-            give_back=int(give_back),
-            progress=None if progress is None else json.dumps(asdict(progress)),
-        )
+        waiting = {
+            "delay": delay,
+            "reason": reason,
+            "give_back": int(give_back),
+            "progress": None if progress is None else json.dumps(asdict(progress)),
+        }
+        await self._complete("notifications_retry", claim, attempt, waiting)
 
-    async def dead(self, claim: Claim, reason: str) -> None:
+    async def dead(self, claim: Claim, reason: str, attempt: Attempt) -> None:
         """Gives messages up, for a reason that a person can see."""
-        await self._complete("notifications_dead", claim, reason=reason)
+        await self._complete("notifications_dead", claim, attempt, {"reason": reason})
 
     async def expire(
         self, max_age: float, reasons: Mapping[str, str], no_channel: str, limit: int
@@ -149,13 +151,16 @@ class Outbox:
 
         return await self._session.run(work)
 
-    async def _complete(self, name: str, claim: Claim, **arguments: object) -> None:
-        values = {**arguments, "ids": list(claim.ids), "token": claim.token}
+    async def _complete(
+        self, name: str, claim: Claim, attempt: Attempt | None, arguments: Mapping[str, object]
+    ) -> None:
+        tried = asdict(attempt or Attempt("", 0.0, None))
+        tried["outcome"] = tried["outcome"] or None
+        values = {**arguments, **tried, "ids": list(claim.ids), "token": claim.token}
 
         def work(connection: Connection) -> int:
             with connection.cursor() as cursor:
-                cursor.execute(query(name), values)
-                return int(cursor.rowcount)
+                return int(fetch_value(cursor, name, values))
 
         ours = await self._session.run(work)
         if ours < len(claim.ids):

@@ -177,7 +177,7 @@ ON CONFLICT (source, event_id, timestamp) WHERE event_id IS NOT NULL DO NOTHING;
 WITH due AS (
     SELECT id FROM notifications
      WHERE status = 'pending' AND channel = %(channel)s AND next_attempt_at <= now()
-       AND created_at >= now() - make_interval(secs => %(max_age)s)
+       AND queued_at >= now() - make_interval(secs => %(max_age)s)
      ORDER BY severity DESC, id
      LIMIT %(limit)s
        FOR UPDATE SKIP LOCKED
@@ -199,32 +199,54 @@ SELECT c.id, c.alert_id, c.attempts, c.progress, c.kind = 'recovery', a.resoluti
 SELECT extract(epoch FROM min(next_attempt_at) - now())::float8
   FROM notifications
  WHERE status = 'pending' AND channel = %(channel)s
-   AND created_at >= now() - make_interval(secs => %(max_age)s);
+   AND queued_at >= now() - make_interval(secs => %(max_age)s);
 
 -- name: notifications_sent
-UPDATE notifications
-   SET status = 'sent', finished_at = now(), external_id = %(external_id)s, last_error = %(refused)s,
-       progress = NULL
- WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND status = 'pending';
+WITH ours AS (
+    UPDATE notifications
+       SET status = 'sent', finished_at = now(), external_id = %(external_id)s, last_error = %(refused)s,
+           progress = NULL
+     WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND status = 'pending'
+    RETURNING id, attempts
+), told AS (
+    INSERT INTO deliveries (notification_id, attempt, seconds, status, answer, external_id)
+    SELECT id, attempts, %(seconds)s, %(outcome)s, %(answer)s, %(external_id)s FROM ours
+)
+SELECT count(*) FROM ours;
 
 -- name: notifications_retry
-UPDATE notifications
-   SET next_attempt_at = now() + make_interval(secs => %(delay)s), last_error = %(reason)s,
-       attempts = attempts - %(give_back)s, lease_token = NULL,
-       progress = coalesce(%(progress)s::jsonb, progress)
- WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND status = 'pending';
+-- What was given back before it was sent is no attempt.
+WITH ours AS (
+    UPDATE notifications
+       SET next_attempt_at = now() + make_interval(secs => %(delay)s), last_error = %(reason)s,
+           attempts = attempts - %(give_back)s, lease_token = NULL,
+           progress = coalesce(%(progress)s::jsonb, progress)
+     WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND status = 'pending'
+    RETURNING id, attempts + %(give_back)s AS attempt
+), told AS (
+    INSERT INTO deliveries (notification_id, attempt, seconds, status, answer)
+    SELECT id, attempt, %(seconds)s, %(outcome)s, %(answer)s FROM ours WHERE %(outcome)s IS NOT NULL
+)
+SELECT count(*) FROM ours;
 
 -- name: notifications_dead
-UPDATE notifications
-   SET status = 'dead', finished_at = now(), last_error = %(reason)s
- WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND status = 'pending';
+WITH ours AS (
+    UPDATE notifications
+       SET status = 'dead', finished_at = now(), last_error = %(reason)s
+     WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND status = 'pending'
+    RETURNING id, attempts
+), told AS (
+    INSERT INTO deliveries (notification_id, attempt, seconds, status, answer)
+    SELECT id, attempts, %(seconds)s, %(outcome)s, %(answer)s FROM ours
+)
+SELECT count(*) FROM ours;
 
 -- name: notifications_expire
 -- What nobody delivered in time, also for channels that no worker serves (any more). A message that
 -- is being sent right now is left to its sender.
 WITH old AS (
     SELECT id FROM notifications
-     WHERE status = 'pending' AND created_at < now() - make_interval(secs => %(max_age)s)
+     WHERE status = 'pending' AND queued_at < now() - make_interval(secs => %(max_age)s)
        AND (lease_token IS NULL OR next_attempt_at <= now())
      LIMIT %(limit)s
        FOR UPDATE SKIP LOCKED
@@ -250,8 +272,29 @@ SELECT id, severity, title, message, channel, rule, status, occurrences, timesta
   FROM alerts WHERE id = %(id)s;
 
 -- name: alert_notifications
-SELECT channel, kind, status, attempts, created_at, finished_at, external_id, last_error
-  FROM notifications WHERE alert_id = %(id)s ORDER BY id;
+SELECT n.id, channel, kind, n.status, attempts, created_at, finished_at, n.external_id, last_error,
+       (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                   'attempt', d.attempt, 'ended_at', d.ended_at, 'seconds', d.seconds, 'status', d.status,
+                   'answer', d.answer, 'external_id', d.external_id) ORDER BY d.id), '[]')
+          FROM deliveries AS d WHERE d.notification_id = n.id) AS deliveries
+  FROM notifications AS n WHERE alert_id = %(id)s ORDER BY n.id;
+
+-- name: notifications_list
+SELECT n.id, n.alert_id, n.channel, n.kind, n.status, n.attempts, n.created_at, n.finished_at,
+       n.next_attempt_at, n.last_error, a.severity, a.title
+  FROM notifications AS n JOIN alerts AS a ON a.id = n.alert_id
+ WHERE (%(status)s::text IS NULL OR n.status = %(status)s)
+   AND (%(channel)s::text IS NULL OR n.channel = %(channel)s)
+ ORDER BY n.id DESC LIMIT %(limit)s;
+
+-- name: notifications_again
+-- To somebody who was not told: it is due at once, and its age begins anew.
+UPDATE notifications
+   SET status = 'pending', next_attempt_at = now(), queued_at = now(), finished_at = NULL, attempts = 0,
+       lease_token = NULL
+ WHERE status = 'dead' AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
+   AND (%(channel)s::text IS NULL OR channel = %(channel)s)
+RETURNING channel;
 
 -- name: alerts_before
 SELECT id, fingerprint, timestamp FROM alerts

@@ -14,7 +14,16 @@ import time
 
 from ..domain.backoff import retry_delay
 from ..domain.breaker import Breaker
-from ..domain.delivery import ChannelState, Disabled, Outcome, Progress, Rejected, Retry, Sent
+from ..domain.delivery import (
+    Attempt,
+    ChannelState,
+    Disabled,
+    Outcome,
+    Progress,
+    Rejected,
+    Retry,
+    Sent,
+)
 from ..domain.errors import NotNowError
 from ..faults import log_fault
 from ..metrics import Metrics
@@ -113,7 +122,7 @@ class Worker:
             due = await self._outbox.next_due(self._name, max_age)
             await self._idle(_FLOOR if due is None else min(max(due, _SOONEST), _FLOOR))
         elif self._stopping:
-            await self._outbox.retry(claim, 0.0, _STOPPED_BEFORE, give_back=True)
+            await self._outbox.retry(claim, 0.0, _STOPPED_BEFORE, None, give_back=True)
         else:
             await self._deliver(claim)
 
@@ -132,12 +141,14 @@ class Worker:
 
     async def _deliver(self, claim: Claim) -> None:
         self._suspects.difference_update(claim.ids)
+        started = time.monotonic()
         outcome = await self._attempt(claim)
+        seconds = time.monotonic() - started
         if isinstance(outcome, Rejected) and len(claim.ids) > 1:
-            await self._take_apart(claim, outcome.reason)
+            await self._take_apart(claim, outcome, seconds)
             return
         self._learn(outcome)
-        await self._record(claim, outcome)
+        await self._record(claim, outcome, Attempt.of(outcome, seconds))
         if isinstance(outcome, Retry) and outcome.after is not None:
             # Once more, from now: waking before our own messages are due, we would take less
             # urgent ones first.
@@ -166,13 +177,14 @@ class Worker:
             return Retry(_STOPPED_WHILE, after=0.0)
         return Retry(f"el envío no terminó en {SEND_LIMIT:g} s")
 
-    async def _take_apart(self, claim: Claim, reason: str) -> None:
+    async def _take_apart(self, claim: Claim, outcome: Rejected, seconds: float) -> None:
         """Gives back a batch that was rejected, to send its messages one by one."""
+        reason = outcome.reason
         log.warning("%s: lote rechazado, se envía uno por uno: %s", self._name, reason)
         self._last_error = reason
         self._suspects.update(claim.ids)
         retry = Retry(reason, after=0.0, throttled=True)  # it was no attempt of each of them
-        await self._record(claim, retry)
+        await self._record(claim, retry, Attempt.of(outcome, seconds))
         self._metrics.notifications.labels(self._name, "split").inc(len(claim.ids))
 
     def _learn(self, outcome: Outcome) -> None:
@@ -209,7 +221,7 @@ class Worker:
         if self._breaker.is_open and not was_open:
             log.error("%s: circuit breaker abierto: %s", self._name, reason)
 
-    async def _record(self, claim: Claim, outcome: Outcome) -> None:
+    async def _record(self, claim: Claim, outcome: Outcome, attempt: Attempt) -> None:
         """Stores the outcome, however long alert_db is away.
 
         Somebody may send again meanwhile, once the lease is over: an outcome that nobody could
@@ -217,27 +229,27 @@ class Worker:
         """
         while True:
             try:
-                await self._store(claim, outcome)
+                await self._store(claim, outcome, attempt)
                 return
             except NotNowError:
                 if self._stopping:
                     raise
                 await self._pause(1.0)
 
-    async def _store(self, claim: Claim, outcome: Outcome) -> None:
+    async def _store(self, claim: Claim, outcome: Outcome, attempt: Attempt) -> None:
         match outcome:
-            case Sent(external_id, refused):
+            case Sent(_, refused):
                 if refused is not None:
                     log.warning("%s: alertas %s: %s", self._name, _ids(claim), refused)
-                await self._outbox.sent(claim, external_id, refused)
+                await self._outbox.sent(claim, outcome, attempt)
             case Rejected(reason):
                 log.error("%s: alertas %s rechazadas: %s", self._name, _ids(claim), reason)
-                await self._outbox.dead(claim, reason)
+                await self._outbox.dead(claim, reason, attempt)
             case Disabled(reason):
-                await self._outbox.retry(claim, 0.0, reason, give_back=True)
+                await self._outbox.retry(claim, 0.0, reason, attempt, give_back=True)
             case Retry(reason, after, throttled, progress):
                 delay = self._delay(claim) if after is None else after
-                await self._outbox.retry(claim, delay, reason, throttled, progress)
+                await self._outbox.retry(claim, delay, reason, attempt, throttled, progress)
 
     def _delay(self, claim: Claim) -> float:
         attempt = max(message.attempt for message in claim.messages)

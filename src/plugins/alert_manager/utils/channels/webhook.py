@@ -71,7 +71,7 @@ class WebhookChannel:
             return answer
         said = answer_line(answer.body.decode("utf-8", "replace"), self._secrets)
         if answer.accepted:
-            return Sent()
+            return Sent(answer=said or None)
         return self._http.refused(answer, said, "revisa url en notification_config")
 
     async def close(self) -> None:
