@@ -21,6 +21,7 @@ from .domain.formats import (
 from .domain.paths import parse_path
 from .domain.rule_spec import RuleSpec
 from .durations import Seconds
+from .route_settings import RoutingSettings
 from .rule_settings import Finite, RuleSettings
 
 
@@ -91,6 +92,7 @@ class AlertSettings(_Model):
     context: dict[str, ContextSettings] = {}
     rules: list[RuleSettings] = []
     dedupe: DedupeSettings = DedupeSettings()
+    routing: RoutingSettings = RoutingSettings()
 
     def specs(self) -> list[RuleSpec]:
         """Returns the rules ready to compile."""

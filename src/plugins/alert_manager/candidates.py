@@ -30,7 +30,7 @@ class Candidates:
         self._specs = specs
         self._context = context
         self._formats = loaded.settings.alert_config.formats()
-        self._targets = loaded.targets()
+        self._router = loaded.router()
 
     def of_event(self, event: Event, found: Iterable[Found]) -> list[Candidate]:
         """Returns the alerts of what rules found in an event; what they only observed is none."""
@@ -93,6 +93,6 @@ class Candidates:
             instance_id=event.instance_id,
             fingerprint=fingerprint(name, match.severity, safe, identity, match.since),
             window=window,
-            targets=self._targets[match.severity],
+            targets=self._router.targets(match.severity, spec.name, event.channel, safe),
             wanted=self._context.wanted(event.channel, event.data),
         )

@@ -11,19 +11,17 @@ from .domain.formats import Formats
 from .domain.model import Severity
 from .domain.outcome import Candidate, Said
 from .domain.redact import redact_text
+from .domain.routing import Router
 
 CHANNEL = "alert_data"
 _WINDOW = 3600.0  # seconds
-
-Targets = Mapping[Severity, tuple[str, ...]]
-"""Names of the notification channels that tell an alert of a severity."""
 
 
 class OwnAlerts:
     """Words our own troubles as alerts, ready to be stored like any other."""
 
-    def __init__(self, targets: Targets, instance: str, formats: Formats) -> None:
-        self._targets = targets
+    def __init__(self, router: Router, instance: str, formats: Formats) -> None:
+        self._router = router
         self._formats = formats
         self._instance = instance
 
@@ -121,5 +119,5 @@ class OwnAlerts:
             instance_id=self._instance,
             fingerprint=fingerprint(rule, severity, data, None),
             window=_WINDOW,
-            targets=self._targets[severity],
+            targets=self._router.targets(severity, rule, CHANNEL, data),
         )

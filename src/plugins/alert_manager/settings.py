@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,8 +20,9 @@ from .alert_settings import AlertSettings, bound_faults, context_faults, rule_fa
 from .config_file import ConfigError, Fault, faults_of, interpolate, read_yaml
 from .database_settings import DatabaseSettings, from_environment
 from .domain.decode import Limits
-from .domain.model import Severity
+from .domain.routing import Router
 from .durations import Seconds
+from .route_settings import route_faults
 from .start_from import StartFrom, parse_start_from
 from .utils.channels.base import ChannelSettings
 from .utils.channels.log import LogSettings
@@ -151,12 +152,15 @@ class Loaded:
     settings: Settings
     channels: Mapping[str, ChannelSettings]
 
-    def targets(self) -> dict[Severity, tuple[str, ...]]:
-        """Returns the names of the channels that tell an alert, by its severity."""
-        return {
-            severity: tuple(n for n, c in self.channels.items() if c.min_severity <= severity)
-            for severity in Severity
-        }
+    def router(self) -> Router:
+        """Returns what says who is told of an alert."""
+        routing = self.settings.alert_config.routing
+        return Router(
+            {name: settings.min_severity for name, settings in self.channels.items()},
+            always=self.machines(),
+            routes=[route.route() for route in routing.routes],
+            default=routing.default,
+        )
 
     def machines(self) -> frozenset[str]:
         """Returns the names of the channels that wake nobody: the log and our own reports."""
@@ -215,6 +219,7 @@ def check(raw: Mapping[str, Any]) -> Loaded:
         *_channel_name_faults(settings),
         *_stream_faults(settings),
         *_words_faults(settings),
+        *_route_faults(settings),
     ]
     channels = _channels(settings, faults)
     if faults:
@@ -241,6 +246,13 @@ def _words_faults(settings: Settings) -> list[Fault]:
         for name in rule.words
         if name not in settings.notification_channels
     ]
+
+
+def _route_faults(settings: Settings) -> Iterator[Fault]:
+    alert_config = settings.alert_config
+    rules = [rule.name for rule in alert_config.rules]
+    used = settings.notification_channels
+    return route_faults(alert_config.routing, used, rules, settings.watched())
 
 
 def _stream_faults(settings: Settings) -> list[Fault]:

@@ -115,7 +115,7 @@ def assemble(
     reader = EventosReader(
         sessions.reading, settings.watched(), limit, settings.config.reader, metrics
     )
-    own_alerts = OwnAlerts(loaded.targets(), instance, settings.alert_config.formats())
+    own_alerts = OwnAlerts(loaded.router(), instance, settings.alert_config.formats())
     old_events = OldEvents(settings.config.reader.max_event_age, loaded.machines())
 
     def read_loop(

@@ -1,0 +1,87 @@
+"""`alert_config.routing`: which alerts are told by which notification channels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from .config_file import Fault
+from .domain.model import Severity
+from .domain.routing import Route
+from .utils.channels.base import SeverityField
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str | int) else value
+
+
+_Names = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+
+
+class RouteSettings(BaseModel):
+    """An entry of `alert_config.routing.routes`; each key takes one name or a list."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+    rules: _Names | None = None
+    channels: _Names | None = None
+    plugins: _Names | None = None
+    users: _Names | None = None
+    min_severity: SeverityField = Severity.BAJA
+    to: Annotated[list[str], BeforeValidator(_listed)]
+    # `continue` is what others call it; Python keeps the word for itself.
+    goes_on: bool = Field(default=False, alias="continue")
+
+    def route(self) -> Route:
+        """Returns it for use."""
+        return Route(
+            to=tuple(self.to),
+            rules=_set(self.rules),
+            channels=_set(self.channels),
+            plugins=_set(self.plugins),
+            users=_set(self.users),
+            min_severity=self.min_severity,
+            goes_on=self.goes_on,
+        )
+
+
+class RoutingSettings(BaseModel):
+    """`alert_config.routing`: `default` is who is told where no route fits; all, without it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    default: Annotated[list[str], BeforeValidator(_listed)] | None = None
+    routes: list[RouteSettings] = []
+
+
+def _set(names: Sequence[str] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)
+
+
+def route_faults(
+    routing: RoutingSettings, used: Sequence[str], rules: Sequence[str], channels: Sequence[str]
+) -> Iterator[Fault]:
+    """Says which names of routes are none.
+
+    Args:
+        routing: the routes.
+        used: names in `notification_channels`.
+        rules: names of rules, and of what the plugin tells of itself.
+        channels: CoreC channels that are watched.
+    """
+    path = "alert_config.routing"
+    yield from _unknown(f"{path}.default", routing.default, used)
+    for index, route in enumerate(routing.routes):
+        where = f"{path}.routes.{index}"
+        yield from _unknown(f"{where}.to", route.to, used)
+        yield from _unknown(f"{where}.rules", route.rules, rules)
+        yield from _unknown(f"{where}.channels", route.channels, channels)
+
+
+def _unknown(path: str, names: Sequence[str] | None, known: Sequence[str]) -> Iterator[Fault]:
+    for name in names or ():
+        if name not in known:
+            allowed = ", ".join(known) or "ninguno"
+            yield Fault(path, f"no existe {name!r}; se permite: {allowed}")
