@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.plugins.alert_manager.absence_settings import ActiveSettings, awaited
+from src.plugins.alert_manager.absence_settings import awaited
 from src.plugins.alert_manager.domain.absence import Awaited, Heard, heard
+from src.plugins.alert_manager.interval_settings import ActiveSettings
 
 MEXICO = "America/Mexico_City"
 NEW_YORK = "America/New_York"

@@ -7,7 +7,6 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
-from .absence_settings import ZoneName
 from .config_file import Fault
 from .domain.context import ContextSpec
 from .domain.formats import (
@@ -21,6 +20,7 @@ from .domain.formats import (
 from .domain.paths import parse_path
 from .domain.rule_spec import RuleSpec
 from .durations import Seconds
+from .interval_settings import ZoneName
 from .route_settings import RoutingSettings
 from .rule_settings import Finite, RuleSettings
 

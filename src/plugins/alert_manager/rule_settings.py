@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .absence_settings import ActiveSettings, ClockTime, absence_fault, awaited
+from .absence_settings import ClockTime, absence_fault, awaited
 from .domain.expression import OPERATION, compile_expression
 from .domain.frequency import MAX_COUNT
 from .domain.model import Severity
@@ -17,6 +17,7 @@ from .domain.paths import parse_path
 from .domain.render import check_template
 from .domain.rule_spec import COMPARISONS, RISING, Change, Condition, Limit, Measure, RuleSpec
 from .durations import Seconds
+from .interval_settings import ActiveSettings
 from .utils.channels.base import SeverityField
 
 _OPERATIONS = ("eq", "ne", "in", "not_in", "matches", "exists", *COMPARISONS)
