@@ -116,12 +116,11 @@ def test_every_example_of_the_documents_is_valid(
         monkeypatch.setenv(variable, value)
     first, *entries = documented(name, "yaml")
     config = shipped_config() | yaml.safe_load(first)
-    for entry in entries:
-        config["notification_config"] |= yaml.safe_load(entry)
+    for entry in map(yaml.safe_load, entries):
+        config["alert_config"] |= entry.pop("alert_config", {})
+        config["notification_config"] |= entry
+    config["notification_config"] |= {name: {"enabled": False} for name in ("email", "discord")}
     config["notification_channels"] = list(config["notification_config"])
-    config["notification_config"] |= {
-        n: {"enabled": False} for n in ("email", "discord") if n in config["notification_channels"]
-    }
     loaded = check(config)
     assert {"slack", "sms", "telegram", "casa", "email_ana"} <= set(loaded.channels)
 

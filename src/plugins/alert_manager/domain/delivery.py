@@ -37,6 +37,7 @@ class Message:
         timestamp: event time, seconds since the epoch.
         progress: what earlier attempts reached; None where all recipients are still to be told.
         recovered: True where the message says that the alert is over.
+        details: more lines of plain text, where it stands for many alerts.
     """
 
     alert_id: int
@@ -50,6 +51,7 @@ class Message:
     timestamp: float
     progress: Progress | None = None
     recovered: bool = False
+    details: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:

@@ -61,6 +61,15 @@ class Intervals:
                 yield begin, end
             begin, end = first, last
 
+    def latest(self, moment: float) -> float:
+        """Returns the last moment, up to this one, that lies in an interval (epoch seconds)."""
+        last = moment - _LONGEST
+        for begin, end in self.since(last):
+            if begin > moment:
+                break
+            last = min(end, moment)
+        return last
+
     @property
     def weekly(self) -> float:
         """Seconds of a week that lie in them, at the most."""

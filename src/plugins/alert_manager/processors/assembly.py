@@ -203,8 +203,10 @@ def _delivery(
         "alert_data_stream": StreamReport(redis, instance),
         **_configured_channels(loaded),
     }
+    zone = loaded.settings.alert_config.timezone
+    paces = {name: settings.pace(zone) for name, settings in loaded.channels.items()}
     outbox = Outbox(sessions.telling)
-    return Delivery(outbox, channels, config.circuit_breaker, config.delivery, metrics)
+    return Delivery(outbox, channels, config.circuit_breaker, config.delivery, metrics, paces)
 
 
 def _configured_channels(loaded: Loaded) -> dict[str, Channel]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from ..domain.delivery import ChannelState
 from ..domain.errors import NotNowError
+from ..domain.pacing import Pace
 from ..faults import log_fault
 from ..metrics import Metrics
 from ..settings import BreakerSettings, DeliverySettings
@@ -40,12 +42,16 @@ class Delivery:
         breaker: BreakerSettings,
         settings: DeliverySettings,
         metrics: Metrics,
+        paces: Mapping[str, Pace] | None = None,
     ) -> None:
+        """`paces`: what channels keep to; those that it does not name are as fast as they can."""
         self._outbox = outbox
         self._settings = settings
         self._metrics = metrics
         self._workers = {
-            name: Worker(name, channel, outbox, breaker, settings, metrics)
+            name: Worker(
+                name, channel, outbox, breaker, settings, metrics, (paces or {}).get(name, Pace())
+            )
             for name, channel in channels.items()
         }
         self._stopping = asyncio.Event()
@@ -104,9 +110,11 @@ class Delivery:
         max_age = self._settings.max_age
         start = f"caducada tras {_in_words(max_age)}"
         reasons = {name: start + _obstacle(state) for name, state in self.states().items()}
+        now = time.time()
+        ages = {name: worker.max_age(now) for name, worker in self._workers.items()}
         no_channel = f"{start}: el canal ya no está en uso (se quitó o se desactivó)"
         while not self._stopping.is_set():
-            expired = await self._outbox.expire(max_age, reasons, no_channel, _EXPIRE_AT_ONCE)
+            expired = await self._outbox.expire(max_age, reasons, ages, no_channel, _EXPIRE_AT_ONCE)
             self._count(expired)
             if len(expired) < _EXPIRE_AT_ONCE:
                 return

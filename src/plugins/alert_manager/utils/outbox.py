@@ -14,7 +14,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from ..domain.delivery import Attempt, Message, Progress, Sent
 from ..domain.model import Severity
 from .pg import PgSession
-from .queries import fetch_value, query
+from .queries import fetch_row, fetch_value, query
 
 log = logging.getLogger("corec.alert_manager.outbox")
 
@@ -45,11 +45,14 @@ class Outbox:
     def __init__(self, session: PgSession) -> None:
         self._session = session
 
-    async def claim(self, channel: str, limit: int, max_age: float) -> Claim | None:
+    async def claim(
+        self, channel: str, limit: int, max_age: float, least: int = 0, brief: bool = False
+    ) -> Claim | None:
         """Claims up to `limit` due messages, the urgent ones first; None when none is due.
 
         Messages older than `max_age` seconds are left to `expire`: news of yesterday, told as if
-        they were of now, would mislead.
+        they were of now, would mislead. Those less urgent than `least` wait. `brief` leaves out
+        what a digest does not show.
         """
         token = str(uuid.uuid4())
         arguments = {
@@ -58,6 +61,8 @@ class Outbox:
             "token": token,
             "lease": LEASE,
             "max_age": max_age,
+            "least": least,
+            "brief": brief,
         }
 
         def work(connection: Connection) -> Claim | None:
@@ -75,9 +80,20 @@ class Outbox:
 
         return await self._session.run(work)
 
-    async def next_due(self, channel: str, max_age: float) -> float | None:
+    async def waiting(self, channel: str, max_age: float, least: int = 0) -> tuple[int, int]:
+        """Returns how many due messages of a channel are critical, and how many are not."""
+        arguments = {"channel": channel, "max_age": max_age, "least": least}
+
+        def work(connection: Connection) -> tuple[int, int]:
+            with connection.cursor() as cursor:
+                critical, others = fetch_row(cursor, "notifications_waiting", arguments) or (0, 0)
+                return int(critical), int(others)
+
+        return await self._session.run(work)
+
+    async def next_due(self, channel: str, max_age: float, least: int = 0) -> float | None:
         """Returns the seconds until a channel's next message is due (negative: overdue)."""
-        arguments = {"channel": channel, "max_age": max_age}
+        arguments = {"channel": channel, "max_age": max_age, "least": least}
 
         def work(connection: Connection) -> float | None:
             with connection.cursor() as cursor:
@@ -123,13 +139,19 @@ class Outbox:
         await self._complete("notifications_dead", claim, attempt, {"reason": reason})
 
     async def expire(
-        self, max_age: float, reasons: Mapping[str, str], no_channel: str, limit: int
+        self,
+        max_age: float,
+        reasons: Mapping[str, str],
+        ages: Mapping[str, float],
+        no_channel: str,
+        limit: int,
     ) -> list[tuple[str, int]]:
         """Gives up to `limit` messages up that are older than `max_age` seconds.
 
         Args:
             max_age: in seconds.
             reasons: why, for a person, by channel in use.
+            ages: of each of these channels, the age to count with instead.
             no_channel: why, for the messages of all other channels.
             limit: how many at the most; as many as this in return mean that there may be more.
 
@@ -140,6 +162,7 @@ class Outbox:
             "max_age": max_age,
             "channels": list(reasons),
             "reasons": list(reasons.values()),
+            "ages": [ages.get(name, max_age) for name in reasons],
             "no_channel": no_channel,
             "limit": limit,
         }

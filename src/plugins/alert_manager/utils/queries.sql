@@ -177,7 +177,7 @@ ON CONFLICT (source, event_id, timestamp) WHERE event_id IS NOT NULL DO NOTHING;
 WITH due AS (
     SELECT id FROM notifications
      WHERE status = 'pending' AND channel = %(channel)s AND next_attempt_at <= now()
-       AND queued_at >= now() - make_interval(secs => %(max_age)s)
+       AND queued_at >= now() - make_interval(secs => %(max_age)s) AND severity >= %(least)s
      ORDER BY severity DESC, id
      LIMIT %(limit)s
        FOR UPDATE SKIP LOCKED
@@ -190,7 +190,8 @@ WITH due AS (
 )
 SELECT c.id, c.alert_id, c.attempts, c.progress, c.kind = 'recovery', a.resolution,
        a.severity, coalesce(a.words -> %(channel)s ->> 'title', a.title),
-       coalesce(a.words -> %(channel)s ->> 'message', a.message), a.rule, a.channel, a.event_data, a.timestamp
+       coalesce(a.words -> %(channel)s ->> 'message', a.message), a.rule, a.channel,
+       CASE WHEN NOT %(brief)s THEN a.event_data END, a.timestamp
   FROM claimed AS c JOIN alerts AS a ON a.id = c.alert_id
  ORDER BY c.severity DESC, c.id;
 
@@ -199,7 +200,13 @@ SELECT c.id, c.alert_id, c.attempts, c.progress, c.kind = 'recovery', a.resoluti
 SELECT extract(epoch FROM min(next_attempt_at) - now())::float8
   FROM notifications
  WHERE status = 'pending' AND channel = %(channel)s
-   AND queued_at >= now() - make_interval(secs => %(max_age)s);
+   AND queued_at >= now() - make_interval(secs => %(max_age)s) AND severity >= %(least)s;
+
+-- name: notifications_waiting
+SELECT count(*) FILTER (WHERE severity = 4), count(*) FILTER (WHERE severity < 4)
+  FROM notifications
+ WHERE status = 'pending' AND channel = %(channel)s AND next_attempt_at <= now()
+   AND queued_at >= now() - make_interval(secs => %(max_age)s) AND severity >= %(least)s;
 
 -- name: notifications_sent
 WITH ours AS (
@@ -244,17 +251,20 @@ SELECT count(*) FROM ours;
 -- name: notifications_expire
 -- What nobody delivered in time, also for channels that no worker serves (any more). A message that
 -- is being sent right now is left to its sender.
-WITH old AS (
-    SELECT id FROM notifications
-     WHERE status = 'pending' AND queued_at < now() - make_interval(secs => %(max_age)s)
-       AND (lease_token IS NULL OR next_attempt_at <= now())
+WITH used AS (
+    SELECT * FROM unnest(%(channels)s::text[], %(reasons)s::text[], %(ages)s::float8[])
+               AS c (name, reason, age)
+), old AS (
+    SELECT n.id, u.reason FROM notifications AS n LEFT JOIN used AS u ON u.name = n.channel
+     WHERE n.status = 'pending'
+       AND n.queued_at < now() - make_interval(secs => coalesce(u.age, %(max_age)s))
+       AND (n.lease_token IS NULL OR n.next_attempt_at <= now())
      LIMIT %(limit)s
-       FOR UPDATE SKIP LOCKED
+       FOR UPDATE OF n SKIP LOCKED
 )
 UPDATE notifications AS n
    SET status = 'dead', finished_at = now(), lease_token = NULL,
-       last_error = coalesce((SELECT c.reason FROM unnest(%(channels)s::text[], %(reasons)s::text[])
-                                  AS c (name, reason) WHERE c.name = n.channel), %(no_channel)s)
+       last_error = coalesce(old.reason, %(no_channel)s)
                     || coalesce('; último fallo: ' || n.last_error, '')
   FROM old WHERE n.id = old.id
 RETURNING n.channel, n.alert_id;

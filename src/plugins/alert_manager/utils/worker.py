@@ -11,6 +11,7 @@ import contextlib
 import logging
 import random
 import time
+from dataclasses import replace
 
 from ..domain.backoff import retry_delay
 from ..domain.breaker import Breaker
@@ -24,7 +25,10 @@ from ..domain.delivery import (
     Retry,
     Sent,
 )
+from ..domain.digest import MOST, digest
 from ..domain.errors import NotNowError
+from ..domain.model import Severity
+from ..domain.pacing import Pace
 from ..faults import log_fault
 from ..metrics import Metrics
 from ..settings import BreakerSettings, DeliverySettings
@@ -52,6 +56,7 @@ class Worker:
         breaker: BreakerSettings,
         settings: DeliverySettings,
         metrics: Metrics,
+        pace: Pace,
     ) -> None:
         self._name = name
         self._channel = channel
@@ -59,6 +64,8 @@ class Worker:
         self._breaker = Breaker(breaker.max_failures, breaker.reset_timeout)
         self._settings = settings
         self._metrics = metrics
+        self._pace = pace
+        self._bucket = pace.bucket()
         self._signal = asyncio.Event()
         self._stopping = False
         self._sending: asyncio.Timeout | None = None
@@ -108,23 +115,41 @@ class Worker:
     async def _step(self) -> None:
         now = time.monotonic()
         wait = max(self._breaker.wait(now), self._not_before - now)
+        if self._bucket is not None:
+            wait = max(wait, self._bucket.wait(now))
         if wait > 0:
             await self._pause(wait)
             return
         self._signal.clear()
-        # An open breaker that may be probed risks one message, not a batch.
-        alone = self._breaker.is_open or bool(self._suspects)
-        max_age = self._settings.max_age
-        limit = 1 if alone else self._channel.max_batch
-        claim = await self._outbox.claim(self._name, limit, max_age)
+        clock = time.time()
+        least = Severity.CRITICA if self._pace.is_quiet(clock) else 0
+        max_age = self.max_age(clock)
+        claim = await self._claim(max_age, least)
         if claim is None:
             self._suspects.clear()
-            due = await self._outbox.next_due(self._name, max_age)
+            due = await self._outbox.next_due(self._name, max_age, least)
             await self._idle(_FLOOR if due is None else min(max(due, _SOONEST), _FLOOR))
         elif self._stopping:
             await self._outbox.retry(claim, 0.0, _STOPPED_BEFORE, None, give_back=True)
         else:
             await self._deliver(claim)
+
+    def max_age(self, now: float) -> float:
+        """Returns the age (seconds) at which a message of this channel is too old to be told."""
+        return self._pace.max_age(self._settings.max_age, now)
+
+    async def _claim(self, max_age: float, least: int) -> Claim | None:
+        # An open breaker that may be probed risks one message, not a batch.
+        if self._breaker.is_open or self._suspects:
+            return await self._outbox.claim(self._name, 1, max_age, least)
+        above = self._pace.digest_above
+        if above is not None:
+            critical, others = await self._outbox.waiting(self._name, max_age, least)
+            # The critical ones go by themselves, and first, as long as that can be read.
+            if critical > above or (not critical and others > above):
+                claim = await self._outbox.claim(self._name, MOST, max_age, least, brief=True)
+                return claim and replace(claim, messages=(digest(claim.messages),))
+        return await self._outbox.claim(self._name, self._channel.max_batch, max_age, least)
 
     async def _idle(self, seconds: float) -> None:
         """Waits for work, or for `seconds`."""
@@ -141,6 +166,8 @@ class Worker:
 
     async def _deliver(self, claim: Claim) -> None:
         self._suspects.difference_update(claim.ids)
+        if self._bucket is not None:
+            self._bucket = self._bucket.taken(time.monotonic())
         started = time.monotonic()
         outcome = await self._attempt(claim)
         seconds = time.monotonic() - started

@@ -15,8 +15,8 @@ from ...domain.escape import clip, inert
 from ...domain.formats import Formats
 from ...domain.model import Severity
 from .addresses import secret_parts
-from .base import ChannelSettings, needed_address
-from .common import answer_line, event_time, facts, headline, shown
+from .base import ChannelSettings, PerMinute, Waiting, needed_address
+from .common import answer_line, event_time, facts, headline, paragraphs
 from .http import Meaning
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ class AppriseSettings(ChannelSettings):
     """`notification_config.<name>` with `type: apprise`; URLs: appriseit.com/services."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
+    per_minute: PerMinute = 20.0
+    digest_above: Waiting = 20
 
     url: SecretStr | None = Field(default=None, validate_default=True)
 
@@ -80,7 +82,7 @@ class AppriseChannel:
         about = [f"{label}: {value}" for label, value in facts(message)]
         moment = self._formats.to_the_second(event_time(message, self._formats.tzinfo))
         return "\n".join(
-            (shown(message.text), *about, f"Hora: {moment}", f"ID: {message.alert_id}")
+            (*paragraphs(message), *about, f"Hora: {moment}", f"ID: {message.alert_id}")
         )
 
     def _refused(self, result: AppriseResult) -> Outcome:

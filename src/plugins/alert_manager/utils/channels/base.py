@@ -19,7 +19,10 @@ from pydantic import (
 )
 
 from ...domain.delivery import Message, Outcome
+from ...domain.digest import MOST
 from ...domain.model import Severity
+from ...domain.pacing import Pace
+from ...interval_settings import ActiveSettings
 
 
 def _severity(value: Any) -> Any:
@@ -29,9 +32,18 @@ def _severity(value: Any) -> Any:
 SeverityField = Annotated[Severity, BeforeValidator(_severity)]
 
 
+PerMinute = Annotated[float | None, Field(gt=0, le=100_000)]
+"""Messages a minute; None: as many as the server takes."""
+Waiting = Annotated[int | None, Field(ge=1, le=MOST)]
+"""A number of alerts that wait; None: any."""
+
+
 class ChannelSettings(BaseModel):
     """What `notification_config.<name>` may say for any channel.
 
+    `active`: when all alerts are told; at other times, critical ones alone.
+    `per_minute`, `burst`: messages on average, and at once. `digest_above`: when more alerts than
+    this wait, they go in one message.
     `timeout` bounds one send, in seconds. It stays under what a worker gives to a send (50 s), and
     that under the lease of a claim (60 s), or somebody else would take the message while a slow
     server is still being told.
@@ -42,6 +54,15 @@ class ChannelSettings(BaseModel):
     enabled: bool = True
     min_severity: SeverityField = Severity.BAJA
     timeout: float = Field(default=20.0, gt=0, le=45)
+    active: ActiveSettings | None = None
+    per_minute: PerMinute = None
+    burst: int = Field(default=10, ge=1, le=100_000)
+    digest_above: Waiting = None
+
+    def pace(self, zone: str) -> Pace:
+        """Returns what the channel keeps to; `zone` counts where `active` names none."""
+        active = None if self.active is None else self.active.intervals(zone)
+        return Pace(self.per_minute, self.burst, self.digest_above, active)
 
 
 def needed_address(

@@ -43,7 +43,13 @@ def as_json(message: Message) -> dict[str, Any]:
         "rule": message.rule,
         "event_data": message.event_data,
         "timestamp": message.timestamp,
+        **({"details": list(message.details)} if message.details else {}),
     }
+
+
+def paragraphs(message: Message) -> list[str]:
+    """Returns what it says: one paragraph, and more lines where it stands for many alerts."""
+    return [shown(text) for text in (message.text, *message.details)]
 
 
 def headline(message: Message) -> str:

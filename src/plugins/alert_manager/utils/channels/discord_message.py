@@ -9,7 +9,7 @@ from ...domain.delivery import Message
 from ...domain.escape import clip, discord_text, utf16_length
 from ...domain.formats import Formats
 from ...domain.model import Severity
-from .common import event_time, facts, headline, shown
+from .common import event_time, facts, headline, paragraphs
 
 # discord.com/developers/docs/resources/message, "Embed Limits": characters.
 MAX_EMBEDS = 10
@@ -38,12 +38,22 @@ def payload(batch: Sequence[Message], username: str, formats: Formats) -> dict[s
     """
     share = MAX_TOTAL // len(batch)
     embeds = [_frame(message, formats, share) for message in batch]
-    wanted = [discord_text(shown(message.text), MAX_DESCRIPTION) for message in batch]
+    wanted = [_description(message, MAX_DESCRIPTION) for message in batch]
     room = MAX_TOTAL - sum(map(_size, embeds))
     limits = _fair([utf16_length(text) for text in wanted], room)
     for embed, message, limit in zip(embeds, batch, limits, strict=True):
-        embed["description"] = discord_text(shown(message.text), limit)
+        embed["description"] = _description(message, limit)
     return {"username": username, "allowed_mentions": {"parse": []}, "embeds": embeds}
+
+
+def _description(message: Message, limit: int) -> str:
+    lines: list[str] = []
+    for text in paragraphs(message):
+        if limit < 2:
+            break
+        lines.append(discord_text(text, limit))
+        limit -= utf16_length(lines[-1]) + 1
+    return "\n".join(lines)
 
 
 def _frame(message: Message, formats: Formats, share: int) -> Embed:

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validat
 
 from ...domain.escape import single_line
 from .addresses import checked_address, is_here
-from .base import ChannelSettings, needed_address
+from .base import ChannelSettings, Waiting, needed_address
 
 _HOSTS = frozenset({"discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com"})
 _PATH = re.compile(r"/api(?:/v\d{1,3})?/webhooks/\d{1,25}/[A-Za-z0-9_-]{1,200}/?")
@@ -25,6 +25,7 @@ class DiscordSettings(ChannelSettings):
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)
+    digest_above: Waiting = 50
 
     webhook_url: SecretStr | None = Field(default=None, validate_default=True)
     username: str = Field(default="CoreC", min_length=1, max_length=80)

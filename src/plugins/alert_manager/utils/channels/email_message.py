@@ -10,6 +10,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from jinja2 import FileSystemLoader, StrictUndefined, select_autoescape
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -83,6 +84,8 @@ class MailWriter:
     def _message_id(self, message: Message) -> str:
         moment = round(event_time(message).timestamp() * 1000)
         kind = "resuelta" if message.recovered else "alerta"
+        if message.details:  # another one, as soon as it stands for one alert more
+            kind = f"resumen-{crc32(chr(10).join(message.details).encode()):08x}"
         return f"<corec-{kind}-{message.alert_id}-{moment}@{self._from.domain}>"
 
     def _values(self, message: Message) -> dict[str, Any]:
@@ -96,6 +99,7 @@ class MailWriter:
             "colour": _RECOVERED if message.recovered else _COLOURS[message.severity],
             "title": shown(message.title),
             "text": shown(message.text),
+            "details": [shown(line) for line in message.details],
             "rows": [*facts(message), *times, ("Id de la alerta", str(message.alert_id))],
             "data": _pretty(message.event_data),
         }

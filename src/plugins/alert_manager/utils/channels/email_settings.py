@@ -19,7 +19,7 @@ from pydantic import (
 
 from ...domain.escape import single_line
 from ...hosts import is_loopback
-from .base import ChannelSettings
+from .base import ChannelSettings, PerMinute, Waiting
 
 IMPLICIT_TLS_PORT = 465
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -81,6 +81,8 @@ class EmailSettings(ChannelSettings):
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)
+    per_minute: PerMinute = 20.0
+    digest_above: Waiting = 20
 
     smtp_server: Annotated[str | None, _Blank] = Field(default=None, validate_default=True)
     smtp_port: int = Field(default=587, ge=1, le=65535)

@@ -10,7 +10,7 @@ from typing import Literal
 from ...domain.delivery import Message, Outcome, Sent
 from ...domain.model import Severity
 from .base import ChannelSettings
-from .common import event_time, shown
+from .common import event_time, paragraphs, shown
 
 LOGGER = "corec.alertas"
 _LEVELS = {
@@ -50,7 +50,7 @@ class LogChannel:
 def _text_line(message: Message) -> str:
     return (
         f"ALERTA {message.alert_id} [{message.label.upper()}] {shown(message.title)}"
-        f" — {shown(message.text)}"
+        f" — {' | '.join(paragraphs(message))}"
         f" (canal={shown(message.channel)} regla={shown(message.rule)})"
     )
 
@@ -61,7 +61,7 @@ def _json_line(message: Message) -> str:
         "severity": message.severity.key,
         "status": "resuelta" if message.recovered else "abierta",
         "title": shown(message.title),
-        "message": shown(message.text),
+        "message": " | ".join(paragraphs(message)),
         "channel": shown(message.channel),
         "rule": shown(message.rule),
         "timestamp": event_time(message).isoformat(),

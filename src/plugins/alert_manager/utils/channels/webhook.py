@@ -16,7 +16,7 @@ from ...domain.formats import Formats
 from ...domain.redact import redact
 from .addresses import checked_address, secret_parts
 from .base import ChannelSettings, needed_address
-from .common import answer_line, as_json, shown
+from .common import answer_line, as_json, paragraphs, shown
 from .http import HttpClient
 from .webhook_signature import key, signature
 
@@ -90,5 +90,5 @@ class WebhookChannel:
 
 
 def _alert(message: Message) -> dict[str, Any]:
-    said = {"title": shown(message.title), "message": shown(message.text)}
+    said = {"title": shown(message.title), "message": " | ".join(paragraphs(message))}
     return redact({**as_json(message), **said})
