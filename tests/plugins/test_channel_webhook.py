@@ -43,6 +43,7 @@ async def test_alerts_are_posted_as_the_documents_say(server: DiscordServer) -> 
                 "id": 12,
                 "severity": "critica",
                 "status": "abierta",
+                "kind": "alert",
                 "title": MESSAGE.title,
                 "message": MESSAGE.text,
                 "channel": "alertas",

@@ -10,10 +10,11 @@ BEGIN
     -- Refreshes the catalogue cache, which an advisory lock does not: another one may have made them.
     PERFORM FROM pg_class LIMIT 1;
 
-    IF obj_description(to_regclass('alerts'), 'pg_class') = 'alert_manager: 7'
+    IF obj_description(to_regclass('alerts'), 'pg_class') = 'alert_manager: 8'
        AND NOT EXISTS (
            SELECT FROM unnest(ARRAY['notifications', 'dead_letters', 'reader_positions', 'rule_states',
-                                    'threshold_changes', 'deliveries']) AS t (name)
+                                    'threshold_changes', 'deliveries',
+                                    'alert_history']) AS t (name)
             WHERE to_regclass(t.name) IS NULL)
     THEN
         RETURN;
@@ -58,6 +59,19 @@ BEGIN
         WHERE event_id IS NOT NULL;
     CREATE INDEX IF NOT EXISTS alerts_fingerprint ON alerts (fingerprint, timestamp);
     CREATE INDEX IF NOT EXISTS alerts_timestamp ON alerts (timestamp);
+    CREATE INDEX IF NOT EXISTS alerts_critical ON alerts (created_at)
+        WHERE severity = 'critica' AND status = 'abierta';  -- what is told again, and to others
+
+    -- What people and we ourselves did with an alert.
+    CREATE TABLE IF NOT EXISTS alert_history (
+        id       bigserial PRIMARY KEY,
+        alert_id bigint NOT NULL REFERENCES alerts (id) ON DELETE CASCADE,
+        at       timestamptz NOT NULL DEFAULT now(),
+        action   text NOT NULL,               -- reconocida, resuelta, escalada
+        who      text NOT NULL,
+        note     text
+    );
+    CREATE INDEX IF NOT EXISTS alert_history_alert ON alert_history (alert_id);
 
     -- What each channel is to tell. A claim moves next_attempt_at to the end of its lease, so that a message
     -- whose sender died comes back by itself.
@@ -66,7 +80,7 @@ BEGIN
         alert_id        bigint NOT NULL REFERENCES alerts (id) ON DELETE CASCADE,
         channel         text NOT NULL,
         severity        smallint NOT NULL,       -- 4 crítica … 1 baja: the urgent ones go first
-        status          text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'sent', 'dead')),
+        status          text NOT NULL DEFAULT 'pending',
         attempts        integer NOT NULL DEFAULT 0,
         next_attempt_at timestamptz NOT NULL DEFAULT now(),
         lease_token     uuid,
@@ -77,9 +91,18 @@ BEGIN
     );
     ALTER TABLE notifications
         ADD COLUMN IF NOT EXISTS progress jsonb,  -- who is still to be told, where some recipients were
-        ADD COLUMN IF NOT EXISTS kind text NOT NULL DEFAULT 'alert' CHECK (kind IN ('alert', 'recovery')),
-        DROP CONSTRAINT IF EXISTS notifications_alert_id_channel_key;
-    CREATE UNIQUE INDEX IF NOT EXISTS notifications_once ON notifications (alert_id, channel, kind);
+        ADD COLUMN IF NOT EXISTS kind text NOT NULL DEFAULT 'alert',
+        ADD COLUMN IF NOT EXISTS number smallint NOT NULL DEFAULT 0,  -- of the repetition, or of the step
+        ADD COLUMN IF NOT EXISTS handed_from text,                    -- the channel that it is a fallback of
+        DROP CONSTRAINT IF EXISTS notifications_alert_id_channel_key,
+        DROP CONSTRAINT IF EXISTS notifications_kind_check,
+        DROP CONSTRAINT IF EXISTS notifications_status_check,
+        ADD CONSTRAINT notifications_kind_check
+            CHECK (kind IN ('alert', 'recovery', 'escalation', 'repeat')),
+        ADD CONSTRAINT notifications_status_check
+            CHECK (status IN ('pending', 'sent', 'dead', 'moved'));
+    DROP INDEX IF EXISTS notifications_once;
+    CREATE UNIQUE INDEX IF NOT EXISTS notifications_each ON notifications (alert_id, channel, kind, number);
     ALTER TABLE notifications
         ADD COLUMN IF NOT EXISTS queued_at timestamptz NOT NULL DEFAULT now();  -- its age counts from then
     CREATE INDEX IF NOT EXISTS notifications_due ON notifications (channel, next_attempt_at)
@@ -152,7 +175,7 @@ BEGIN
     );
     CREATE INDEX IF NOT EXISTS threshold_changes_name ON threshold_changes (name, id);
 
-    COMMENT ON TABLE alerts IS 'alert_manager: 7';
+    COMMENT ON TABLE alerts IS 'alert_manager: 8';
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'otra sesión usa las tablas de alert_db desde hace más de 5 s: no se cambiaron. '
                     'Mira en pg_stat_activity qué transacción sigue abierta, espera a que acabe y repite'

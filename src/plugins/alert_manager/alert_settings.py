@@ -21,7 +21,7 @@ from .domain.paths import parse_path
 from .domain.rule_spec import RuleSpec
 from .durations import Seconds
 from .interval_settings import ZoneName
-from .route_settings import RoutingSettings
+from .route_settings import RoutingSettings, StepSettings
 from .rule_settings import Finite, RuleSettings
 
 
@@ -93,6 +93,8 @@ class AlertSettings(_Model):
     rules: list[RuleSettings] = []
     dedupe: DedupeSettings = DedupeSettings()
     routing: RoutingSettings = RoutingSettings()
+    escalation: list[StepSettings] = []
+    repeat_interval: Annotated[Seconds, Field(gt=0)] | None = 4 * 3600.0
 
     def specs(self) -> list[RuleSpec]:
         """Returns the rules ready to compile."""

@@ -14,6 +14,7 @@ import click
 from .cli_backtest import backtest
 from .cli_data import CONFIG, NOT_FOUND, find_database, load_settings, rows
 from .cli_explain import explain
+from .cli_life import ack, resolve
 from .cli_notifications import notifications, test_notify
 from .cli_output import alert_table, console, print_alert, print_json
 from .cli_suggest import suggest_thresholds
@@ -59,7 +60,11 @@ def show_alert(alert_id: int, as_json: bool) -> None:
     if not found:
         click.echo(f"No existe la alerta {alert_id}.", err=True)
         sys.exit(NOT_FOUND)
-    alert = {**found[0], "notifications": rows(database, "alert_notifications", {"id": alert_id})}
+    alert = {
+        **found[0],
+        "history": rows(database, "alert_history", {"id": alert_id}),
+        "notifications": rows(database, "alert_notifications", {"id": alert_id}),
+    }
     if as_json:
         print_json(alert)
         return
@@ -79,6 +84,8 @@ def check_config(file: Path | None) -> None:
     )
 
 
+main.add_command(ack)
+main.add_command(resolve)
 main.add_command(notifications)
 main.add_command(test_notify)
 main.add_command(explain)

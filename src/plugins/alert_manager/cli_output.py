@@ -20,7 +20,13 @@ from .domain.escape import single_line
 from .domain.formats import Formats
 from .domain.model import Severity
 
-STATES = {"pending": "pendiente", "sent": "enviado", "dead": "abandonado"}
+STATES = {
+    "pending": "pendiente",
+    "sent": "enviado",
+    "dead": "abandonado",
+    "moved": "entregado por otro canal",
+}
+_KINDS = {"recovery": " (que se resolvió)", "repeat": " (otra vez)", "escalation": " (escalada)"}
 ATTEMPTS = {
     "sent": "enviado",
     "retry": "se reintenta",
@@ -96,15 +102,25 @@ def print_alert(alert: dict[str, Any], formats: Formats) -> None:
         lines["Resuelta"] = line(end)
     for name, text in lines.items():
         output.print(Text(f"  {name + ':':<15}"), text, sep="")
+    for event in alert["history"]:
+        output.print(Text(f"  {'Historia:':<15}"), line(_done(event, formats)), sep="")
     output.print(Text("  Avisos:"))
     for note in alert["notifications"]:
         error = f": {note['last_error']}" if note["last_error"] else ""
         state = STATES[note["status"]]
-        news = " (que se resolvió)" if note["kind"] == "recovery" else ""
+        news = _KINDS.get(note["kind"], "")
+        if note["handed_from"]:
+            news += f" (en lugar de {note['handed_from']})"
         told = f"{note['channel']}{news}: {state}, intentos {note['attempts']}{error}"
         output.print(Text("    "), line(told), sep="")
         for attempt in note["deliveries"]:
             output.print(Text("      "), line(_attempt(attempt, formats)), sep="")
+
+
+def _done(event: dict[str, Any], formats: Formats) -> str:
+    said = f": {event['note']}" if event["note"] else ""
+    when = shown_time(event["at"].timestamp(), formats)
+    return f"{when}: {event['action']} por {event['who']}{said}"
 
 
 def _attempt(attempt: dict[str, Any], formats: Formats) -> str:

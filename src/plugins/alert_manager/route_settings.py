@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -10,7 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from .config_file import Fault
 from .domain.model import Severity
 from .domain.routing import Route
+from .durations import Seconds
 from .utils.channels.base import SeverityField
+from .utils.followups import Step
 
 
 def _listed(value: Any) -> Any:
@@ -54,6 +56,44 @@ class RoutingSettings(BaseModel):
 
     default: Annotated[list[str], BeforeValidator(_listed)] | None = None
     routes: list[RouteSettings] = []
+
+
+class StepSettings(BaseModel):
+    """An entry of `alert_config.escalation`: who is told of a critical alert that nobody minds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    after: Annotated[Seconds, Field(gt=0)]
+    channels: _Names
+
+    def step(self) -> Step:
+        """Returns it for use."""
+        return Step(self.after, tuple(self.channels))
+
+
+def escalation_faults(steps: Sequence[StepSettings], used: Sequence[str]) -> Iterator[Fault]:
+    """Says which steps of the escalation come too early, or tell nobody."""
+    before = 0.0
+    for index, step in enumerate(steps):
+        path = f"alert_config.escalation.{index}"
+        yield from _unknown(f"{path}.channels", step.channels, used)
+        if step.after <= before:
+            yield Fault(f"{path}.after", "cada paso va después del anterior")
+        before = step.after
+
+
+def fallback_faults(fallbacks: Mapping[str, str | None], used: Sequence[str]) -> Iterator[Fault]:
+    """Says which fallbacks are none: unknown, or themselves in the end."""
+    for name, fallback in fallbacks.items():
+        path = f"notification_config.{name}.fallback"
+        yield from _unknown(path, None if fallback is None else [fallback], used)
+        seen, following = {name}, fallback
+        while following is not None:
+            if following in seen:
+                yield Fault(path, f"la reserva de {name} acaba en {following}: es un círculo")
+                break
+            seen.add(following)
+            following = fallbacks.get(following)
 
 
 def _set(names: Sequence[str] | None) -> frozenset[str] | None:

@@ -22,7 +22,7 @@ from .database_settings import DatabaseSettings, from_environment
 from .domain.decode import Limits
 from .domain.routing import Router
 from .durations import Seconds
-from .route_settings import route_faults
+from .route_settings import escalation_faults, fallback_faults, route_faults
 from .start_from import StartFrom, parse_start_from
 from .utils.channels.base import ChannelSettings
 from .utils.channels.log import LogSettings
@@ -222,6 +222,8 @@ def check(raw: Mapping[str, Any]) -> Loaded:
         *_route_faults(settings),
     ]
     channels = _channels(settings, faults)
+    fallbacks = {name: channel.fallback for name, channel in channels.items()}
+    faults += fallback_faults(fallbacks, settings.notification_channels)
     if faults:
         raise ConfigError(faults)
     return Loaded(settings, channels)
@@ -252,7 +254,8 @@ def _route_faults(settings: Settings) -> Iterator[Fault]:
     alert_config = settings.alert_config
     rules = [rule.name for rule in alert_config.rules]
     used = settings.notification_channels
-    return route_faults(alert_config.routing, used, rules, settings.watched())
+    yield from route_faults(alert_config.routing, used, rules, settings.watched())
+    yield from escalation_faults(alert_config.escalation, used)
 
 
 def _stream_faults(settings: Settings) -> list[Fault]:

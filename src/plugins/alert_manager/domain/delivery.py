@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .formats import duration
 from .model import Payload, Severity
 
 
@@ -37,6 +38,8 @@ class Message:
         timestamp: event time, seconds since the epoch.
         progress: what earlier attempts reached; None where all recipients are still to be told.
         recovered: True where the message says that the alert is over.
+        kind: `alert`, `recovery`, `repeat` or `escalation`.
+        number: of the repetition, or of the step of the escalation.
         details: more lines of plain text, where it stands for many alerts.
     """
 
@@ -51,12 +54,29 @@ class Message:
     timestamp: float
     progress: Progress | None = None
     recovered: bool = False
+    kind: str = "alert"
+    number: int = 0
     details: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
         """What it is in one word: its severity, or that it is over."""
         return "resuelta" if self.recovered else self.severity.label
+
+
+def reminder(kind: str, alert_id: int, age: float, occurrences: int) -> str:
+    """Returns what comes before the words of an alert that is told again, or to somebody else.
+
+    `age` in seconds, since it was stored.
+    """
+    if kind not in ("repeat", "escalation"):
+        return ""
+    times = "" if occurrences == 1 else f", y ya van {occurrences} veces"
+    said = "Sigue abierta" if kind == "repeat" else "Nadie la ha reconocido"
+    return (
+        f"{said} desde hace {duration(age)}{times}; quien se ocupe, que ejecute "
+        f"./scripts/alerts.sh ack {alert_id}. "
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,12 +49,14 @@ class Pace:
         burst: messages at once.
         digest_above: alerts that may wait before they are told in one message; None: any number.
         active: when all alerts are told; at other times, critical ones alone. None: always.
+        fallback: the channel that tells urgent alerts while this one cannot; None: nobody.
     """
 
     per_minute: float | None = None
     burst: int = 1
     digest_above: int | None = None
     active: Intervals | None = None
+    fallback: str | None = None
 
     def bucket(self) -> TokenBucket | None:
         """Returns the bucket that messages are taken from."""

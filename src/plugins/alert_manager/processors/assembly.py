@@ -30,6 +30,7 @@ from ..utils.channels.report import EventosReport, StreamReport
 from ..utils.db import AlertStore
 from ..utils.dedupe import DedupeCache
 from ..utils.eventos import EventosReader
+from ..utils.followups import FollowUps
 from ..utils.notify import Delivery
 from ..utils.outbox import Outbox
 from ..utils.pg import PgSession
@@ -206,7 +207,12 @@ def _delivery(
     zone = loaded.settings.alert_config.timezone
     paces = {name: settings.pace(zone) for name, settings in loaded.channels.items()}
     outbox = Outbox(sessions.telling)
-    return Delivery(outbox, channels, config.circuit_breaker, config.delivery, metrics, paces)
+    alert_config = loaded.settings.alert_config
+    steps = [step.step() for step in alert_config.escalation]
+    follow_ups = FollowUps(sessions.telling, steps, alert_config.repeat_interval, loaded.machines())
+    return Delivery(
+        outbox, channels, config.circuit_breaker, config.delivery, metrics, paces, follow_ups
+    )
 
 
 def _configured_channels(loaded: Loaded) -> dict[str, Channel]:

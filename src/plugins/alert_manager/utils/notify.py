@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from ..domain.delivery import ChannelState
 from ..domain.errors import NotNowError
@@ -19,6 +19,7 @@ from ..faults import log_fault
 from ..metrics import Metrics
 from ..settings import BreakerSettings, DeliverySettings
 from .channels.base import Channel
+from .followups import FollowUps
 from .outbox import Outbox
 from .worker import Worker
 
@@ -28,6 +29,7 @@ _FINISH = 2.0  # seconds that a stop gives to what is in hand
 _GIVE_BACK = 1.5  # seconds more, to give back what was cut off
 _CLOSE = 1.0  # seconds
 _EXPIRY = 60.0  # seconds between two looks for messages that became too old
+_FOLLOW_UP = 5.0  # seconds between two looks for critical alerts that nobody acknowledged
 _EXPIRE_AT_ONCE = 1000
 _IDS_IN_LOG = 20
 
@@ -43,14 +45,23 @@ class Delivery:
         settings: DeliverySettings,
         metrics: Metrics,
         paces: Mapping[str, Pace] | None = None,
+        follow_ups: FollowUps | None = None,
     ) -> None:
         """`paces`: what channels keep to; those that it does not name are as fast as they can."""
+        self._follow_ups = follow_ups
         self._outbox = outbox
         self._settings = settings
         self._metrics = metrics
         self._workers = {
             name: Worker(
-                name, channel, outbox, breaker, settings, metrics, (paces or {}).get(name, Pace())
+                name,
+                channel,
+                outbox,
+                breaker,
+                settings,
+                metrics,
+                (paces or {}).get(name, Pace()),
+                lambda fallback: self.wake([fallback]),
             )
             for name, channel in channels.items()
         }
@@ -58,12 +69,14 @@ class Delivery:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Starts a task for each channel, and one for what becomes too old."""
+        """Starts a task for each channel, for what becomes too old, and for what nobody minds."""
         self._tasks = [
             asyncio.create_task(worker.run(), name=f"delivery-{name}")
             for name, worker in self._workers.items()
         ]
-        self._tasks.append(asyncio.create_task(self._expire_for_ever(), name="delivery-expiry"))
+        often = min(_EXPIRY, max(self._settings.max_age, 1.0))
+        self._tasks.append(asyncio.create_task(self._for_ever(self._expire, often)))
+        self._tasks.append(asyncio.create_task(self._for_ever(self._follow_up, _FOLLOW_UP)))
 
     def wake(self, names: Iterable[str]) -> None:
         """Tells channels that they have messages."""
@@ -93,17 +106,21 @@ class Delivery:
         for task in await _finished([*late, *closing], _CLOSE):
             task.cancel()
 
-    async def _expire_for_ever(self) -> None:
+    async def _for_ever(self, look: Callable[[], Awaitable[None]], seconds: float) -> None:
         while not self._stopping.is_set():
             try:
-                await self._expire()
+                await look()
             except NotNowError as error:
-                log.debug("no se buscan avisos caducados: %s", error)  # the workers say it aloud
+                log.debug("no se mira la cola de avisos: %s", error)  # the workers say it aloud
             except Exception as error:  # noqa: BLE001  (a fault of ours must not end the looking)
-                log_fault(log, "fallo inesperado al buscar avisos caducados", error)
+                log_fault(log, "fallo inesperado al mirar la cola de avisos", error)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(_EXPIRY, max(self._settings.max_age, 1.0))):
+                async with asyncio.timeout(seconds):
                     await self._stopping.wait()
+
+    async def _follow_up(self) -> None:
+        if self._follow_ups is not None:
+            self.wake(await self._follow_ups.queue())
 
     async def _expire(self) -> None:
         """Gives up what is too old, also what waits for channels that nobody uses any more."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ..domain.delivery import Attempt, Message, Progress, Sent
+from ..domain.delivery import Attempt, Message, Progress, Sent, reminder
 from ..domain.model import Severity
 from .pg import PgSession
 from .queries import fetch_row, fetch_value, query
@@ -138,6 +138,36 @@ class Outbox:
         """Gives messages up, for a reason that a person can see."""
         await self._complete("notifications_dead", claim, attempt, {"reason": reason})
 
+    async def hand_over(self, channel: str, fallback: str, max_age: float) -> bool:
+        """Gives what a channel cannot tell now to its fallback, too, and takes back what that told.
+
+        Only what is of severity alta or worse. Returns whether the fallback has something new.
+        """
+        arguments = {
+            "channel": channel,
+            "fallback": fallback,
+            "least": int(Severity.ALTA),
+            "max_age": max_age,
+        }
+
+        def work(connection: Connection) -> bool:
+            with connection.cursor() as cursor:
+                cursor.execute(query("take_back"), arguments)
+                cursor.execute(query("hand_over"), arguments)
+                return cursor.rowcount > 0
+
+        return await self._session.run(work)
+
+    async def take_back(self, channel: str, fallback: str) -> None:
+        """Takes back what a fallback has told meanwhile."""
+        arguments = {"channel": channel, "fallback": fallback, "least": int(Severity.ALTA)}
+
+        def work(connection: Connection) -> None:
+            with connection.cursor() as cursor:
+                cursor.execute(query("take_back"), arguments)
+
+        await self._session.run(work)
+
     async def expire(
         self,
         max_age: float,
@@ -196,19 +226,22 @@ class Outbox:
 
 
 def _message(row: tuple[Any, ...]) -> Message:
-    (_, alert_id, attempts, progress, recovered, resolution) = row[:6]
-    (severity, title, text, rule, channel, event_data, timestamp) = row[6:]
+    (_, alert_id, attempts, progress, kind, number, resolution, age, occurrences) = row[:9]
+    (severity, title, text, rule, channel, event_data, timestamp) = row[9:]
+    said = str(resolution or "") if kind == "recovery" else str(text)
     return Message(
         alert_id=alert_id,
         attempt=attempts,
         severity=Severity.parse(str(severity)),
         title=str(title or ""),
-        text=str(resolution or "") if recovered else str(text),
+        text=f"{reminder(kind, alert_id, age, occurrences)}{said}",
         rule=str(rule or ""),
         channel=str(channel),
         event_data=event_data or {},
         timestamp=float(timestamp),
-        recovered=recovered,
+        recovered=kind == "recovery",
+        kind=kind,
+        number=number,
         progress=None if progress is None else _progress(progress),
     )
 

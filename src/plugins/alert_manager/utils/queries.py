@@ -1,4 +1,4 @@
-"""Loads queries.sql (alert_db) and eventos.sql (corec_db): a statement by its name."""
+"""Loads queries.sql and life.sql (alert_db) and eventos.sql (corec_db): a statement by its name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_FILES = ("queries.sql", "eventos.sql")
+_FILES = ("queries.sql", "life.sql", "eventos.sql")
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 

@@ -3,9 +3,10 @@
 -- name: schema_exists
 SELECT to_regclass('alerts') IS NOT NULL AND to_regclass('notifications') IS NOT NULL
    AND to_regclass('reader_positions') IS NOT NULL AND to_regclass('dead_letters') IS NOT NULL
-   AND to_regclass('threshold_changes') IS NOT NULL
+   AND to_regclass('threshold_changes') IS NOT NULL AND to_regclass('deliveries') IS NOT NULL
+   AND to_regclass('alert_history') IS NOT NULL
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('notifications')
-                  AND attname = 'kind' AND NOT attisdropped)
+                  AND attname = 'handed_from' AND NOT attisdropped)
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('rule_states')
                   AND attname = 'deadline' AND NOT attisdropped)
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('alerts')
@@ -97,7 +98,7 @@ RETURNING a.id;
 -- name: notifications_insert
 INSERT INTO notifications (alert_id, channel, severity)
 SELECT * FROM unnest(%(alert_id)s::bigint[], %(channel)s::text[], %(severity)s::smallint[])
-ON CONFLICT (alert_id, channel, kind) DO NOTHING;
+ON CONFLICT (alert_id, channel, kind, number) DO NOTHING;
 
 -- name: states_get
 SELECT s.rule, s.key, s.state::text, s.version, s.deadline
@@ -143,9 +144,10 @@ WITH ends AS (
 INSERT INTO notifications (alert_id, channel, severity, kind)
 SELECT DISTINCT ON (o.number, n.channel) n.alert_id, n.channel, n.severity, 'recovery'
   FROM over AS o JOIN notifications AS n ON n.alert_id = o.id
- WHERE n.kind = 'alert' AND n.status <> 'dead' AND n.channel <> ALL(%(silent)s)
+ WHERE n.kind IN ('alert', 'escalation') AND n.status IN ('pending', 'sent')
+   AND n.channel <> ALL(%(silent)s)
  ORDER BY o.number, n.channel, n.severity DESC, n.id DESC
-ON CONFLICT (alert_id, channel, kind) DO NOTHING
+ON CONFLICT (alert_id, channel, kind, number) DO NOTHING
 RETURNING channel;
 
 -- name: thresholds_get
@@ -186,9 +188,10 @@ WITH due AS (
        SET attempts = n.attempts + 1, lease_token = %(token)s,
            next_attempt_at = now() + make_interval(secs => %(lease)s)
       FROM due WHERE n.id = due.id
-    RETURNING n.id, n.alert_id, n.attempts, n.severity, n.progress, n.kind
+    RETURNING n.id, n.alert_id, n.attempts, n.severity, n.progress, n.kind, n.number
 )
-SELECT c.id, c.alert_id, c.attempts, c.progress, c.kind = 'recovery', a.resolution,
+SELECT c.id, c.alert_id, c.attempts, c.progress, c.kind, c.number, a.resolution,
+       extract(epoch FROM now() - a.created_at)::float8, a.occurrences,
        a.severity, coalesce(a.words -> %(channel)s ->> 'title', a.title),
        coalesce(a.words -> %(channel)s ->> 'message', a.message), a.rule, a.channel,
        CASE WHEN NOT %(brief)s THEN a.event_data END, a.timestamp
@@ -282,7 +285,7 @@ SELECT id, severity, title, message, channel, rule, status, occurrences, timesta
   FROM alerts WHERE id = %(id)s;
 
 -- name: alert_notifications
-SELECT n.id, channel, kind, n.status, attempts, created_at, finished_at, n.external_id, last_error,
+SELECT n.id, channel, kind, number, handed_from, n.status, attempts, created_at, finished_at, n.external_id, last_error,
        (SELECT coalesce(jsonb_agg(jsonb_build_object(
                    'attempt', d.attempt, 'ended_at', d.ended_at, 'seconds', d.seconds, 'status', d.status,
                    'answer', d.answer, 'external_id', d.external_id) ORDER BY d.id), '[]')
@@ -290,7 +293,7 @@ SELECT n.id, channel, kind, n.status, attempts, created_at, finished_at, n.exter
   FROM notifications AS n WHERE alert_id = %(id)s ORDER BY n.id;
 
 -- name: notifications_list
-SELECT n.id, n.alert_id, n.channel, n.kind, n.status, n.attempts, n.created_at, n.finished_at,
+SELECT n.id, n.alert_id, n.channel, n.kind, n.number, n.status, n.attempts, n.created_at, n.finished_at,
        n.next_attempt_at, n.last_error, a.severity, a.title
   FROM notifications AS n JOIN alerts AS a ON a.id = n.alert_id
  WHERE (%(status)s::text IS NULL OR n.status = %(status)s)

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import random
 import time
-from dataclasses import replace
+from collections.abc import Callable
 
 from ..domain.backoff import retry_delay
 from ..domain.breaker import Breaker
@@ -25,14 +25,13 @@ from ..domain.delivery import (
     Retry,
     Sent,
 )
-from ..domain.digest import MOST, digest
 from ..domain.errors import NotNowError
-from ..domain.model import Severity
 from ..domain.pacing import Pace
 from ..faults import log_fault
 from ..metrics import Metrics
 from ..settings import BreakerSettings, DeliverySettings
 from .channels.base import Channel
+from .claims import Claims
 from .outbox import Claim, Outbox
 
 log = logging.getLogger("corec.alert_manager.delivery")
@@ -57,6 +56,7 @@ class Worker:
         settings: DeliverySettings,
         metrics: Metrics,
         pace: Pace,
+        on_handed_over: Callable[[str], None],
     ) -> None:
         self._name = name
         self._channel = channel
@@ -64,8 +64,10 @@ class Worker:
         self._breaker = Breaker(breaker.max_failures, breaker.reset_timeout)
         self._settings = settings
         self._metrics = metrics
-        self._pace = pace
+        batch, max_age = channel.max_batch, settings.max_age
+        self._claims = Claims(name, outbox, pace, batch, max_age)
         self._bucket = pace.bucket()
+        self._on_handed_over = on_handed_over
         self._signal = asyncio.Event()
         self._stopping = False
         self._sending: asyncio.Timeout | None = None
@@ -101,9 +103,13 @@ class Worker:
 
     async def run(self) -> None:
         """Sends what there is, until `stop`, or until the target turns out to be gone."""
-        while not self._stopping and self._disabled is None:
+        while not self._stopping and not self._is_useless:
             try:
-                await self._step()
+                if self._disabled is None:
+                    await self._step()
+                else:
+                    await self._hand_over()
+                    await self._pause(_FLOOR)
             except NotNowError as error:
                 log.warning("%s: sin alert_db, se espera: %s", self._name, error)
                 await self._pause(_FLOOR)
@@ -118,16 +124,17 @@ class Worker:
         if self._bucket is not None:
             wait = max(wait, self._bucket.wait(now))
         if wait > 0:
+            if self._breaker.is_open:
+                await self._hand_over()
+                wait = min(wait, _FLOOR)  # what comes meanwhile is handed over, too
             await self._pause(wait)
             return
         self._signal.clear()
-        clock = time.time()
-        least = Severity.CRITICA if self._pace.is_quiet(clock) else 0
-        max_age = self.max_age(clock)
-        claim = await self._claim(max_age, least)
+        # An open breaker that may be probed risks one message, not a batch.
+        claim = await self._claims.next(alone=self._breaker.is_open or bool(self._suspects))
         if claim is None:
             self._suspects.clear()
-            due = await self._outbox.next_due(self._name, max_age, least)
+            due = await self._claims.next_due()
             await self._idle(_FLOOR if due is None else min(max(due, _SOONEST), _FLOOR))
         elif self._stopping:
             await self._outbox.retry(claim, 0.0, _STOPPED_BEFORE, None, give_back=True)
@@ -136,20 +143,18 @@ class Worker:
 
     def max_age(self, now: float) -> float:
         """Returns the age (seconds) at which a message of this channel is too old to be told."""
-        return self._pace.max_age(self._settings.max_age, now)
+        return self._claims.max_age(now)
 
-    async def _claim(self, max_age: float, least: int) -> Claim | None:
-        # An open breaker that may be probed risks one message, not a batch.
-        if self._breaker.is_open or self._suspects:
-            return await self._outbox.claim(self._name, 1, max_age, least)
-        above = self._pace.digest_above
-        if above is not None:
-            critical, others = await self._outbox.waiting(self._name, max_age, least)
-            # The critical ones go by themselves, and first, as long as that can be read.
-            if critical > above or (not critical and others > above):
-                claim = await self._outbox.claim(self._name, MOST, max_age, least, brief=True)
-                return claim and replace(claim, messages=(digest(claim.messages),))
-        return await self._outbox.claim(self._name, self._channel.max_batch, max_age, least)
+    @property
+    def _is_useless(self) -> bool:
+        return self._disabled is not None and self._claims.fallback is None
+
+    async def _hand_over(self) -> None:
+        """Lets the fallback tell what is urgent, while this channel cannot."""
+        fallback = self._claims.fallback
+        if fallback is not None and await self._claims.hand_over():
+            log.warning("%s: lo urgente lo entrega %s", self._name, fallback)
+            self._on_handed_over(fallback)
 
     async def _idle(self, seconds: float) -> None:
         """Waits for work, or for `seconds`."""

@@ -43,7 +43,8 @@ class ChannelSettings(BaseModel):
 
     `active`: when all alerts are told; at other times, critical ones alone.
     `per_minute`, `burst`: messages on average, and at once. `digest_above`: when more alerts than
-    this wait, they go in one message.
+    this wait, they go in one message. `fallback`: the channel that tells alerts of severity alta
+    and above while this one cannot.
     `timeout` bounds one send, in seconds. It stays under what a worker gives to a send (50 s), and
     that under the lease of a claim (60 s), or somebody else would take the message while a slow
     server is still being told.
@@ -58,11 +59,12 @@ class ChannelSettings(BaseModel):
     per_minute: PerMinute = None
     burst: int = Field(default=10, ge=1, le=100_000)
     digest_above: Waiting = None
+    fallback: str | None = None
 
     def pace(self, zone: str) -> Pace:
         """Returns what the channel keeps to; `zone` counts where `active` names none."""
         active = None if self.active is None else self.active.intervals(zone)
-        return Pace(self.per_minute, self.burst, self.digest_above, active)
+        return Pace(self.per_minute, self.burst, self.digest_above, active, self.fallback)
 
 
 def needed_address(

@@ -37,6 +37,7 @@ def as_json(message: Message) -> dict[str, Any]:
         "id": message.alert_id,
         "severity": message.severity.key,
         "status": "resuelta" if message.recovered else "abierta",
+        "kind": message.kind,
         "title": message.title,
         "message": message.text,
         "channel": message.channel,

@@ -84,6 +84,8 @@ class MailWriter:
     def _message_id(self, message: Message) -> str:
         moment = round(event_time(message).timestamp() * 1000)
         kind = "resuelta" if message.recovered else "alerta"
+        if message.number:
+            kind = f"{message.kind}-{message.number}"
         if message.details:  # another one, as soon as it stands for one alert more
             kind = f"resumen-{crc32(chr(10).join(message.details).encode()):08x}"
         return f"<corec-{kind}-{message.alert_id}-{moment}@{self._from.domain}>"

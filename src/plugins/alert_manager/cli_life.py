@@ -1,0 +1,76 @@
+"""`alerts.sh ack` and `resolve`: somebody takes care of an alert, or it is over."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+
+import click
+
+from .cli_data import NOT_FOUND, changed, find_database
+from .domain.escape import clip, single_line
+from .domain.redact import redact_text
+from .utils.channels.registry import REPORT_CHANNELS
+
+_MAX_NOTE = 500  # characters
+
+note_option = click.option("--note", help="Por qué, o qué se hizo: queda en la historia.")
+who_option = click.option("--who", help="Quién; sin esto, el usuario de esta sesión.")
+
+
+@click.command()
+@click.argument("ids", type=int, nargs=-1, required=True, metavar="ID…")
+@note_option
+@who_option
+def ack(ids: tuple[int, ...], note: str | None, who: str | None) -> None:
+    """Alguien se ocupa: esas alertas no se repiten ni escalan más."""
+    arguments = {"ids": list(ids), "who": author(who), "note": clean_note(note)}
+    _report(ids, changed(find_database(), "alerts_acknowledge", arguments), "reconocida")
+
+
+@click.command()
+@click.argument("ids", type=int, nargs=-1, required=True, metavar="ID…")
+@note_option
+@who_option
+def resolve(ids: tuple[int, ...], note: str | None, who: str | None) -> None:
+    """Ya pasó: se avisa a quien se enteró de esas alertas."""
+    name, text = author(who), clean_note(note)
+    ending = f"La resolvió {name}{f': {text}' if text else ''}."
+    arguments = {
+        "ids": list(ids),
+        "who": name,
+        "note": text,
+        "resolution": ending,
+        "silent": list(REPORT_CHANNELS),
+    }
+    _report(ids, changed(find_database(), "alerts_close", arguments), "resuelta")
+
+
+def author(who: str | None) -> str:
+    """Returns who does something, for the history."""
+    name = who or os.environ.get("SUDO_USER") or _user()
+    return clip(redact_text(single_line(name)), 100) or "?"
+
+
+def clean_note(note: str | None) -> str | None:
+    """Returns what somebody wrote, as one line without secrets."""
+    return None if note is None else clip(redact_text(single_line(note)), _MAX_NOTE)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number without a name
+        return f"uid {os.getuid()}"
+
+
+def _report(ids: tuple[int, ...], done: list[dict[str, int]], state: str) -> None:
+    found = {row["id"] for row in done}
+    for number in dict.fromkeys(ids):
+        if number in found:
+            click.echo(f"Alerta {number}: {state}.")
+        else:
+            click.echo(f"Alerta {number}: no existe, o ya no se puede dar por {state}.", err=True)
+    if not found.issuperset(ids):
+        sys.exit(NOT_FOUND)

@@ -1,0 +1,93 @@
+-- The life of an alert after it was told: acknowledged, resolved, told again, told to others.
+
+-- name: alerts_acknowledge
+WITH taken AS (
+    UPDATE alerts SET status = 'reconocida'
+     WHERE id = ANY(%(ids)s) AND status IN ('abierta', 'silenciada')
+    RETURNING id
+), noted AS (
+    INSERT INTO alert_history (alert_id, action, who, note)
+    SELECT id, 'reconocida', %(who)s, %(note)s FROM taken
+)
+SELECT id FROM taken ORDER BY id;
+
+-- name: alerts_close
+-- By a person: whoever was told of it is told so.
+WITH over AS (
+    UPDATE alerts
+       SET status = 'resuelta', resolved_at = extract(epoch FROM now()), resolution = %(resolution)s
+     WHERE id = ANY(%(ids)s) AND status <> 'resuelta'
+    RETURNING id
+), noted AS (
+    INSERT INTO alert_history (alert_id, action, who, note)
+    SELECT id, 'resuelta', %(who)s, %(note)s FROM over
+), told AS (
+    INSERT INTO notifications (alert_id, channel, severity, kind)
+    SELECT DISTINCT ON (n.alert_id, n.channel) n.alert_id, n.channel, n.severity, 'recovery'
+      FROM over AS o JOIN notifications AS n ON n.alert_id = o.id
+     WHERE n.status = 'sent' AND n.channel <> ALL(%(silent)s)
+    ON CONFLICT (alert_id, channel, kind, number) DO NOTHING
+)
+SELECT id FROM over ORDER BY id;
+
+-- name: alert_history
+SELECT at, action, who, note FROM alert_history WHERE alert_id = %(id)s ORDER BY id;
+
+-- name: escalate
+-- Critical alerts that people were told of, and that nobody has acknowledged after a step's time. One that
+-- is older by a day was due while nobody was there to send it.
+WITH due AS (
+    SELECT a.id, s.number, s.channel
+      FROM unnest(%(number)s::int[], %(after)s::float8[], %(channel)s::text[]) AS s (number, after, channel)
+      JOIN alerts AS a ON a.created_at < now() - make_interval(secs => s.after)
+                      AND a.created_at > now() - make_interval(secs => s.after) - interval '1 day'
+     WHERE a.severity = 'critica' AND a.status = 'abierta'
+       AND EXISTS (SELECT FROM notifications AS n
+                    WHERE n.alert_id = a.id AND n.kind = 'alert' AND n.channel <> ALL(%(machines)s))
+), told AS (
+    INSERT INTO notifications (alert_id, channel, severity, kind, number)
+    SELECT id, channel, 4, 'escalation', number FROM due
+    ON CONFLICT (alert_id, channel, kind, number) DO NOTHING
+    RETURNING alert_id, channel, number
+), noted AS (
+    INSERT INTO alert_history (alert_id, action, who, note)
+    SELECT DISTINCT alert_id, 'escalada', 'alert_manager', 'paso ' || number FROM told
+)
+SELECT channel FROM told;
+
+-- name: repeat_critical
+-- To whoever was told: only the newest repetition that is due, if CoreC was away for several.
+INSERT INTO notifications (alert_id, channel, severity, kind, number)
+SELECT DISTINCT ON (a.id, n.channel) a.id, n.channel, 4, 'repeat', r.number
+  FROM unnest(%(number)s::int[], %(after)s::float8[]) AS r (number, after)
+  JOIN alerts AS a ON a.created_at < now() - make_interval(secs => r.after)
+                  AND a.created_at > now() - make_interval(secs => r.after) - interval '1 day'
+  JOIN notifications AS n ON n.alert_id = a.id
+ WHERE a.severity = 'critica' AND a.status = 'abierta'
+   AND n.kind = 'alert' AND n.status = 'sent' AND n.channel <> ALL(%(machines)s)
+   AND NOT EXISTS (SELECT FROM notifications AS later
+                    WHERE later.alert_id = a.id AND later.channel = n.channel
+                      AND later.kind = 'repeat' AND later.number >= r.number)
+ ORDER BY a.id, n.channel, r.number DESC
+ON CONFLICT (alert_id, channel, kind, number) DO NOTHING
+RETURNING channel;
+
+-- name: hand_over
+-- What a channel cannot tell now goes to its fallback, too.
+INSERT INTO notifications (alert_id, channel, severity, kind, number, queued_at, handed_from)
+SELECT alert_id, %(fallback)s, severity, kind, number, queued_at, channel
+  FROM notifications
+ WHERE channel = %(channel)s AND status = 'pending' AND severity >= %(least)s
+   AND queued_at >= now() - make_interval(secs => %(max_age)s)
+ON CONFLICT (alert_id, channel, kind, number) DO NOTHING;
+
+-- name: take_back
+-- What the fallback has told needs not be told any more.
+UPDATE notifications AS n
+   SET status = 'moved', finished_at = now(), lease_token = NULL,
+       last_error = 'lo entregó ' || f.channel || coalesce('; último fallo: ' || n.last_error, '')
+  FROM notifications AS f
+ WHERE n.channel = %(channel)s AND n.status = 'pending' AND n.severity >= %(least)s
+   AND (n.lease_token IS NULL OR n.next_attempt_at <= now())
+   AND f.alert_id = n.alert_id AND f.kind = n.kind AND f.number = n.number
+   AND f.channel = %(fallback)s AND f.handed_from = n.channel AND f.status = 'sent';
