@@ -208,6 +208,11 @@ class Services:
             psql = binaries.postgres_bin() / "psql"
             lines += [f"COREC_PSQL={psql}", f"COREC_PG_SOCKETS={self.home.sockets / 'pg'}"]
         lines += [f"{name}_OWN=1" for name in self.own]
+        # By these the command line asks what this instance does.
+        if instance := self.environ.get("INSTANCE_ID"):
+            lines.append(f"INSTANCE_ID={instance}")
+        if config := self.environ.get("ALERT_MANAGER_CONFIG"):
+            lines.append(f"ALERT_MANAGER_CONFIG={Path(config).resolve()}")
         write_private(self.home.environment_file, "\n".join(lines) + "\n")
 
 

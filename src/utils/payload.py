@@ -17,9 +17,10 @@ HIDDEN = "***"
 _SECRET_KEY = re.compile(
     r"pass(?:w|phrase|code|$|[_-])|contrase|secret|token|(?:api|access|private)[-_]?key|webhook"
     r"|credential|authorization|cookie|seed_?phrase|mnemonic"
-    r"|(?:^|[_-])(?:auth|dsn|pwd|pin|cvv|otp|jwt|clave)(?:$|[_-])",
+    r"|(?:^|[_-])(?:auth|dsn|pwd|pin|cv[cv]|otp|jwt|clave)(?:$|[_-])",
     re.I,
 )
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")  # before a word in `webhookUrl`
 _SECRET_FORMS = (
     # user:password in a URL, also with an @ or a / in the password
     (re.compile(r"(?<=://)[^\s/@:]{0,200}:(?:[^\s/]{1,500}|[^\s@]{1,60})(?=@)"), HIDDEN),
@@ -141,7 +142,9 @@ def without_secrets(value: object, depth: int = 0) -> object:
         return "…"
     if isinstance(value, Mapping):
         return {
-            str(key): HIDDEN if _SECRET_KEY.search(str(key)) else without_secrets(inner, depth + 1)
+            str(key): HIDDEN
+            if _SECRET_KEY.search(_CAMEL.sub("_", str(key)))
+            else without_secrets(inner, depth + 1)
             for key, inner in value.items()
         }
     if isinstance(value, list | tuple):

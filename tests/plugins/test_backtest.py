@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from src.plugins.alert_manager.cli import main
+from src.plugins.alert_manager.cli_backtest import since_when
 from src.plugins.alert_manager.cli_data import load_settings
 from src.plugins.alert_manager.utils.history import find_span, pages
 from tests.plugins.conftest import SCHEMA, World, eventually, show_to_commands
@@ -189,11 +190,18 @@ def test_before_the_first_start_it_says_what_is_missing(written: World) -> None:
     assert "./scripts/start.sh" in result.output
 
 
+def test_a_time_without_a_zone_is_the_familys(written: World) -> None:
+    formats = load_settings().settings.alert_config.formats()
+    assert since_when("2026-11-23T16:50", 0.0, formats) == 1_795_474_200.0  # 22:50 UTC
+    assert since_when("2026-11-23T16:50+00:00", 0.0, formats) == 1_795_452_600.0
+
+
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
         (("--since", "ayer"), 2, "una duración como 1h"),
         (("--config", "/no/existe.yaml"), 1, "/no/existe.yaml"),
+        (("--plot", "/tmp"), 1, "se espera un archivo .png"),
         (("--plot", "/no/existe/x.png"), 1, "No se puede escribir en /no/existe"),
     ],
 )

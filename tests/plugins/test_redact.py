@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from src.plugins.alert_manager.domain.redact import MASK, redact, redact_text
+from src.plugins.alert_manager.domain.redact import MASK, counterpart, redact, redact_text
 from tests.support.secret_cases import KEYS, PLAIN, SECRET, TEXTS
 
 
@@ -18,6 +18,23 @@ def test_by_key_at_any_depth(key: str) -> None:
 @pytest.mark.parametrize("text", TEXTS)
 def test_by_form_inside_text(text: str) -> None:
     assert SECRET not in redact_text(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sk-proj-AbCdEfGhIjKlMnOpQr_StUvWxYz0123456789-abcdefghijkl",
+        "sk-ant-api03-AbCdEfGhIjKlMnOpQrStUvWxYz0123456789",
+        "github_pat_11ABCDEFG0abcdefghijkl_mnopqrstuvwxyz0123456789",
+        "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw",
+        "AIzaSyD-1234567890abcdefghijklmnopqrstu",
+        "SG.abcdefghijklmnopqrstuv.abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG",
+        "ASIAIOSFODNN7EXAMPLE",
+        "glpat-abcdefghijklmnopqrst",
+    ],
+)
+def test_keys_of_well_known_services(text: str) -> None:
+    assert redact_text(f"401 con {text} en x") == f"401 con {MASK} en x"
 
 
 @pytest.mark.parametrize("text", PLAIN)
@@ -61,6 +78,41 @@ def test_a_card_number_goes_however_it_is_written(number: str, mask: str) -> Non
 )
 def test_other_numbers_stay(text: str) -> None:
     assert redact_text(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("cobro 4111 1111 1111 1111 12/27", "cobro [oculto 411111…1111] 12/27"),
+        ("4111111111111111 123", "[oculto 411111…1111] 123"),
+        ("ana,4111111111111111,12/27", "ana,[oculto 411111…1111],12/27"),
+        ("2 4111-1111-1111-1111 5555555555554444", "2 [oculto 411111…1111] [oculto 555555…4444]"),
+        ("1 2 3 4 5 6 7 8 9 10 11 12", "1 2 3 4 5 6 7 8 9 10 11 12"),
+    ],
+)
+def test_a_card_is_found_beside_other_numbers(text: str, shown: str) -> None:
+    assert redact_text(text) == shown
+
+
+def test_a_quote_that_nobody_closes_hides_no_sentence() -> None:
+    assert redact_text("clave='x y retiró $9,000 del pool") == f"{MASK} y retiró $9,000 del pool"
+    assert redact_text("clave='x y' retiró") == f"{MASK} retiró"
+
+
+def test_a_value_is_shown_as_its_place_in_the_event_allows() -> None:
+    data = {"amount": {"pin": 4321, "value": 600}, "password": ["abc"], "list": [{"note": "n"}]}
+    safe = redact(data)
+    assert counterpart(data, safe, data["amount"]) == {"pin": MASK, "value": 600}
+    assert counterpart(data, safe, data["password"]) == MASK
+    assert counterpart(data, safe, data["list"][0]) == {"note": "n"}  # type: ignore[index]
+    assert counterpart(data, safe, object()) == MASK
+
+
+def test_a_coin_is_no_secret() -> None:
+    data = {"action": "withdraw", "token": "BTC", "access_token": "BTC"}
+    assert redact(data) == {**data, "access_token": MASK}
+    for secret in ("abc", "B7C", "ABCDEFGH"):
+        assert redact({"token": secret}) == {"token": MASK}
 
 
 def test_what_is_no_secret_stays() -> None:

@@ -74,6 +74,13 @@ def test_a_template_that_cannot_be_read_says_so() -> None:
         check_template("{{ a ~ ' en ' + b }}")
 
 
+@pytest.mark.parametrize("name", ["clave='", 'token="', "clave:", "Authorization: "])
+def test_no_value_hides_what_the_sentence_says_behind_it(name: str) -> None:
+    template = "{{ u }} retiró {{ amount|dinero }} del pool, dice '{{ u }}'."
+    message = said("t", template, {"u": name, "amount": 9000})[1]
+    assert "retiró $9,000.00 del pool" in message
+
+
 def test_a_secret_that_only_the_sentence_shows_is_hidden() -> None:
     # Neither field is a secret by itself; a hidden character kept the second from being one.
     data = {"a": SECRET, "b": f"pass\u200bword={SECRET}"}

@@ -232,6 +232,11 @@ def test_no_event_breaks_an_expression(data: dict[str, Any]) -> None:
     assert all(isinstance(match, Match) for match in judge(Event("s", 1, "c", data, 0.0, None)))
 
 
+def test_a_channel_that_is_named_twice_is_looked_at_once() -> None:
+    judge = judge_of({"name": "r", "channel": ["c", "c"], "severity": "alta"})
+    assert severities(judge, {}) == ["alta"]
+
+
 def test_otherwise_speaks_only_where_no_other_rule_applied() -> None:
     judge = judge_of(
         {"name": "rest", "otherwise": True, "severity": "media"},

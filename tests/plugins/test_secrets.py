@@ -127,6 +127,8 @@ def configure(world: World, discord: DiscordServer, smtp: SmtpServer, password: 
     world.config["notification_config"] |= {
         "email": {
             "enabled": True,
+            "per_minute": None,
+            "digest_above": None,  # every word of every event
             "smtp_server": smtp.host,
             "smtp_port": smtp.port,
             "tls": "implicit",
@@ -136,7 +138,7 @@ def configure(world: World, discord: DiscordServer, smtp: SmtpServer, password: 
             "username": "alertas@familia.mx",
             "password": password,
         },
-        "discord": {"enabled": True, "webhook_url": discord.webhook_url},
+        "discord": {"enabled": True, "digest_above": None, "webhook_url": discord.webhook_url},
     }
 
 

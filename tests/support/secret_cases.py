@@ -8,6 +8,7 @@ KEYS = (
     "password", "Contraseña", "x-api-key", "api_key", "apiKey", "clave", "db_dsn", "authorization",
     "cookie", "pin", "pwd", "passphrase", "seed_phrase", "smtp_pass", "private_key", "cvv", "otp",
     "access_token", "client_secret", "credentials", "webhook_url", "mnemonic", "auth",
+    "webhookUrl", "userPwd", "pinCode", "cvc",
 )  # fmt: skip
 
 TEXTS = (

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
 
 from .domain.context import Context
 from .domain.fingerprint import fingerprint
 from .domain.model import Event, Match, Payload, Severity
+from .domain.numbers import Trouble
 from .domain.outcome import Candidate, Resolution
 from .domain.paths import parse_path
-from .domain.redact import redact
+from .domain.redact import counterpart, redact
 from .domain.render import Words, recovery
 from .domain.rule_spec import RuleSpec
 from .domain.rules import Found
@@ -79,6 +83,7 @@ class Candidates:
         identity, name, window = spec.identity, spec.name, spec.window
         if match.invalid:
             identity, name = _INVALID_IDENTITY, f"{spec.name}: invalid"
+            match = msgspec.structs.replace(match, value=_shown(event.data, safe, match.value))
         if match.since is not None:  # all of it is one alert, however long it lasts
             window = _ALWAYS
         return Candidate(
@@ -96,3 +101,10 @@ class Candidates:
             targets=self._router.targets(match.severity, spec.name, event.channel, safe),
             wanted=self._context.wanted(event.channel, event.data),
         )
+
+
+def _shown(data: Payload, safe: Payload, value: Any) -> Any:
+    """Returns an invalid value as it may be shown: by its place in the event it may be a secret."""
+    if isinstance(value, Trouble | float | bool):
+        return value
+    return counterpart(data, safe, value)

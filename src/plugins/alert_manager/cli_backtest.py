@@ -89,7 +89,7 @@ def backtest(since: str, file: Path | None, plot: Path | None, limit: int, as_js
         need_matplotlib()
         need_folder(plot)
     loaded = load_settings(file)
-    begin = since_when(since, time.time())
+    begin = since_when(since, time.time(), loaded.settings.alert_config.formats())
     with reading(Database.of(load_settings())) as databases:
         result = _run(loaded, begin, *databases)
     comparison = result.comparison
@@ -103,10 +103,10 @@ def backtest(since: str, file: Path | None, plot: Path | None, limit: int, as_js
         click.echo(f"Imagen: {plot}", err=True)
 
 
-def since_when(since: str, now: float) -> float | None:
+def since_when(since: str, now: float, formats: Formats) -> float | None:
     """Returns the time (epoch seconds) that `--since` means; None for all there is."""
     try:
-        return parse_start_from(since).threshold(now)
+        return parse_start_from(since, formats.tzinfo).threshold(now)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--since") from None
 

@@ -105,8 +105,8 @@ def reading(database: Database) -> Iterator[tuple[str, Connection, Connection]]:
             _no_answer("corec_db", error)
         except psycopg2.OperationalError as error:
             _no_answer("una base de datos", error)
-        except psycopg2.errors.UndefinedTable as error:
-            click.echo(f"Falta una tabla: {str(error).splitlines()[0]}", err=True)
+        except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
+            click.echo(f"Falta una tabla o una columna: {str(error).splitlines()[0]}", err=True)
             click.echo("La crea el primer arranque: ./scripts/start.sh", err=True)
             sys.exit(NOT_FOUND)
 

@@ -34,7 +34,7 @@ def explain(canal: str, payload: str, as_json: bool) -> None:
     loaded = load_settings()
     judge = BatchJudge(loaded)
     judge.use(_thresholds(loaded))
-    raw = RawEvent("explain", None, canal, payload, time.time(), None, len(payload.encode()))
+    raw = RawEvent("explain", None, canal, payload, time.time(), None, len(payload))
     if canal not in loaded.settings.watched():
         watched = ", ".join(loaded.settings.watched())
         click.echo(f"El canal {canal} no se vigila; se vigilan: {watched}", err=True)

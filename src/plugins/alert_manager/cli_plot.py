@@ -53,8 +53,9 @@ def need_matplotlib() -> None:
 
 def need_folder(file: Path) -> None:
     """Ends the program where a file cannot be written: a replay takes a while."""
-    if not os.access(file.parent, os.W_OK):
-        click.echo(f"No se puede escribir en {file.parent}.", err=True)
+    if file.is_dir() or not os.access(file.parent, os.W_OK):
+        where = file if file.is_dir() else file.parent
+        click.echo(f"No se puede escribir en {where}: se espera un archivo .png.", err=True)
         sys.exit(NOT_FOUND)
 
 

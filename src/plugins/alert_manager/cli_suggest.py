@@ -63,7 +63,7 @@ def suggest_thresholds(since: str, as_json: bool) -> None:
     loaded = load_settings()
     settings = loaded.settings
     now = time.time()
-    begin = since_when(since, now)
+    begin = since_when(since, now, settings.alert_config.formats())
     with reading(Database.of(loaded)) as (dsn, corec_db, alert_db), replay_progress() as on_rows:
         thresholds, _ = fitting(
             settings.alert_config.bounds(),

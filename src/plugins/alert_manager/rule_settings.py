@@ -134,7 +134,8 @@ class RuleSettings(BaseModel):
     @property
     def channels(self) -> tuple[str, ...]:
         """The CoreC channels that the rule watches."""
-        return (self.channel,) if isinstance(self.channel, str) else tuple(self.channel)
+        named = [self.channel] if isinstance(self.channel, str) else self.channel
+        return tuple(dict.fromkeys(named))
 
     def limits(self) -> dict[Severity, Limit]:
         """The limit of each level.
@@ -142,10 +143,13 @@ class RuleSettings(BaseModel):
         Raises:
             ValueError: a severity or a limit that cannot be read.
         """
-        return {
+        limits = {
             Severity.parse(name): _limit(f"levels.{name}", value)
             for name, value in self.levels.items()
         }
+        if len(limits) < len(self.levels):
+            raise ValueError("levels: la misma severidad está dos veces")
+        return limits
 
     def check_levels(self, thresholds: Mapping[str, float]) -> None:
         """Checks that named thresholds exist and that a more urgent level is harder to reach.
@@ -170,6 +174,10 @@ class RuleSettings(BaseModel):
             raise ValueError(f"se cuenta hasta {MAX_COUNT}; se encontró {max(values):g}")
         if clear is not None:
             end = clear.resolve(thresholds)
+            least = 1.0 if self.count_within is not None else 0.0 if self.absolute else None
+            if rising and least is not None and end <= least:
+                # The event that looks counts itself, and no size is less than nothing.
+                raise ValueError(f"se encontró clear {end:g}; así no acaba nunca: más de {least:g}")
             if (end > min(values)) if rising else (end < max(values)):
                 raise ValueError(
                     f"se encontró clear {end:g}; con {self._comparison} no puede ser {order} que "
@@ -239,6 +247,11 @@ def _limit(where: str, value: float | str) -> Limit:
 def _conditions(key: str, value: Any) -> list[Condition]:
     """Reads `field: value`, `field: [values]` or `field: {operation: operand, …}`."""
     path = parse_path(key)
+    if value in (None, [], {}):
+        raise ValueError(
+            f"when.{key}: se encontró {value!r}; se espera un valor, una lista con valores o una "
+            "condición; para un campo que falta, {exists: false}"
+        )
     if isinstance(value, list):
         return [Condition(path, "in", tuple(value))]
     if not isinstance(value, dict):

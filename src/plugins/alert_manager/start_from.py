@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 from .durations import parse_duration
 
@@ -29,8 +29,8 @@ class StartFrom:
         return self.since if self.ago is None else now - self.ago
 
 
-def parse_start_from(text: str) -> StartFrom:
-    """Reads the setting.
+def parse_start_from(text: str, zone: tzinfo = UTC) -> StartFrom:
+    """Reads the setting; `zone` is that of a time without one.
 
     Raises:
         ValueError: says what is allowed.
@@ -51,5 +51,5 @@ def parse_start_from(text: str) -> StartFrom:
             "o una hora ISO como 2026-11-23T08:00:00-06:00"
         ) from None
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
+        moment = moment.replace(tzinfo=zone)
     return StartFrom(since=moment.timestamp())

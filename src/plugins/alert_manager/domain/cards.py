@@ -12,7 +12,9 @@ _ISSUED = re.compile(
     r"|3[47]\d{13}|3(?:0[0-5]|[68]\d)\d{11}|6(?:011|4[4-9]\d|5\d\d)\d{12}"
     r"|35(?:2[89]|[3-8]\d)\d{12}|62\d{14,17}"
 )
-_WRITTEN = re.compile(r"(?<![\d.,])\d(?:[ -]?\d){12,18}(?![\d]|[.,]\d)")
+_WRITTEN = re.compile(r"(?<![\d.])\d+(?:[ -]\d+)*(?!\d|\.\d)")
+_GROUP = re.compile(r"\d+")
+_SHORTEST, _LONGEST = 13, 19  # digits
 _LONG = 15  # digits; of a shorter number both ends would leave too few to guess
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)  # the digits' sums of twice a digit
 
@@ -34,12 +36,27 @@ def masked(digits: str) -> str:
 
 def without_cards(text: str) -> str:
     """Returns a text with card numbers masked, also those that are written in groups."""
+    return _WRITTEN.sub(lambda match: _shown(match[0]), text)
 
-    def shown(match: re.Match[str]) -> str:
-        digits = match[0].replace(" ", "").replace("-", "")
-        return masked(digits) if is_card(digits) else match[0]
 
-    return _WRITTEN.sub(shown, text)
+def _shown(written: str) -> str:
+    """Masks a card among groups of digits: a date or a code may stand beside it."""
+    groups = _GROUP.findall(written)
+    if sum(map(len, groups)) < _SHORTEST:
+        return written
+    parts = re.split(r"([ -])", written)  # groups, and what is between them
+    for first in range(0, len(parts), 2):
+        digits = ""
+        if not parts[first]:
+            continue
+        for last in range(first, len(parts), 2):
+            digits += parts[last]
+            if len(digits) > _LONGEST:
+                break
+            if len(digits) >= _SHORTEST and is_card(digits):
+                before, after = "".join(parts[:first]), "".join(parts[last + 1 :])
+                return f"{before}{masked(digits)}{_shown(after)}"
+    return written
 
 
 def _checks(digits: str) -> bool:

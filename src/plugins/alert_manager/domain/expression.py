@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import StrictUndefined, TemplateError, Undefined, UndefinedError, meta, nodes
 
 from .model import Payload
-from .numbers import InvalidValueError, as_number
+from .numbers import InvalidValueError, Trouble, as_number
 from .sandbox import Sandbox, check_constants, to_number
 
 OPERATION = "expression"  # of a condition that has one
@@ -101,7 +101,7 @@ def compile_expression(source: str) -> Callable[[Payload], bool]:
         except InvalidValueError:
             raise
         except ZeroDivisionError:
-            raise InvalidValueError("una división entre cero") from None
+            raise InvalidValueError(Trouble("una división entre cero")) from None
         except Exception as error:  # noqa: BLE001  (a value of another kind, a number too large…)
             raise InvalidValueError(_culprit(fields, data, error)) from None
 
@@ -121,4 +121,4 @@ def _check_compared(tree: nodes.Template) -> None:
 def _culprit(fields: list[str], data: Mapping[str, Any], error: Exception) -> Any:
     """Returns the value that cannot be computed with, where one of them is no number."""
     strange = [data[name] for name in fields if name in data and as_number(data[name]) is None]
-    return strange[0] if len(strange) == 1 else str(error)
+    return strange[0] if len(strange) == 1 else Trouble(error)

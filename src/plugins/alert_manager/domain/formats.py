@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from math import floor, log10
 from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
@@ -14,7 +15,10 @@ from babel.numbers import format_decimal
 DATE_LETTERS = "dMyE"
 TIME_LETTERS = "hmHa"
 DEFAULT_ZONE = "America/Mexico_City"
+_ANY_DAY = datetime(2026, 11, 23, 8, 5)  # noqa: DTZ001  (only its form counts)
 _LARGEST = 1e15  # beyond it a number is told by its size: Babel cannot round it, and nobody counts
+_CENT = 0.01
+_MOST_PLACES = 15
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
@@ -42,12 +46,15 @@ class Formats:
         return ZoneInfo(self.zone)
 
     def number(self, value: float) -> str:
-        """Returns a number with up to four decimals."""
-        return self._decimal(value, "#,##0.####")
+        """Returns a number with up to four decimals; of a very small one, its first digits."""
+        return self._decimal(value, f"#,##0.####{'#' * (_places(value) - 4)}")
 
     def money(self, value: float) -> str:
-        """Returns an amount with its symbol."""
-        return self._decimal(value, _money_pattern(self.locale, self.currency))
+        """Returns an amount with its symbol; of less than a cent, its first three digits."""
+        pattern = _money_pattern(self.locale, self.currency)
+        if abs(value) < _CENT:
+            pattern = pattern.replace("0.00", f"0.00{'#' * (_places(value) - 2)}")
+        return self._decimal(value, pattern)
 
     def percent(self, value: float) -> str:
         """Returns a percentage; `value` is in percent."""
@@ -82,6 +89,11 @@ class Formats:
 
     def _moment(self, moment: datetime, pattern: str) -> str:
         return _plain(format_datetime(moment, pattern, moment.tzinfo, _locale(self.locale)))
+
+
+def _places(value: float) -> int:
+    """Returns the decimals that show the first three digits of a small number; 0 of zero."""
+    return 0 if value == 0 else min(_MOST_PLACES, 2 - floor(log10(abs(value))))
 
 
 def duration(seconds: float) -> str:
@@ -120,11 +132,17 @@ def check_pattern(pattern: str, letters: str) -> str:
     """
     fields = {value[0] for kind, value in tokenize_pattern(pattern) if kind == "field"}
     lower = {letter.lower() for letter in fields}
-    if "%" in pattern or not fields <= set(letters) or not set(letters[:2].lower()) <= lower:
+    half = "h" in fields and "a" not in fields  # 4:13 would be either of two times
+    known = fields <= set(letters) and set(letters[:2].lower()) <= lower
+    if "%" in pattern or half or not known:
         raise ValueError(
             f"se encontró {pattern!r}; se espera una fecha como dd/MM/yyyy (día d, mes M, año y) "
             "o una hora como HH:mm (horas H o h, minutos m, a. m. o p. m. a)"
         )
+    try:
+        format_datetime(_ANY_DAY, pattern, locale=_locale("es_MX"))
+    except (ValueError, KeyError, IndexError, AttributeError, TypeError):
+        raise ValueError(f"se encontró {pattern!r}; tiene demasiadas letras seguidas") from None
     return pattern
 
 

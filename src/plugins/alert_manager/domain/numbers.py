@@ -9,6 +9,12 @@ from typing import Any
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 
 
+class Trouble(str):
+    """What is wrong, in words, where no single value is at fault."""
+
+    __slots__ = ()
+
+
 class InvalidValueError(Exception):
     """A compared field holds something, yet no finite number: a broken sensor is no silence."""
 

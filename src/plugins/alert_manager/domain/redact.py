@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +18,7 @@ from .model import Payload
 MASK = "[oculto]"
 _SECRET_KEY = re.compile(
     r"pass(word|wd|phrase|code|$|[_-])|contrase(n|ñ)a|secret|token|(api|access|private)[-_]?key"
-    r"|authorization|cookie|credential|(^|[_-])(auth|dsn|pwd|pin|cvv|otp|jwt|clave)($|[_-])"
+    r"|authorization|cookie|credential|(^|[_-])(auth|dsn|pwd|pin|cv[cv]|otp|jwt|clave)($|[_-])"
     r"|webhook_url|seed_?phrase|mnemonic",
     re.IGNORECASE,
 )
@@ -34,13 +34,21 @@ _SECRET_FORMS = tuple(
         # Stripe, OpenAI
         (
             ("sk-", "sk_", "pk-", "pk_", "rk-", "rk_"),
-            r"\b[spr]k[-_](?:live|test|proj)?[-_]?[A-Za-z0-9]{16,}",
+            r"\b[spr]k[-_](?:[a-z0-9]{2,10}[-_]){0,2}(?=[\w-]{0,40}\d)[\w-]{16,}",
             MASK,
         ),
+        # Telegram's bots, Slack's webhooks, GitLab
+        ((":aa",), r"(?<!\d)\d{8,10}:AA[\w-]{30,}", MASK),
+        (("hooks.slack.com/",), r"hooks\.slack\.com/[\w/]{20,}", f"hooks.slack.com/{MASK}"),
+        (("glpat-",), r"\bglpat-[\w-]{16,}", MASK),
         # GitHub, Slack, AWS
+        (("github_pat_",), r"\bgithub_pat_\w{20,}", MASK),
         (("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"\bgh[pousr]_[A-Za-z0-9]{20,}", MASK),
         (("xox",), r"\bxox[abprs]-[\w-]{10,}", MASK),
-        (("akia",), r"\bAKIA[0-9A-Z]{16}\b", MASK),
+        (("akia", "asia"), r"\bA[KS]IA[0-9A-Z]{16}\b", MASK),
+        # Google, SendGrid
+        (("aiza",), r"\bAIza[\w-]{30,}", MASK),
+        (("sg.",), r"\bSG\.[\w-]{16,}\.[\w-]{16,}", MASK),
         # Discord webhook
         (("/webhooks/",), r"/webhooks/\d+/[\w-]{20,}", f"/webhooks/{MASK}"),
         (("bearer",), r"(?i:\bbearer\s{1,20})[\w.~+/-]{8,}=*", MASK),
@@ -59,7 +67,9 @@ _SECRET_FORMS = tuple(
         (
             ("pass", "pwd", "contrase", "clave", "secret", "token", "api"),
             r"(?<![\w-])[\w-]{0,40}(?i:pass(?:word|wd|phrase|code)?|pwd|contraseña|clave|secret|token"
-            r"|api[-_]?key)[\"']?\s{0,3}[=:]\s{0,3}(?:\"[^\"]+\"?|'[^']+'?|[^\s,;&\"'}]+)",
+            # A quote that nobody closes must not hide the rest of a sentence.
+            r"|api[-_]?key)[\"']?\s{0,3}[=:]\s{0,3}"
+            r"(?:\"[^\"]{1,200}\"|'[^']{1,200}'|[\"']?[^\s,;&\"'}]+)",
             MASK,
         ),
     )
@@ -69,11 +79,13 @@ _FORM_OF = {t: number for number, form in enumerate(_SECRET_FORMS) for t in form
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # what jsonb refuses
 _REPLACEMENT = "\ufffd"
 _KEY_TRIGGER = re.compile(
-    "pass|contrase|secret|token|key|auth|cookie|credential|dsn|pwd|pin|cvv|otp|jwt|clave"
+    "pass|contrase|secret|token|key|auth|cookie|credential|dsn|pwd|pin|cvv|cvc|otp|jwt|clave"
     "|webhook|phrase|mnemonic"
 )
 _DIGITS = re.compile(r"\d[\d -]{11,}\d")  # what a card's number takes at the least
 _SMALLEST_CARD, _LARGEST_CARD = 10**12, 10**19
+_TICKER = re.compile("[A-Z]{2,6}")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")  # before a word in `webhookUrl`
 _SHORTEST_SECRET = 18  # characters of the shortest form that is a name too
 _MAX_JSON_INT = 10**30  # beyond it a number in a payload is noise; kept as text
 
@@ -83,7 +95,8 @@ def redact(data: Payload) -> dict[str, Any]:
     safe = {}
     for key, value in data.items():
         name, secret = _judged_key(key if type(key) is str else str(key))
-        safe[name] = MASK if secret and _says_something(value) else _safe(value)
+        hidden = secret and _says_something(value) and not _is_coin(name, value)
+        safe[name] = MASK if hidden else _safe(value)
     return safe
 
 
@@ -112,7 +125,27 @@ def _judged_key(key: str) -> tuple[str, bool]:
         return redact_text(key), False
     # A name is no secret, however it is called; `password=x` is one, and a long name may be.
     plain = key if len(key) < _SHORTEST_SECRET and key.isidentifier() else redact_text(key)
-    return plain, _SECRET_KEY.search(key) is not None
+    return plain, _SECRET_KEY.search(_CAMEL.sub("_", key)) is not None
+
+
+def _is_coin(name: str, value: Any) -> bool:
+    """Says whether a `token` is one that is traded: two withdrawals of two coins are two alerts."""
+    return name == "token" and type(value) is str and _TICKER.fullmatch(value) is not None
+
+
+def counterpart(data: Any, safe: Any, value: Any) -> Any:
+    """Returns what `redact` made of a value inside `data`; MASK where it is not there as it is.
+
+    `safe` is what it made of `data`.
+    """
+    if data is value:
+        return safe
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if isinstance(data, Mapping) and isinstance(safe, Mapping):
+        pairs = zip(data.values(), safe.values(), strict=False)
+    elif isinstance(data, list) and isinstance(safe, list):
+        pairs = zip(data, safe, strict=False)
+    return next((c for d, s in pairs if (c := counterpart(d, s, value)) is not MASK), MASK)
 
 
 def _says_something(value: Any) -> bool:

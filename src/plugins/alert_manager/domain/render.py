@@ -6,6 +6,7 @@ every value is cleaned as it is put in: no control characters, no line breaks, b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,7 @@ from .sandbox import Sandbox, check_constants
 MISSING = "sin dato"
 _MAX_VALUE = 300  # characters of one value inside a message
 _MAX_TITLE = 200
+_OPEN_END = re.compile(r"\s*[=:]\s*[\"']?\s*$")
 _RECOVERED = "Volvió a la normalidad."
 _MAX_MESSAGE = 2000
 _ANY = Formats()
@@ -41,7 +43,8 @@ class _Missing(ChainableUndefined):
 
 def clean(value: Any) -> str:
     """Returns a value as one bounded line of text."""
-    return _cut(_line(value), _MAX_VALUE)
+    # Who is called `clave=` would hide what a sentence says behind it.
+    return _cut(_OPEN_END.sub("", _line(value)), _MAX_VALUE)
 
 
 def _line(value: Any) -> str:

@@ -16,7 +16,7 @@ from .frequency import counted
 from .hysteresis import Lasting, Step, step
 from .model import Match, Observation, Occurrence, Payload
 from .paths import Path, lookup, nested
-from .redact import redact
+from .redact import redact, redact_text
 from .rule_spec import RISING, Change, Measure, RuleSpec
 
 
@@ -163,7 +163,8 @@ def _missed(spec: RuleSpec, awaited: Awaited, before: Heard, since: float) -> Tr
 def _shown(data: Payload, per: tuple[Path, ...]) -> Payload:
     """Returns the fields that make a key, safe to keep and to show."""
     shown = {
-        path: value if isinstance(value, int | float) else str(value)[:_MAX_SHOWN]
+        # Redacted before it is cut: half a secret has no form by which it would be recognised.
+        path: value if isinstance(value, int | float) else redact_text(str(value))[:_MAX_SHOWN]
         for path in per
         if (value := lookup(data, path)) is not None
     }

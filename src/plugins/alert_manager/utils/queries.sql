@@ -321,5 +321,5 @@ SELECT fingerprint, rule, severity, timestamp,
   FROM alerts
  WHERE timestamp >= %(since)s
    AND CASE WHEN source = 'eventos' THEN event_id <= %(last)s ELSE timestamp <= %(until)s END
-   AND channel <> %(own_channel)s AND fingerprint IS NOT NULL
+   AND NOT (channel = %(own_channel)s AND source = 'alert_manager') AND fingerprint IS NOT NULL
  ORDER BY timestamp;
