@@ -197,7 +197,11 @@ async def random_writers(world: World, seconds: float) -> Outcome:
 def _configured(world: World, home: Path, webhook: str) -> dict[str, str]:
     """Writes a configuration that tells Discord too; returns the environment that names it."""
     content = {**world.config, "db_config": {"dsn": world.alert_dsn}}
-    content["notification_config"]["discord"] = {"enabled": True, "webhook_url": webhook}
+    content["notification_config"]["discord"] = {
+        "enabled": True,
+        "webhook_url": webhook,
+        "digest_above": None,
+    }
     home.mkdir(parents=True, exist_ok=True)
     path = home / "alert_manager.yaml"
     path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
