@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from .candidates import OWN_SOURCE
 from .domain.backlog import Backlog
@@ -93,6 +94,44 @@ class OwnAlerts:
             {"origen": source, "desde": int(since)},
             now,
         )
+
+    def channel_down(self, name: str, reason: str, now: float) -> Candidate:
+        """A notification channel cannot tell; it is told of that itself last."""
+        alarm = self._candidate(
+            "canal_caido",
+            Severity.ALTA,
+            f"No se puede avisar por {name}",
+            f"{redact_text(reason)}. Sus avisos esperan, y si no vuelve se abandonan. Para "
+            f"probarlo: ./scripts/alerts.sh test-notify {name}",
+            {"canal": name},
+            now,
+        )
+        return replace(alarm, targets=tuple(n for n in alarm.targets if n != name))
+
+    def channel_up(self, name: str, now: float) -> Candidate:
+        """A notification channel works again after `channel_down`."""
+        return self._candidate(
+            "canal_recuperado",
+            Severity.BAJA,
+            f"Se avisa de nuevo por {name}",
+            "Lo que esperaba sale ahora.",
+            {"canal": name},
+            now,
+        )
+
+    def given_up(self, name: str, count: int, reason: str, now: float) -> Candidate:
+        """Messages will not be told any more."""
+        one = "Un aviso de" if count == 1 else f"{count} avisos de"
+        alarm = self._candidate(
+            "avisos_abandonados",
+            Severity.ALTA,
+            f"{one} {name} sin entregar",
+            f"{redact_text(reason)}. Para verlos: ./scripts/alerts.sh notifications list --status "
+            "dead; para enviarlos otra vez: ./scripts/alerts.sh notifications retry --all",
+            {"canal": name},
+            now,
+        )
+        return replace(alarm, targets=tuple(n for n in alarm.targets if n != name))
 
     def _time(self, timestamp: float) -> str:
         return self._formats.to_the_second(self._formats.local(timestamp))

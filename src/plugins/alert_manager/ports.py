@@ -72,6 +72,35 @@ class Reader(Protocol[P]):
         ...
 
 
+class ChannelWatch(Protocol):
+    """Hears how notification channels are doing."""
+
+    def channel_down(self, name: str, reason: str) -> None:
+        """A channel's breaker opened, or it is disabled."""
+        ...
+
+    def channel_up(self, name: str) -> None:
+        """A channel works; perhaps it always did."""
+        ...
+
+    def given_up(self, name: str, count: int, reason: str) -> None:
+        """Messages of a channel were given up."""
+        ...
+
+
+class Nobody:
+    """Hears nothing."""
+
+    def channel_down(self, name: str, reason: str) -> None:
+        """Does nothing."""
+
+    def channel_up(self, name: str) -> None:
+        """Does nothing."""
+
+    def given_up(self, name: str, count: int, reason: str) -> None:
+        """Does nothing."""
+
+
 class Store(Protocol):
     """alert_db. Every call may raise `NotNowError`."""
 

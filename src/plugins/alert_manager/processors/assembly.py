@@ -23,6 +23,7 @@ from ..pipeline import Pipeline
 from ..ports import Reader
 from ..read_loop import ReadLoop
 from ..recorder import Recorder
+from ..self_watch import SelfWatch
 from ..settings import Loaded, Settings
 from ..utils.channels.base import Channel
 from ..utils.channels.registry import build
@@ -56,6 +57,7 @@ class Assembly:
     eventos: ReadLoop
     loops: tuple[ReadLoop, ...]
     delivery: Delivery
+    watch: SelfWatch
     lag: LoopLag
     health: Health
     web: WebServer
@@ -65,6 +67,7 @@ class Assembly:
         # Where reading begins is settled before the host goes on: what comes later is then read.
         await asyncio.gather(*(loop.settle(wait) for loop in self.loops))
         self.delivery.start()
+        self.watch.start(self.recorder)
         self.lag.start()
         for loop in self.loops:
             loop.start()
@@ -78,6 +81,7 @@ class Assembly:
         """Stops reading, finishes what is in hand, closes everything."""
         await asyncio.gather(*(loop.stop() for loop in self.loops))
         await asyncio.gather(self.delivery.stop(), self.web.stop(), self.lag.stop())
+        await self.watch.stop()
         await asyncio.gather(*(session.close() for session in self.sessions))
         await self.cache.close()
         self.recorder.close()
@@ -108,7 +112,9 @@ def assemble(
     """
     settings = loaded.settings
     sessions = _Sessions.of(db_config, settings)
-    delivery = _delivery(loaded, redis, instance, sessions, metrics)
+    own_alerts = OwnAlerts(loaded.router(), instance, settings.alert_config.formats())
+    watch = SelfWatch(own_alerts)
+    delivery = _delivery(loaded, redis, instance, sessions, metrics, watch)
     store = AlertStore(sessions.storing, instance, schema)
     cache = DedupeCache(redis, settings.alert_config.dedupe.redis_timeout)
     recorder = Recorder(BatchJudge(loaded), store, cache, metrics, delivery.wake)
@@ -116,7 +122,6 @@ def assemble(
     reader = EventosReader(
         sessions.reading, settings.watched(), limit, settings.config.reader, metrics
     )
-    own_alerts = OwnAlerts(loaded.router(), instance, settings.alert_config.formats())
     old_events = OldEvents(settings.config.reader.max_event_age, loaded.machines())
 
     def read_loop(
@@ -148,6 +153,7 @@ def assemble(
         eventos=loops["lector"],
         loops=tuple(loops.values()),
         delivery=delivery,
+        watch=watch,
         lag=LoopLag(metrics),
         health=health,
         web=WebServer(address, health, metrics, home),
@@ -196,7 +202,12 @@ class _Sessions(NamedTuple):
 
 
 def _delivery(
-    loaded: Loaded, redis: Any, instance: str, sessions: _Sessions, metrics: Metrics
+    loaded: Loaded,
+    redis: Any,
+    instance: str,
+    sessions: _Sessions,
+    metrics: Metrics,
+    watch: SelfWatch,
 ) -> Delivery:
     config = loaded.settings.config
     channels: dict[str, Channel] = {
@@ -211,7 +222,7 @@ def _delivery(
     steps = [step.step() for step in alert_config.escalation]
     follow_ups = FollowUps(sessions.telling, steps, alert_config.repeat_interval, loaded.machines())
     return Delivery(
-        outbox, channels, config.circuit_breaker, config.delivery, metrics, paces, follow_ups
+        outbox, channels, config.circuit_breaker, config.delivery, metrics, paces, follow_ups, watch
     )
 
 

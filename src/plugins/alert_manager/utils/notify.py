@@ -17,6 +17,7 @@ from ..domain.errors import NotNowError
 from ..domain.pacing import Pace
 from ..faults import log_fault
 from ..metrics import Metrics
+from ..ports import ChannelWatch, Nobody
 from ..settings import BreakerSettings, DeliverySettings
 from .channels.base import Channel
 from .followups import FollowUps
@@ -46,8 +47,10 @@ class Delivery:
         metrics: Metrics,
         paces: Mapping[str, Pace] | None = None,
         follow_ups: FollowUps | None = None,
+        watch: ChannelWatch | None = None,
     ) -> None:
         """`paces`: what channels keep to; those that it does not name are as fast as they can."""
+        self._watch = watch or Nobody()
         self._follow_ups = follow_ups
         self._outbox = outbox
         self._settings = settings
@@ -62,6 +65,7 @@ class Delivery:
                 metrics,
                 (paces or {}).get(name, Pace()),
                 lambda fallback: self.wake([fallback]),
+                self._watch,
             )
             for name, channel in channels.items()
         }
@@ -145,6 +149,7 @@ class Delivery:
             shown = ", ".join(map(str, alerts[:_IDS_IN_LOG]))
             more = "…" if len(alerts) > _IDS_IN_LOG else ""
             log.error("%s: %d avisos caducados, alertas %s%s", channel, len(alerts), shown, more)
+            self._watch.given_up(channel, len(alerts), "caducaron sin que se pudieran entregar")
 
 
 async def _finished(tasks: Iterable[asyncio.Task[None]], seconds: float) -> set[asyncio.Task[None]]:

@@ -29,6 +29,7 @@ from ..domain.errors import NotNowError
 from ..domain.pacing import Pace
 from ..faults import log_fault
 from ..metrics import Metrics
+from ..ports import ChannelWatch
 from ..settings import BreakerSettings, DeliverySettings
 from .channels.base import Channel
 from .claims import Claims
@@ -57,6 +58,7 @@ class Worker:
         metrics: Metrics,
         pace: Pace,
         on_handed_over: Callable[[str], None],
+        watch: ChannelWatch,
     ) -> None:
         self._name = name
         self._channel = channel
@@ -68,6 +70,7 @@ class Worker:
         self._claims = Claims(name, outbox, pace, batch, max_age)
         self._bucket = pace.bucket()
         self._on_handed_over = on_handed_over
+        self._watch = watch
         self._signal = asyncio.Event()
         self._stopping = False
         self._sending: asyncio.Timeout | None = None
@@ -236,6 +239,7 @@ class Worker:
             case Disabled(reason):
                 self._last_error = self._disabled = reason
                 log.critical("%s: canal deshabilitado hasta reiniciar: %s", self._name, reason)
+                self._watch.channel_down(self._name, reason)
         self._metrics.breaker_open.labels(self._name).set(int(self._breaker.is_open))
 
     def _hold(self, seconds: float) -> None:
@@ -244,6 +248,7 @@ class Worker:
     def _works(self, trouble: str | None) -> None:
         if self._breaker.is_open:
             log.warning("%s: el canal funciona de nuevo", self._name)
+            self._watch.channel_up(self._name)
         self._breaker = self._breaker.succeeded()
         self._last_error = trouble
 
@@ -252,6 +257,7 @@ class Worker:
         self._breaker = self._breaker.failed(time.monotonic())
         if self._breaker.is_open and not was_open:
             log.error("%s: circuit breaker abierto: %s", self._name, reason)
+            self._watch.channel_down(self._name, reason)
 
     async def _record(self, claim: Claim, outcome: Outcome, attempt: Attempt) -> None:
         """Stores the outcome, however long alert_db is away.
@@ -276,6 +282,7 @@ class Worker:
                 await self._outbox.sent(claim, outcome, attempt)
             case Rejected(reason):
                 log.error("%s: alertas %s rechazadas: %s", self._name, _ids(claim), reason)
+                self._watch.given_up(self._name, len(claim.ids), reason)
                 await self._outbox.dead(claim, reason, attempt)
             case Disabled(reason):
                 await self._outbox.retry(claim, 0.0, reason, attempt, give_back=True)

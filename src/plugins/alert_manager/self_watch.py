@@ -1,0 +1,78 @@
+"""Tells people about our own troubles with channels, over those that work; never in a loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import backoff
+
+from .domain.errors import NotNowError
+from .domain.outcome import Candidate, Judged
+from .faults import log_fault
+from .own_alerts import OwnAlerts
+from .recorder import Recorder
+
+log = logging.getLogger("corec.alert_manager.watch")
+
+_MOST = 1000  # alerts that wait to be stored; each channel makes a few an hour
+
+
+class SelfWatch:
+    """Stores alerts about channels as soon as alert_db takes them.
+
+    An alert about a channel does not go to that channel, and is told once an hour: whatever becomes
+    of it makes no other one.
+    """
+
+    def __init__(self, own_alerts: OwnAlerts) -> None:
+        self._own_alerts = own_alerts
+        self._waiting: asyncio.Queue[Candidate] = asyncio.Queue(_MOST)
+        self._down: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, recorder: Recorder) -> None:
+        """Begins to store what waits."""
+        self._task = asyncio.create_task(self._run(recorder), name="self-watch")
+
+    async def stop(self) -> None:
+        """Ends; what still waits is about a channel that will say so again."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def channel_down(self, name: str, reason: str) -> None:
+        """Hears that a channel's breaker opened, or that it is disabled."""
+        self._down.add(name)
+        self._add(self._own_alerts.channel_down(name, reason, time.time()))
+
+    def channel_up(self, name: str) -> None:
+        """Hears that a channel works."""
+        if name in self._down:
+            self._down.discard(name)
+            self._add(self._own_alerts.channel_up(name, time.time()))
+
+    def given_up(self, name: str, count: int, reason: str) -> None:
+        """Hears that messages of a channel were given up."""
+        self._add(self._own_alerts.given_up(name, count, reason, time.time()))
+
+    def _add(self, alarm: Candidate) -> None:
+        try:
+            self._waiting.put_nowait(alarm)
+        except asyncio.QueueFull:
+            log.error("aviso sin guardar: %s", alarm.words.say().title)
+
+    async def _run(self, recorder: Recorder) -> None:
+        while True:
+            alarm = await self._waiting.get()
+            try:
+                await _stored(recorder, alarm)
+            except Exception as error:  # noqa: BLE001  (telling must not end the telling)
+                log_fault(log, f"no se pudo guardar el aviso «{alarm.words.say().title}»", error)
+
+
+@backoff.on_exception(backoff.expo, NotNowError, max_value=30, logger=None)
+async def _stored(recorder: Recorder, alarm: Candidate) -> None:
+    await recorder.record((), Judged(0, (alarm,)))

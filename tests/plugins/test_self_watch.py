@@ -1,0 +1,86 @@
+"""Our own troubles with channels are alerts, told over those that work, and make no others."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.plugins.conftest import World, eventually
+from tests.plugins.payloads import to_json
+from tests.plugins.test_delivery import statuses, tell
+from tests.support.discord import BROKEN, GONE, DiscordServer
+from tests.support.smtp import SmtpServer
+
+DOWN = ("canal_caido", "No se puede avisar por discord")
+
+
+def own(world: World) -> list[tuple[str, str]]:
+    return [(a["rule"], a["title"]) for a in world.alerts() if a["channel"] == "alert_data"]
+
+
+def told(world: World, rule: str) -> list[str]:
+    sql = (
+        "SELECT n.channel FROM notifications AS n JOIN alerts AS a ON a.id = alert_id"
+        " WHERE rule = %s ORDER BY 1"
+    )
+    return [row[0] for row in world.alert(sql, (rule,))]
+
+
+def loss(world: World, profit: float) -> None:
+    world.write("trading_results", to_json({"profit": profit, "symbol": "BTC/USDT"}))
+
+
+async def test_a_channel_that_fails_is_told_over_the_others_once_and_so_is_its_return(
+    world: World,
+) -> None:
+    async with DiscordServer() as discord, SmtpServer() as smtp:
+        tell(world, discord, smtp)
+        discord.always = BROKEN
+        async with world.running():
+            loss(world, -500)
+            await eventually(
+                lambda: own(world) == [("canal_caido", "No se puede avisar por discord")]
+            )
+            assert told(world, "canal_caido") == [
+                "alert_data", "alert_data_stream", "email", "log",
+            ]  # fmt: skip
+            await asyncio.sleep(1.5)  # it opens again and again
+            assert len(own(world)) == 1
+            await eventually(lambda: len(smtp.messages) == 2)
+            assert any("502" in str(m.mail.get_body(("plain",))) for m in smtp.messages)
+            discord.always = None
+            await eventually(lambda: len(own(world)) == 2)
+        assert own(world)[1] == ("canal_recuperado", "Se avisa de nuevo por discord")
+
+
+async def test_two_channels_that_are_gone_make_two_alerts_and_no_more(world: World) -> None:
+    async with DiscordServer() as discord, DiscordServer() as other:
+        tell(world, discord, None)
+        world.config["notification_config"]["otro"] = {
+            "type": "discord",
+            "webhook_url": other.webhook_url,
+        }
+        world.config["notification_channels"].append("otro")
+        discord.always = other.always = GONE
+        async with world.running():
+            loss(world, -500)
+            await eventually(lambda: len(own(world)) == 2)
+            await asyncio.sleep(1)
+        assert {title for _, title in own(world)} == {
+            "No se puede avisar por discord",
+            "No se puede avisar por otro",
+        }
+
+
+async def test_messages_that_are_given_up_are_told(world: World) -> None:
+    async with DiscordServer() as discord, SmtpServer() as smtp:
+        tell(world, discord, smtp)
+        discord.refuses = "BTC"
+        async with world.running():
+            loss(world, -500)
+            loss(world, -600)
+            await eventually(lambda: statuses(world, "discord").get("dead") == 2)
+            await eventually(lambda: len(own(world)) == 1)
+            ((rule, title),) = own(world)
+            assert (rule, title) == ("avisos_abandonados", "Un aviso de discord sin entregar")
+            assert "discord" not in told(world, "avisos_abandonados")
+            await eventually(lambda: len(smtp.messages) == 3)
