@@ -94,6 +94,6 @@ def test_several_that_make_the_tables_at_once_take_turns(world: World) -> None:
 @pytest.mark.parametrize("table", ["notifications", "dead_letters", "rule_states"])
 def test_a_table_that_is_gone_is_made_again(world: World, table: str) -> None:
     apply(world)
-    world.alert(f"DROP TABLE {table}")
+    world.alert(f"DROP TABLE {table} CASCADE")
     apply(world)
     assert world.alert("SELECT to_regclass(%s) IS NULL", (table,)) == [(False,)]

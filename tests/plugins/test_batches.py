@@ -155,6 +155,7 @@ async def test_old_events_are_stored_and_told_in_one_digest(world: World) -> Non
     mail = {"enabled": True, "smtp_server": "127.0.0.1", "smtp_port": 1, "tls": "none"}
     mail |= {"sender": "a@example.com", "recipient": "b@example.com"}
     world.config["notification_config"]["email"] = mail  # nobody answers: its messages wait
+    world.config["config"]["circuit_breaker"] = {"max_failures": 1000}  # and nothing is told of it
     for i in range(35):
         world.write("alertas", event(f"p{i}"), old + i)
     breaker = json.dumps({"tipo": "circuit_breaker_tripped", "plugin": "x"}).encode()

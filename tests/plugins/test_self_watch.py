@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from src.plugins.alert_manager import pipeline, read_loop
 from tests.plugins.conftest import World, eventually
 from tests.plugins.payloads import to_json
 from tests.plugins.test_delivery import statuses, tell
@@ -69,6 +72,20 @@ async def test_two_channels_that_are_gone_make_two_alerts_and_no_more(world: Wor
             "No se puede avisar por discord",
             "No se puede avisar por otro",
         }
+
+
+async def test_a_reader_that_stays_behind_is_told_and_so_is_its_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_loop, "BEHIND", 1.0)
+    monkeypatch.setattr(pipeline, "_MAX_BATCHES", 2)
+    world.config["config"]["reader"] = {"batch_size": 1, "start_from": "beginning"}
+    world.config["config"]["streams"] = {"enabled": False}
+    for number in range(600):
+        world.write("market_data", to_json({"symbol": "BTC/USDT", "price": 100 + number / 1e6}))
+    async with world.running():
+        await eventually(lambda: [rule for rule, _ in own(world)][:1] == ["lectura_retrasada"])
+        await eventually(lambda: [rule for rule, _ in own(world)][1:] == ["lectura_al_dia"], 60.0)
 
 
 async def test_messages_that_are_given_up_are_told(world: World) -> None:

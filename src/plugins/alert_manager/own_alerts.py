@@ -8,7 +8,7 @@ from dataclasses import replace
 from .candidates import OWN_SOURCE
 from .domain.backlog import Backlog
 from .domain.fingerprint import fingerprint
-from .domain.formats import Formats
+from .domain.formats import Formats, duration
 from .domain.model import Severity
 from .domain.outcome import Candidate, Said
 from .domain.redact import redact_text
@@ -92,6 +92,30 @@ class OwnAlerts:
             f"Se leen de nuevo eventos de {source}",
             f"Estuvo sin leerse desde el {self._time(since)}. Se pone al día con lo que esperaba.",
             {"origen": source, "desde": int(since)},
+            now,
+        )
+
+    def behind(self, source: str, seconds: float, now: float) -> Candidate:
+        """Writers have been faster than the reader for so many seconds."""
+        return self._candidate(
+            "lectura_retrasada",
+            Severity.ALTA,
+            f"Los eventos de {source} se leen con retraso",
+            f"Desde hace {duration(seconds)} llegan más deprisa de lo que se juzgan: los avisos "
+            "salen tarde. Nada se pierde. Si sigue, mira qué plugin escribe tanto, y si alert_db "
+            "va lenta.",
+            {"origen": source},
+            now,
+        )
+
+    def caught_up(self, source: str, now: float) -> Candidate:
+        """The reader has caught up after `behind`."""
+        return self._candidate(
+            "lectura_al_dia",
+            Severity.BAJA,
+            f"Los eventos de {source} se leen al día",
+            "No queda ninguno por juzgar.",
+            {"origen": source},
             now,
         )
 

@@ -55,6 +55,12 @@ class Pipeline(Generic[P]):
         self._woken = asyncio.Event()
         self._asleep = False
         self._limit = _MAX_EVENTS
+        self._emptied_at = 0.0
+
+    @property
+    def behind(self) -> float:
+        """Seconds since the last time that nothing was left to be read; 0 while another reads."""
+        return time.monotonic() - self._emptied_at if self.leading else 0.0
 
     @property
     def leading(self) -> bool:
@@ -136,6 +142,7 @@ class Pipeline(Generic[P]):
         led = self.leading
         holds = await self._place.hold()
         if holds and not led:
+            self._emptied_at = time.monotonic()
             self._recorder.unsettled()
         self._metrics.leading.labels(self.source).set(int(holds))
         return holds
@@ -150,6 +157,7 @@ class Pipeline(Generic[P]):
         if not fetched.events:
             if held.backlog:
                 await self._tell_backlog(fetched.position)
+            self._emptied_at = time.monotonic()
             # Only what is known of holes changed; it goes into the next commit.
             self._place.caught_up(min(looked_at, fetched.settled))
             await self._place.looked(fetched.position)
@@ -160,6 +168,7 @@ class Pipeline(Generic[P]):
         if not fetched.more:
             if held.backlog and held.backlog == self._place.standing().backlog:
                 await self._tell_backlog(self._place.standing().position)
+            self._emptied_at = time.monotonic()
             self._place.caught_up(min(looked_at, fetched.settled))
             total += await self._tell_absences()
         return total, fetched.more

@@ -24,6 +24,7 @@ log = logging.getLogger("corec.alert_manager.reading")
 _REST = 1.0  # seconds between tries while a database is away
 _STOP = 3.0  # seconds that a batch in hand may still take
 SILENCE = 30.0  # seconds without a sign of life after which nobody seems to read
+BEHIND = 60.0  # seconds without an end of what is there to read after which people are told
 TELL_AFTER = 30.0  # seconds without reading after which people are told
 
 
@@ -52,7 +53,7 @@ class ReadLoop:
         self._task: asyncio.Task[None] | None = None
         self._trouble: str | None = "arrancando"
         self._since = time.time()
-        self._told = False
+        self._told = self._told_behind = False
         self._silent = optional
         self.optional = optional
         self._summary = Summary()
@@ -155,6 +156,7 @@ class ReadLoop:
         try:
             await self.drain()
             await self._tell_end()
+            await self._tell_behind()
             if not self._stopping.is_set():
                 await self._pipeline.sleep(self._tick)
         except NotNowError as error:
@@ -177,6 +179,16 @@ class ReadLoop:
             source = self._pipeline.source
             news = self._own_alerts.reading_again(source, self._since, time.time())
             self._told = not await self._tell(news)
+
+    async def _tell_behind(self) -> None:
+        """Tells people when writers stay faster than we are, and when we have caught up."""
+        behind, source = self._pipeline.behind, self._pipeline.source
+        if behind > BEHIND and not self._told_behind:
+            alarm = self._own_alerts.behind(source, behind, time.time())
+            self._told_behind = await self._tell(alarm)
+        elif self._told_behind and behind < BEHIND:
+            news = self._own_alerts.caught_up(source, time.time())
+            self._told_behind = not await self._tell(news)
 
     async def _tell(self, alarm: Candidate) -> bool:
         """Stores an alert of our own; False where alert_db is the one that is away."""
