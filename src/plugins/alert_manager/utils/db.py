@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -29,6 +29,8 @@ from .states import forget_states, judged_until, load_due, load_states, resolve,
 from .thresholds import load_thresholds, store_changes
 
 log = logging.getLogger("corec.alert_manager.db")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,21 +168,11 @@ class AlertStore:
 
     async def load_states(self, keys: Collection[StateKey]) -> States:
         """Returns what rules remember of these keys; those with nothing stored are left out."""
-
-        def work(connection: Connection) -> States:
-            with connection.cursor() as cursor:
-                return load_states(cursor, keys)
-
-        return await self._session.run(work)
+        return await self._ask(lambda cursor: load_states(cursor, keys))
 
     async def load_thresholds(self) -> StoredThresholds:
         """Returns the newest change of each threshold."""
-
-        def work(connection: Connection) -> StoredThresholds:
-            with connection.cursor() as cursor:
-                return load_thresholds(cursor)
-
-        return await self._session.run(work)
+        return await self._ask(lambda cursor: load_thresholds(cursor))
 
     async def judged_until(self, silence: float, but: str | None = None) -> float:
         """Returns the moment up to which everything is judged (epoch seconds), in all sources.
@@ -188,23 +180,13 @@ class AlertStore:
         In all but one, where one is named. A source that nobody read for `silence` seconds is not
         waited for; infinity: there is none.
         """
-
-        def work(connection: Connection) -> float:
-            with connection.cursor() as cursor:
-                return judged_until(cursor, silence, but)
-
-        return await self._session.run(work)
+        return await self._ask(lambda cursor: judged_until(cursor, silence, but))
 
     async def load_due(
         self, rules: Collection[str], until: float, after: StateKey | None, limit: int
     ) -> States:
         """Returns a page of the states whose deadline is no later than `until`, by their keys."""
-
-        def work(connection: Connection) -> States:
-            with connection.cursor() as cursor:
-                return load_due(cursor, rules, until, after, limit)
-
-        return await self._session.run(work)
+        return await self._ask(lambda cursor: load_due(cursor, rules, until, after, limit))
 
     async def forget_states(self, but: Collection[str]) -> None:
         """Forgets what was remembered by names that are none any more."""
@@ -268,6 +250,13 @@ class AlertStore:
         except RefusedError as error:
             return error
         return None
+
+    async def _ask(self, question: Callable[[Cursor], T]) -> T:
+        def work(connection: Connection) -> T:
+            with connection.cursor() as cursor:
+                return question(cursor)
+
+        return await self._session.run(work)
 
     def _move(self, cursor: Cursor, moved: Moved, thresholds: int | None) -> None:
         arguments = self._position_arguments(moved.source, moved.position)
