@@ -10,11 +10,11 @@ BEGIN
     -- Refreshes the catalogue cache, which an advisory lock does not: another one may have made them.
     PERFORM FROM pg_class LIMIT 1;
 
-    IF obj_description(to_regclass('alerts'), 'pg_class') = 'alert_manager: 8'
+    IF obj_description(to_regclass('alerts'), 'pg_class') = 'alert_manager: 9'
        AND NOT EXISTS (
            SELECT FROM unnest(ARRAY['notifications', 'dead_letters', 'reader_positions', 'rule_states',
                                     'threshold_changes', 'deliveries',
-                                    'alert_history']) AS t (name)
+                                    'alert_history', 'silences']) AS t (name)
             WHERE to_regclass(t.name) IS NULL)
     THEN
         RETURN;
@@ -50,7 +50,8 @@ BEGIN
         ADD COLUMN IF NOT EXISTS fingerprint bytea,
         ADD COLUMN IF NOT EXISTS created_at  timestamptz NOT NULL DEFAULT now(),
         ADD COLUMN IF NOT EXISTS resolved_at double precision,   -- event time of the end, where there is one
-        ADD COLUMN IF NOT EXISTS resolution  text;               -- what people are told about it
+        ADD COLUMN IF NOT EXISTS resolution  text,               -- what people are told about it
+        ADD COLUMN IF NOT EXISTS silence_id  bigint;             -- why nobody was told of it
 
     -- Promise P2: one row per (event, rule), whatever happens. An id alone is no event: a table that was
     -- truncated or restored hands its ids out again.
@@ -61,6 +62,20 @@ BEGIN
     CREATE INDEX IF NOT EXISTS alerts_timestamp ON alerts (timestamp);
     CREATE INDEX IF NOT EXISTS alerts_critical ON alerts (created_at)
         WHERE severity = 'critica' AND status = 'abierta';  -- what is told again, and to others
+
+    -- Alerts of which people are not told for a while.
+    CREATE TABLE IF NOT EXISTS silences (
+        id         bigserial PRIMARY KEY,
+        matchers   jsonb NOT NULL,            -- [[field, operator, value], …]; all have to hold
+        starts_at  timestamptz NOT NULL,
+        ends_at    timestamptz,               -- NULL: until somebody ends it
+        weekly     jsonb,                     -- {weekdays, hours, zone}: when it counts; NULL: always
+        who        text NOT NULL,
+        reason     text NOT NULL,
+        created_at timestamptz NOT NULL DEFAULT now(),
+        expired_at timestamptz,
+        expired_by text
+    );
 
     -- What people and we ourselves did with an alert.
     CREATE TABLE IF NOT EXISTS alert_history (
@@ -175,7 +190,7 @@ BEGIN
     );
     CREATE INDEX IF NOT EXISTS threshold_changes_name ON threshold_changes (name, id);
 
-    COMMENT ON TABLE alerts IS 'alert_manager: 8';
+    COMMENT ON TABLE alerts IS 'alert_manager: 9';
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'otra sesión usa las tablas de alert_db desde hace más de 5 s: no se cambiaron. '
                     'Mira en pg_stat_activity qué transacción sigue abierta, espera a que acabe y repite'

@@ -17,6 +17,7 @@ from .cli_explain import explain
 from .cli_life import ack, resolve
 from .cli_notifications import notifications, test_notify
 from .cli_output import alert_table, console, print_alert, print_json
+from .cli_silence import silence
 from .cli_suggest import suggest_thresholds
 from .domain.model import Severity
 from .settings import CONFIG_ENV
@@ -86,6 +87,7 @@ def check_config(file: Path | None) -> None:
 
 main.add_command(ack)
 main.add_command(resolve)
+main.add_command(silence)
 main.add_command(notifications)
 main.add_command(test_notify)
 main.add_command(explain)

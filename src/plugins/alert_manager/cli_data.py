@@ -95,23 +95,24 @@ def reading(database: Database) -> Iterator[tuple[str, Connection, Connection]]:
                     **parameters, connect_timeout=5, application_name="alerts.sh"
                 )
             except psycopg2.OperationalError as error:
-                _no_answer(name, error)
+                no_answer(name, error)
             opened.callback(connection.close)
             connection.set_session(readonly=True, autocommit=True)
             connections.append(connection)
         try:
             yield dsn, connections[0], connections[1]
         except ReplayError as error:
-            _no_answer("corec_db", error)
+            no_answer("corec_db", error)
         except psycopg2.OperationalError as error:
-            _no_answer("una base de datos", error)
+            no_answer("una base de datos", error)
         except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
             click.echo(f"Falta una tabla o una columna: {str(error).splitlines()[0]}", err=True)
             click.echo("La crea el primer arranque: ./scripts/start.sh", err=True)
             sys.exit(NOT_FOUND)
 
 
-def _no_answer(name: str, error: Exception) -> NoReturn:
+def no_answer(name: str, error: Exception) -> NoReturn:
+    """Ends the program: a database does not answer."""
     reason = str(error).strip().splitlines()[0]
     click.echo(f"{name} no responde: {reason}\n¿Está en marcha? ./scripts/start.sh", err=True)
     sys.exit(NO_DATABASE)
@@ -135,7 +136,7 @@ def rows(
     except psycopg2.errors.UndefinedTable:
         return []
     except psycopg2.OperationalError as error:
-        _no_answer("alert_db", error)
+        no_answer("alert_db", error)
 
 
 def changed(database: Database, name: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:

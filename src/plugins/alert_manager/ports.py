@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from .domain.errors import RefusedError
 from .domain.model import Fetched, P, StateKey, States
 from .domain.outcome import Candidate, Committed, Judged
+from .domain.silences import Silence
 from .domain.thresholds import StoredThresholds
 
 Known = Mapping[bytes, tuple[int, float]]
@@ -142,6 +143,10 @@ class Store(Protocol):
 
     async def load_thresholds(self) -> StoredThresholds:
         """Returns the newest change of each threshold."""
+        ...
+
+    async def load_silences(self) -> tuple[Silence, ...]:
+        """Returns the silences that count now, or will."""
         ...
 
     async def judged_until(self, silence: float, but: str | None = None) -> float:

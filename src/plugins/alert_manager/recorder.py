@@ -22,6 +22,7 @@ from .judge import BatchJudge
 from .letters import dead_letter
 from .metrics import Metrics
 from .ports import Cache, Moved, Store
+from .silencer import Silencer
 
 _WAIT = 0.1  # seconds between looks whether another source has caught up
 _PATIENCE = 20  # of these for one batch; five times as many in all
@@ -58,12 +59,14 @@ class Recorder:
         store: Store,
         cache: Cache,
         metrics: Metrics,
+        silencer: Silencer,
         on_alerts: Callable[[Iterable[str]], None],
     ) -> None:
         self._judge = judge
         self._store = store
         self._cache = cache
         self._metrics = metrics
+        self._silencer = silencer
         self._on_alerts = on_alerts
         self._patience = 0
         self._unsettled_at = 0.0
@@ -219,6 +222,7 @@ class Recorder:
         ]
 
     async def _commit(self, judged: Judged, moved: Moved | None) -> Summary:
+        judged = await self._silencer.mute(judged)
         cached = await self._cache.look_up(judged.candidates)
         try:
             committed = await self._store.commit(judged, moved, cached)

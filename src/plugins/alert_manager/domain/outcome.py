@@ -69,6 +69,7 @@ class Candidate:
         fingerprint: 16 bytes; equal for repeats of the same thing.
         window: seconds from the first alert in which a repeat is counted instead of told.
         targets: names of the notification channels that are to tell it.
+        silence: number of the silence that covers it: only machines are told; None: there is none.
         wanted: what else it carries, as `context` in `event_data`, where it is known.
     """
 
@@ -85,6 +86,7 @@ class Candidate:
     window: float
     targets: tuple[str, ...]
     wanted: tuple[Wanted, ...] = ()
+    silence: int | None = None
 
 
 class Change(NamedTuple):

@@ -25,6 +25,7 @@ from ..read_loop import ReadLoop
 from ..recorder import Recorder
 from ..self_watch import SelfWatch
 from ..settings import Loaded, Settings
+from ..silencer import Silencer
 from ..utils.channels.base import Channel
 from ..utils.channels.registry import build
 from ..utils.channels.report import EventosReport, StreamReport
@@ -117,7 +118,8 @@ def assemble(
     delivery = _delivery(loaded, redis, instance, sessions, metrics, watch)
     store = AlertStore(sessions.storing, instance, schema)
     cache = DedupeCache(redis, settings.alert_config.dedupe.redis_timeout)
-    recorder = Recorder(BatchJudge(loaded), store, cache, metrics, delivery.wake)
+    silencer = Silencer(store, loaded.machines())
+    recorder = Recorder(BatchJudge(loaded), store, cache, metrics, silencer, delivery.wake)
     limit = settings.config.limits.max_bytes
     reader = EventosReader(
         sessions.reading, settings.watched(), limit, settings.config.reader, metrics

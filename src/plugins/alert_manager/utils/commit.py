@@ -26,21 +26,24 @@ def store(cursor: Cursor, judged: Judged, cached: Mapping[bytes, tuple[int, floa
     cursor.execute(query("serialise_commits"), {"key": LOCK_CLASS})
     known = _known(cursor, candidates, cached)
     decision = decide(candidates, known)
-    if not _count_repeats(cursor, candidates, decision):
+    muted = _count_repeats(cursor, candidates, decision)
+    if muted is None:
         # The cache named an alert that alert_db does not have (restored, emptied): ask about all.
         known = _known(cursor, candidates, {})
         decision = decide(candidates, known)
-        _count_repeats(cursor, candidates, decision)
+        muted = _count_repeats(cursor, candidates, decision) or frozenset()
     seen: dict[int, list[Candidate]] = {index: [candidates[index]] for index in decision.news}
     for repeat, index in decision.repeats_of_news.items():
         seen[index].append(candidates[repeat])
     ids = _insert_alerts(cursor, seen)
+    _silence(cursor, {ids[index]: candidates[index].silence for index in decision.news})
     told = [
         (ids[index], name, candidates[index].severity)
         for index, those in seen.items()
         for name in dict.fromkeys(name for candidate in those for name in candidate.targets)
     ]
     told += _told_late(judged, decision, known)
+    told += _heard_again(cursor, candidates, decision, muted)
     return Committed(
         alerts=ids,
         repeats=len(decision.repeats_of_news) + len(decision.repeats_of_known),
@@ -48,6 +51,32 @@ def store(cursor: Cursor, judged: Judged, cached: Mapping[bytes, tuple[int, floa
         known={candidates[i].fingerprint: (ids[i], candidates[i].timestamp) for i in ids},
         channels=_insert_notifications(cursor, told),
     )
+
+
+def _silence(cursor: Cursor, silences: Mapping[int, int | None]) -> None:
+    """Notes by which silence nobody was told of new alerts, by their ids."""
+    silenced = {alert_id: number for alert_id, number in silences.items() if number is not None}
+    if silenced:
+        arguments = {"id": list(silenced), "silence": list(silenced.values())}
+        cursor.execute(query("alerts_silenced"), arguments)
+
+
+def _heard_again(
+    cursor: Cursor, candidates: Sequence[Candidate], decision: Decision, muted: frozenset[int]
+) -> list[tuple[int, str, Severity]]:
+    """Returns who is told now of alerts that began under a silence, which is over."""
+    heard = {
+        index: alert_id
+        for index, alert_id in decision.repeats_of_known.items()
+        if alert_id in muted and candidates[index].silence is None
+    }
+    if heard:
+        cursor.execute(query("alerts_heard"), {"ids": list(heard.values())})
+    return [
+        (alert_id, name, candidates[index].severity)
+        for index, alert_id in heard.items()
+        for name in candidates[index].targets
+    ]
 
 
 def _told_late(judged: Judged, decision: Decision, known: Known) -> list[tuple[int, str, Severity]]:
@@ -98,10 +127,15 @@ def _known(
     return known
 
 
-def _count_repeats(cursor: Cursor, candidates: Sequence[Candidate], decision: Decision) -> bool:
-    """Counts repeats on their alerts; False, having changed nothing, when one does not exist."""
+def _count_repeats(
+    cursor: Cursor, candidates: Sequence[Candidate], decision: Decision
+) -> frozenset[int] | None:
+    """Counts repeats on their alerts; returns those that are silenced.
+
+    None, having changed nothing, when one of them does not exist.
+    """
     if not decision.repeats_of_known:
-        return True
+        return frozenset()
     times: dict[int, Counter[Road]] = {}
     last: dict[int, tuple[float, bytes]] = {}
     for index, alert_id in decision.repeats_of_known.items():
@@ -121,10 +155,11 @@ def _count_repeats(cursor: Cursor, candidates: Sequence[Candidate], decision: De
             "fingerprint": [psycopg2.Binary(last[i][1]) for i in times],
         },
     )
-    if cursor.rowcount != len(times):
+    counted = cursor.fetchall()
+    if len(counted) != len(times):
         cursor.execute("ROLLBACK TO SAVEPOINT repeats")
-        return False
-    return True
+        return None
+    return frozenset(alert_id for alert_id, is_silenced in counted if is_silenced)
 
 
 def _insert_alerts(cursor: Cursor, seen: Mapping[int, Sequence[Candidate]]) -> dict[int, int]:

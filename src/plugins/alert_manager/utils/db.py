@@ -20,11 +20,13 @@ from ..domain.errors import (
 )
 from ..domain.model import StateKey, States
 from ..domain.outcome import Committed, Judged
+from ..domain.silences import Silence
 from ..domain.thresholds import StoredThresholds
 from ..ports import Moved, StoredPosition
 from .commit import LOCK_CLASS, insert_dead_letters, store
 from .pg import PgSession
 from .queries import fetch_row, fetch_value, query
+from .silences import load_silences
 from .states import forget_states, judged_until, load_due, load_states, resolve, store_states
 from .thresholds import load_thresholds, store_changes
 
@@ -173,6 +175,10 @@ class AlertStore:
     async def load_thresholds(self) -> StoredThresholds:
         """Returns the newest change of each threshold."""
         return await self._ask(lambda cursor: load_thresholds(cursor))
+
+    async def load_silences(self) -> tuple[Silence, ...]:
+        """Returns the silences that count now, or will."""
+        return await self._ask(load_silences)
 
     async def judged_until(self, silence: float, but: str | None = None) -> float:
         """Returns the moment up to which everything is judged (epoch seconds), in all sources.

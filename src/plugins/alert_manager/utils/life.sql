@@ -91,3 +91,56 @@ UPDATE notifications AS n
    AND (n.lease_token IS NULL OR n.next_attempt_at <= now())
    AND f.alert_id = n.alert_id AND f.kind = n.kind AND f.number = n.number
    AND f.channel = %(fallback)s AND f.handed_from = n.channel AND f.status = 'sent';
+
+-- name: now
+SELECT extract(epoch FROM now())::float8;
+
+-- name: silences_get
+SELECT id, matchers, extract(epoch FROM starts_at)::float8, extract(epoch FROM ends_at)::float8, weekly
+  FROM silences
+ WHERE expired_at IS NULL AND (ends_at IS NULL OR ends_at > now())
+ ORDER BY id;
+
+-- name: silence_get
+SELECT id, matchers, extract(epoch FROM starts_at)::float8, extract(epoch FROM ends_at)::float8, weekly
+  FROM silences WHERE id = %(id)s;
+
+-- name: silence_put
+INSERT INTO silences (matchers, starts_at, ends_at, weekly, who, reason)
+VALUES (%(matchers)s, coalesce(to_timestamp(%(starts)s), now()),
+        to_timestamp(%(ends)s), %(weekly)s, %(who)s, %(reason)s)
+RETURNING id;
+
+-- name: silences_list
+SELECT id, matchers, starts_at, ends_at, weekly, who, reason, created_at, expired_at, expired_by,
+       (SELECT count(*) FROM alerts AS a WHERE a.silence_id = s.id) AS alerts
+  FROM silences AS s
+ WHERE %(all)s OR (expired_at IS NULL AND (ends_at IS NULL OR ends_at > now()))
+ ORDER BY id DESC LIMIT %(limit)s;
+
+-- name: silence_expire
+UPDATE silences SET expired_at = now(), expired_by = %(who)s
+ WHERE id = ANY(%(ids)s) AND expired_at IS NULL AND (ends_at IS NULL OR ends_at > now())
+RETURNING id;
+
+-- name: notifications_to_mute
+SELECT n.id, a.rule, a.severity, a.channel, a.event_data
+  FROM notifications AS n JOIN alerts AS a ON a.id = n.alert_id
+ WHERE n.status = 'pending' AND n.kind <> 'recovery' AND n.channel <> ALL(%(machines)s)
+   AND (n.lease_token IS NULL OR n.next_attempt_at <= now());
+
+-- name: notifications_mute
+UPDATE notifications SET status = 'dead', finished_at = now(), lease_token = NULL, last_error = %(reason)s
+ WHERE id = ANY(%(ids)s::bigint[]) AND status = 'pending';
+
+-- name: alerts_silenced
+WITH muted AS (
+    UPDATE alerts AS a SET status = 'silenciada', silence_id = s.silence
+      FROM unnest(%(id)s::bigint[], %(silence)s::bigint[]) AS s (id, silence) WHERE a.id = s.id
+    RETURNING a.id, a.silence_id
+)
+INSERT INTO alert_history (alert_id, action, who, note)
+SELECT m.id, 'silenciada', s.who, s.reason FROM muted AS m JOIN silences AS s ON s.id = m.silence_id;
+
+-- name: alerts_heard
+UPDATE alerts SET status = 'abierta' WHERE id = ANY(%(ids)s) AND status = 'silenciada';

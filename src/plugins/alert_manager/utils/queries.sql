@@ -4,7 +4,7 @@
 SELECT to_regclass('alerts') IS NOT NULL AND to_regclass('notifications') IS NOT NULL
    AND to_regclass('reader_positions') IS NOT NULL AND to_regclass('dead_letters') IS NOT NULL
    AND to_regclass('threshold_changes') IS NOT NULL AND to_regclass('deliveries') IS NOT NULL
-   AND to_regclass('alert_history') IS NOT NULL
+   AND to_regclass('alert_history') IS NOT NULL AND to_regclass('silences') IS NOT NULL
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('notifications')
                   AND attname = 'handed_from' AND NOT attisdropped)
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('rule_states')
@@ -93,7 +93,7 @@ UPDATE alerts AS a
               %(last_seen)s::float8[], %(fingerprint)s::bytea[])
        AS r (id, eventos, stream, push, last_seen, fingerprint)
  WHERE a.id = r.id AND a.fingerprint = r.fingerprint
-RETURNING a.id;
+RETURNING a.id, a.status = 'silenciada';
 
 -- name: notifications_insert
 INSERT INTO notifications (alert_id, channel, severity)

@@ -1,0 +1,167 @@
+"""`alerts.sh silence`: for a while nobody is told of some alerts; they are stored all the same."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import click
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from rich.table import Table
+from rich.text import Text
+
+from .cli_data import NOT_FOUND, asked, changed, find_database, load_settings, no_answer, rows
+from .cli_life import author, clean_note, who_option
+from .cli_output import console, line, print_json, shown_time
+from .domain.formats import Formats
+from .domain.silences import parse_matcher
+from .domain.time_intervals import Intervals, parse_hours, parse_weekdays
+from .durations import parse_duration
+from .start_from import parse_start_from
+from .utils.silences import add_silence, weekly_json
+
+
+@click.group()
+def silence() -> None:
+    """Callar alertas durante un tiempo: se guardan, y no se avisa a nadie."""
+
+
+@silence.command("add")
+@click.argument("matchers", nargs=-1, required=True, metavar="CAMPO=VALOR…")
+@click.option("--reason", required=True, help="Por qué: queda escrito.")
+@click.option("--for", "length", help="Cuánto dura, por ejemplo 2h.")
+@click.option("--until", help="Hasta cuándo, una hora ISO.")
+@click.option("--from", "begin", help="Desde cuándo, una hora ISO; ahora mismo, sin esto.")
+@click.option("--weekly", help="Solo a ciertas horas de la semana: 'sab-dom 00:00-24:00'.")
+@who_option
+def add(
+    matchers: tuple[str, ...],
+    reason: str,
+    length: str | None,
+    until: str | None,
+    begin: str | None,
+    weekly: str | None,
+    who: str | None,
+) -> None:
+    """Calla las alertas en las que todo se cumple: rule=vix, symbol=~BTC.*, user_id!=ana.
+
+    Valen rule, severity, channel y cualquier campo del evento; sin --for ni --until, hasta que
+    alguien lo termine con `silence expire`.
+    """
+    loaded = load_settings()
+    formats = loaded.settings.alert_config.formats()
+    try:
+        found = [parse_matcher(text) for text in matchers]
+        starts = None if begin is None else _moment(begin, formats)
+        ends = _end(length, until, starts, formats)
+        hours = None if weekly is None else json.dumps(weekly_json(_weekly(weekly, formats)))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    arguments = {
+        "matchers": json.dumps(found),
+        "starts": starts,
+        "ends": ends,
+        "weekly": hours,
+        "who": author(who),
+        "reason": clean_note(reason),
+        "machines": sorted(loaded.machines()),
+    }
+
+    def work(connection: Connection) -> tuple[int, int]:
+        with connection, connection.cursor() as cursor:
+            return add_silence(cursor, arguments)
+
+    database = find_database()
+    try:
+        number, muted = asked(database, work)
+    except psycopg2.OperationalError as error:
+        no_answer("alert_db", error)
+    until_when = "que alguien lo termine" if ends is None else shown_time(ends, formats)
+    click.echo(f"Silencio {number}, hasta {until_when}.")
+    if muted:
+        click.echo(f"{muted} avisos que esperaban ya no salen.")
+
+
+@silence.command("list")
+@click.option("--all", "every", is_flag=True, help="También los que ya terminaron.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--json", "as_json", is_flag=True, help="Una lista JSON.")
+def list_silences(every: bool, limit: int, as_json: bool) -> None:
+    """Los silencios: qué callan, hasta cuándo, quién los puso y por qué."""
+    database = find_database()
+    found = rows(database, "silences_list", {"all": every, "limit": limit})
+    if as_json:
+        print_json(found)
+    elif not found:
+        click.echo("No hay silencios.")
+    else:
+        console().print(_table(found, database.formats))
+
+
+@silence.command("expire")
+@click.argument("ids", type=int, nargs=-1, required=True, metavar="ID…")
+@who_option
+def expire(ids: tuple[int, ...], who: str | None) -> None:
+    """Termina silencios: se vuelve a avisar."""
+    done = changed(find_database(), "silence_expire", {"ids": list(ids), "who": author(who)})
+    over = {row["id"] for row in done}
+    for number in dict.fromkeys(ids):
+        if number in over:
+            click.echo(f"Silencio {number}: terminado.")
+        else:
+            click.echo(f"Silencio {number}: no existe, o ya terminó.", err=True)
+    if not over.issuperset(ids):
+        sys.exit(NOT_FOUND)
+
+
+def _moment(text: str, formats: Formats) -> float:
+    found = parse_start_from(text, formats.tzinfo).since
+    if found is None:
+        raise ValueError(f"se encontró {text!r}; se espera una hora ISO como 2026-11-23T08:00")
+    return found
+
+
+def _end(
+    length: str | None, until: str | None, starts: float | None, formats: Formats
+) -> float | None:
+    if length is not None and until is not None:
+        raise ValueError("se espera --for o --until, no los dos")
+    begin = time.time() if starts is None else starts
+    end = None if until is None else _moment(until, formats)
+    if length is not None:
+        end = begin + parse_duration(length)
+    if end is not None and end <= begin:
+        raise ValueError("un silencio termina después de empezar")
+    return end
+
+
+def _weekly(text: str, formats: Formats) -> Intervals:
+    days, _, hours = text.strip().partition(" ")
+    if not hours:
+        raise ValueError(f"se encontró {text!r}; se espera por ejemplo 'sab-dom 00:00-24:00'")
+    return Intervals(
+        zone=formats.tzinfo,
+        weekdays=parse_weekdays(days.split(",")),
+        hours=tuple(parse_hours(part) for part in hours.split(",")),
+    )
+
+
+def _table(found: list[dict[str, Any]], formats: Formats) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("id", "qué", f"hasta ({formats.zone})", "quién", "por qué", "alertas"):
+        table.add_column(name)
+    for row in found:
+        end = row["expired_at"] or row["ends_at"]
+        shown = "-" if end is None else shown_time(end.timestamp(), formats)
+        table.add_row(
+            Text(str(row["id"])),
+            line(" ".join("".join(matcher) for matcher in row["matchers"])),
+            Text(f"{shown}{' (a ciertas horas)' if row['weekly'] else ''}"),
+            line(row["who"]),
+            line(row["reason"]),
+            Text(str(row["alerts"])),
+        )
+    return table

@@ -1,0 +1,59 @@
+"""Keeps people from being told of alerts that somebody has silenced; what is stored stays whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from .domain.outcome import Candidate, Judged
+from .domain.silences import Silence, silence_of
+from .ports import Store
+
+FRESH = 2.0  # seconds for which silences are as they were read
+
+
+class Silencer:
+    """Mutes alerts before they are committed.
+
+    Args:
+        machines: notification channels that are told all the same: no person reads them.
+    """
+
+    def __init__(self, store: Store, machines: Collection[str]) -> None:
+        self._store = store
+        self._machines = frozenset(machines)
+        self._silences: tuple[Silence, ...] = ()
+        self._read_at = float("-inf")
+
+    async def mute(self, judged: Judged) -> Judged:
+        """Returns what was judged, with what is silenced told to machines alone.
+
+        Raises:
+            NotNowError: alert_db does not answer.
+        """
+        if not judged.candidates:
+            return judged
+        if time.monotonic() - self._read_at > FRESH:
+            self._silences = await self._store.load_silences()
+            self._read_at = time.monotonic()
+        if not self._silences:
+            return judged
+        return replace(judged, candidates=self._muted(judged.candidates, time.time()))
+
+    def _muted(self, candidates: Sequence[Candidate], now: float) -> tuple[Candidate, ...]:
+        return tuple(self._quiet(candidate, now) for candidate in candidates)
+
+    def _quiet(self, candidate: Candidate, now: float) -> Candidate:
+        number = silence_of(
+            self._silences,
+            now,
+            candidate.rule,
+            candidate.severity,
+            candidate.channel,
+            candidate.event_data,
+        )
+        if number is None:
+            return candidate
+        targets = tuple(n for n in candidate.targets if n in self._machines)
+        return replace(candidate, targets=targets, silence=number)
