@@ -85,13 +85,17 @@ async def test_a_critical_alert_is_told_again_and_to_others_until_somebody_minds
             assert result.exit_code == 0
             await eventually(lambda: ("recovery", 0, "sent") in kinds(world, "email"))
             await eventually(lambda: ("recovery", 0, "sent") in kinds(world, "discord"))
+            told = len(discord.embeds)
+            world.write("trading_results", to_json(LOSS))  # after it was resolved, it is news
+            await eventually(lambda: len(world.alerts()) == 3)
+            await eventually(lambda: len(discord.embeds) == told + 1)
         texts = [embed["description"] for embed in discord.embeds]
         assert any("Sigue abierta desde hace 21 min" in text for text in texts)
         assert any("Nadie la ha reconocido desde hace 31 min" in text for text in texts)
         assert any(r"alerts.sh ack 1" in text for text in texts)
-        assert texts[-1] == "La resolvió beto: era él."
+        assert texts[-2] == "La resolvió beto: era él."
         assert len({m.mail["Message-ID"] for m in smtp.messages}) == len(smtp.messages) == 3
-    assert [a["status"] for a in world.alerts()] == ["resuelta", "abierta"]
+    assert [a["status"] for a in world.alerts()] == ["resuelta", "abierta", "abierta"]
     shown = json.loads(run("show", "1", "--json").stdout)
     done = [(e["action"], e["who"], e["note"]) for e in shown["history"]]
     assert done == [

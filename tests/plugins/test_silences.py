@@ -143,7 +143,7 @@ async def test_what_waits_is_muted_too(
     assert result.output == (
         "Silencio 1, hasta que alguien lo termine.\n5 avisos que esperaban ya no salen.\n"
     )
-    assert statuses(alert_db, "discord") == {"dead": 5, "pending": 1}
+    assert statuses(alert_db, "discord") == {"muted": 5, "pending": 1}
     assert statuses(alert_db, "log") == {"pending": 1}
     later = run(
         "silence", "add", "severity=critica", "--reason", "luego", "--from", "2099-01-01T00:00"

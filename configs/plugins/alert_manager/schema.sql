@@ -51,7 +51,8 @@ BEGIN
         ADD COLUMN IF NOT EXISTS created_at  timestamptz NOT NULL DEFAULT now(),
         ADD COLUMN IF NOT EXISTS resolved_at double precision,   -- event time of the end, where there is one
         ADD COLUMN IF NOT EXISTS resolution  text,               -- what people are told about it
-        ADD COLUMN IF NOT EXISTS silence_id  bigint;             -- why nobody was told of it
+        ADD COLUMN IF NOT EXISTS silence_id  bigint,             -- why nobody was told of it
+        ADD COLUMN IF NOT EXISTS closed      boolean NOT NULL DEFAULT false;  -- by a person: the next one is news
 
     -- Promise P2: one row per (event, rule), whatever happens. An id alone is no event: a table that was
     -- truncated or restored hands its ids out again.
@@ -115,7 +116,7 @@ BEGIN
         ADD CONSTRAINT notifications_kind_check
             CHECK (kind IN ('alert', 'recovery', 'escalation', 'repeat')),
         ADD CONSTRAINT notifications_status_check
-            CHECK (status IN ('pending', 'sent', 'dead', 'moved'));
+            CHECK (status IN ('pending', 'sent', 'dead', 'moved', 'muted'));
     DROP INDEX IF EXISTS notifications_once;
     CREATE UNIQUE INDEX IF NOT EXISTS notifications_each ON notifications (alert_id, channel, kind, number);
     ALTER TABLE notifications

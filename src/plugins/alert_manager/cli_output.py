@@ -25,6 +25,7 @@ STATES = {
     "sent": "enviado",
     "dead": "abandonado",
     "moved": "entregado por otro canal",
+    "muted": "callado",
 }
 _KINDS = {"recovery": " (que se resolvió)", "repeat": " (otra vez)", "escalation": " (escalada)"}
 ATTEMPTS = {

@@ -15,7 +15,8 @@ SELECT id FROM taken ORDER BY id;
 -- By a person: whoever was told of it is told so.
 WITH over AS (
     UPDATE alerts
-       SET status = 'resuelta', resolved_at = extract(epoch FROM now()), resolution = %(resolution)s
+       SET status = 'resuelta', resolved_at = extract(epoch FROM now()), resolution = %(resolution)s,
+           closed = true
      WHERE id = ANY(%(ids)s) AND status <> 'resuelta'
     RETURNING id
 ), noted AS (
@@ -78,6 +79,7 @@ INSERT INTO notifications (alert_id, channel, severity, kind, number, queued_at,
 SELECT alert_id, %(fallback)s, severity, kind, number, queued_at, channel
   FROM notifications
  WHERE channel = %(channel)s AND status = 'pending' AND severity >= %(least)s
+   AND (lease_token IS NULL OR next_attempt_at <= now())
    AND queued_at >= now() - make_interval(secs => %(max_age)s)
 ON CONFLICT (alert_id, channel, kind, number) DO NOTHING;
 
@@ -130,7 +132,7 @@ SELECT n.id, a.rule, a.severity, a.channel, a.event_data
    AND (n.lease_token IS NULL OR n.next_attempt_at <= now());
 
 -- name: notifications_mute
-UPDATE notifications SET status = 'dead', finished_at = now(), lease_token = NULL, last_error = %(reason)s
+UPDATE notifications SET status = 'muted', finished_at = now(), lease_token = NULL, last_error = %(reason)s
  WHERE id = ANY(%(ids)s::bigint[]) AND status = 'pending';
 
 -- name: alerts_silenced

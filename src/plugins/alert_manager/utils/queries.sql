@@ -10,7 +10,7 @@ SELECT to_regclass('alerts') IS NOT NULL AND to_regclass('notifications') IS NOT
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('rule_states')
                   AND attname = 'deadline' AND NOT attisdropped)
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('alerts')
-                  AND attname = 'words' AND NOT attisdropped);
+                  AND attname = 'closed' AND NOT attisdropped);
 
 -- name: serialise_commits
 -- Dedupe reads, decides and writes: two commits at once could both find nothing and both write.
@@ -61,6 +61,7 @@ SELECT a.fingerprint, a.id, a.timestamp, a.from_eventos, a.from_streams, a.from_
        AS c (fingerprint, after, before)
   JOIN alerts AS a
     ON a.fingerprint = c.fingerprint AND a.timestamp > c.after AND a.timestamp < c.before
+   AND NOT a.closed
  ORDER BY a.timestamp DESC;
 
 -- name: alerts_insert
@@ -92,7 +93,7 @@ UPDATE alerts AS a
   FROM unnest(%(id)s::bigint[], %(eventos)s::int[], %(stream)s::int[], %(push)s::int[],
               %(last_seen)s::float8[], %(fingerprint)s::bytea[])
        AS r (id, eventos, stream, push, last_seen, fingerprint)
- WHERE a.id = r.id AND a.fingerprint = r.fingerprint
+ WHERE a.id = r.id AND a.fingerprint = r.fingerprint AND NOT a.closed
 RETURNING a.id, a.status = 'silenciada';
 
 -- name: notifications_insert
