@@ -134,7 +134,7 @@ async def test_a_failing_channel_opens_its_breaker_recovers_and_delays_no_other(
             assert "502" in report.parts["canal discord"].detail
             discord.always = None
             await eventually(lambda: statuses(world, "discord") == {"sent": 5})
-        about_events = [e for e in discord.embeds if fields(e)["Canal"] != "alert_data"]
+        about_events = [e for e in discord.embeds if fields(e)["Canal"] != r"alert\_data"]
         assert len(about_events) == 5
 
 
