@@ -226,6 +226,16 @@ async def test_events_handed_over_at_once_are_all_counted(world: World) -> None:
     assert summary["events"] >= 30  # our own reports are read, too
 
 
+async def test_events_that_several_drain_at_once_are_all_counted(world: World) -> None:
+    world.config["config"]["reader"] = {"start_from": "beginning", "batch_size": 20}
+    for number in range(400):
+        world.write("otro_canal", b'{"n": %d}' % number)
+    async with world.running() as processor:
+        told = await asyncio.gather(*(processor.procesar({}, {}) for _ in range(4)))
+        told.append(await processor.procesar({}, {}))
+    assert sum(summary["events"] for summary in told) == 400
+
+
 async def test_passwords_never_reach_alert_db(world: World) -> None:
     register = next(e for e in EVENTS if e["payload"].get("role") == "admin")
     async with world.running():

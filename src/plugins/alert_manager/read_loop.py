@@ -105,10 +105,11 @@ class ReadLoop:
             NotNowError: a database does not answer, or a person has to mend it.
         """
         try:
-            self._summary += await self._pipeline.drain()
+            summary = await self._pipeline.drain()
         except NotNowError as error:
             self.note(str(error))
             raise
+        self._summary += summary  # read anew: who drained at the same time was counted meanwhile
         self.note(None)
         self._silent = False
 
