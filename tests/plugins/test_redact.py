@@ -120,7 +120,9 @@ def test_what_is_no_secret_stays() -> None:
     assert redact(data) == data
 
 
-@pytest.mark.parametrize("unit", ["eyJaaaaaaaa-", "A", "://a:", "password ", "sk-", "bearer "])
+@pytest.mark.parametrize(
+    "unit", ["4111111111111111 ", "4 ", "eyJaaaaaaaa-", "A", "://a:", "password ", "sk-", "bearer "]
+)
 def test_no_text_makes_it_slow(unit: str) -> None:
     text = (unit * 100_000)[:100_000]
     started = time.process_time()

@@ -13,7 +13,6 @@ _ISSUED = re.compile(
     r"|35(?:2[89]|[3-8]\d)\d{12}|62\d{14,17}"
 )
 _WRITTEN = re.compile(r"(?<![\d.])\d+(?:[ -]\d+)*(?!\d|\.\d)")
-_GROUP = re.compile(r"\d+")
 _SHORTEST, _LONGEST = 13, 19  # digits
 _LONG = 15  # digits; of a shorter number both ends would leave too few to guess
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)  # the digits' sums of twice a digit
@@ -40,23 +39,28 @@ def without_cards(text: str) -> str:
 
 
 def _shown(written: str) -> str:
-    """Masks a card among groups of digits: a date or a code may stand beside it."""
-    groups = _GROUP.findall(written)
-    if sum(map(len, groups)) < _SHORTEST:
+    """Masks each card among groups of digits: a date or a code may stand beside it."""
+    if len(written) < _SHORTEST:
         return written
     parts = re.split(r"([ -])", written)  # groups, and what is between them
-    for first in range(0, len(parts), 2):
-        digits = ""
-        if not parts[first]:
-            continue
-        for last in range(first, len(parts), 2):
-            digits += parts[last]
-            if len(digits) > _LONGEST:
-                break
-            if len(digits) >= _SHORTEST and is_card(digits):
-                before, after = "".join(parts[:first]), "".join(parts[last + 1 :])
-                return f"{before}{masked(digits)}{_shown(after)}"
-    return written
+    shown, at = [], 0
+    while at < len(parts):
+        card, last = _card(parts, at)
+        shown += [parts[at] if card is None else masked(card), *parts[last + 1 : last + 2]]
+        at = last + 2
+    return "".join(shown)
+
+
+def _card(parts: list[str], first: int) -> tuple[str | None, int]:
+    """Returns the card that begins with a group, or None; and its last group, or that one."""
+    digits = ""
+    for last in range(first, len(parts), 2):
+        digits += parts[last]
+        if len(digits) > _LONGEST:
+            break
+        if len(digits) >= _SHORTEST and is_card(digits):
+            return digits, last
+    return None, first
 
 
 def _checks(digits: str) -> bool:
