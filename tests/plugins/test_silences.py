@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from src.plugins.alert_manager import silencer
 from src.plugins.alert_manager.cli import main
 from src.plugins.alert_manager.domain.model import Severity
-from src.plugins.alert_manager.domain.silences import Silence, parse_matcher, silence_of
+from src.plugins.alert_manager.domain.silences import Silence, parse_matcher
 from src.plugins.alert_manager.interval_settings import ActiveSettings
 from tests.plugins.conftest import World, eventually, show_to_commands
 from tests.plugins.payloads import to_json
@@ -78,8 +78,8 @@ def test_it_counts_between_its_times_and_in_its_hours() -> None:
     saturday = datetime(2026, 11, 21, 12, tzinfo=zone).timestamp()
     assert weekly.counts(saturday)
     assert not weekly.counts(saturday + 2 * 86400)
-    found = silence_of([silence, weekly], saturday, "x", Severity.BAJA, "c", {})
-    assert found == 4
+    both = [s for s in (silence, weekly) if s.counts(saturday)]
+    assert [s.number for s in both if s.covers("x", Severity.BAJA, "c", {})] == [4]
 
 
 def run(*arguments: str) -> Result:
@@ -175,6 +175,15 @@ def test_what_cannot_be_silenced_says_so(
     result = run("silence", "add", *options, "--reason", "r")
     assert result.exit_code == 2
     assert said in result.output
+
+
+def test_before_the_first_start_it_says_what_is_missing(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    show_to_commands(world, monkeypatch, tmp_path)
+    result = run("silence", "add", "rule=x", "--reason", "r")
+    assert result.exit_code == 1
+    assert "./scripts/start.sh" in result.output
 
 
 def test_hours_of_the_week_are_kept(

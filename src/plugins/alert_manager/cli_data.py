@@ -95,27 +95,44 @@ def reading(database: Database) -> Iterator[tuple[str, Connection, Connection]]:
                     **parameters, connect_timeout=5, application_name="alerts.sh"
                 )
             except psycopg2.OperationalError as error:
-                no_answer(name, error)
+                _no_answer(name, error)
             opened.callback(connection.close)
             connection.set_session(readonly=True, autocommit=True)
             connections.append(connection)
         try:
             yield dsn, connections[0], connections[1]
         except ReplayError as error:
-            no_answer("corec_db", error)
+            _no_answer("corec_db", error)
         except psycopg2.OperationalError as error:
-            no_answer("una base de datos", error)
+            _no_answer("una base de datos", error)
         except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
-            click.echo(f"Falta una tabla o una columna: {str(error).splitlines()[0]}", err=True)
-            click.echo("La crea el primer arranque: ./scripts/start.sh", err=True)
-            sys.exit(NOT_FOUND)
+            no_tables(f": {str(error).splitlines()[0]}")
 
 
-def no_answer(name: str, error: Exception) -> NoReturn:
-    """Ends the program: a database does not answer."""
+def no_tables(what: str = "") -> NoReturn:
+    """Ends the program: a database has not what is asked for."""
+    click.echo(f"Falta una tabla o una columna{what}", err=True)
+    click.echo("La crea el primer arranque: ./scripts/start.sh", err=True)
+    sys.exit(NOT_FOUND)
+
+
+def _no_answer(name: str, error: Exception) -> NoReturn:
     reason = str(error).strip().splitlines()[0]
     click.echo(f"{name} no responde: {reason}\n¿Está en marcha? ./scripts/start.sh", err=True)
     sys.exit(NO_DATABASE)
+
+
+def answered(database: Database, work: Callable[[Connection], T]) -> T | None:
+    """Returns what `work` finds in alert_db, None where its tables are not made yet.
+
+    Ends the program where alert_db does not answer.
+    """
+    try:
+        return asked(database, work)
+    except psycopg2.errors.UndefinedTable:
+        return None
+    except psycopg2.OperationalError as error:
+        _no_answer("alert_db", error)
 
 
 def rows(
@@ -131,12 +148,7 @@ def rows(
             connection.commit()
         return found
 
-    try:
-        return asked(database, fetch)
-    except psycopg2.errors.UndefinedTable:
-        return []
-    except psycopg2.OperationalError as error:
-        no_answer("alert_db", error)
+    return answered(database, fetch) or []
 
 
 def changed(database: Database, name: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from .domain.redact import redact_text
 from .utils.channels.registry import REPORT_CHANNELS
 
 _MAX_NOTE = 500  # characters
+_IMPOSSIBLE = "no existe, o ya no se puede dar por {}"
 
 note_option = click.option("--note", help="Por qué, o qué se hizo: queda en la historia.")
 who_option = click.option("--who", help="Quién; sin esto, el usuario de esta sesión.")
@@ -26,7 +27,8 @@ who_option = click.option("--who", help="Quién; sin esto, el usuario de esta se
 def ack(ids: tuple[int, ...], note: str | None, who: str | None) -> None:
     """Alguien se ocupa: esas alertas no se repiten ni escalan más."""
     arguments = {"ids": list(ids), "who": author(who), "note": clean_note(note)}
-    _report(ids, changed(find_database(), "alerts_acknowledge", arguments), "reconocida")
+    done = changed(find_database(), "alerts_acknowledge", arguments)
+    report_each(ids, done, "Alerta", "reconocida", _IMPOSSIBLE.format("reconocida"))
 
 
 @click.command()
@@ -44,7 +46,8 @@ def resolve(ids: tuple[int, ...], note: str | None, who: str | None) -> None:
         "resolution": ending,
         "silent": list(REPORT_CHANNELS),
     }
-    _report(ids, changed(find_database(), "alerts_close", arguments), "resuelta")
+    done = changed(find_database(), "alerts_close", arguments)
+    report_each(ids, done, "Alerta", "resuelta", _IMPOSSIBLE.format("resuelta"))
 
 
 def author(who: str | None) -> str:
@@ -65,12 +68,13 @@ def _user() -> str:
         return f"uid {os.getuid()}"
 
 
-def _report(ids: tuple[int, ...], done: list[dict[str, int]], state: str) -> None:
+def report_each(
+    ids: tuple[int, ...], done: list[dict[str, int]], what: str, state: str, otherwise: str
+) -> None:
+    """Says of each id whether it is done; ends the program where one is not."""
     found = {row["id"] for row in done}
     for number in dict.fromkeys(ids):
-        if number in found:
-            click.echo(f"Alerta {number}: {state}.")
-        else:
-            click.echo(f"Alerta {number}: no existe, o ya no se puede dar por {state}.", err=True)
+        is_done = number in found
+        click.echo(f"{what} {number}: {state if is_done else otherwise}.", err=not is_done)
     if not found.issuperset(ids):
         sys.exit(NOT_FOUND)

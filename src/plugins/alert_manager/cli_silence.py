@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from typing import Any
 
 import click
-import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from rich.table import Table
 from rich.text import Text
 
-from .cli_data import NOT_FOUND, asked, changed, find_database, load_settings, no_answer, rows
-from .cli_life import author, clean_note, who_option
+from .cli_data import (
+    Database,
+    answered,
+    changed,
+    find_database,
+    load_settings,
+    no_tables,
+    rows,
+)
+from .cli_life import author, clean_note, report_each, who_option
 from .cli_output import console, line, print_json, shown_time
 from .domain.formats import Formats
 from .domain.silences import parse_matcher
@@ -74,11 +80,10 @@ def add(
         with connection, connection.cursor() as cursor:
             return add_silence(cursor, arguments)
 
-    database = find_database()
-    try:
-        number, muted = asked(database, work)
-    except psycopg2.OperationalError as error:
-        no_answer("alert_db", error)
+    added = answered(Database.of(loaded), work)
+    if added is None:
+        no_tables()
+    number, muted = added
     until_when = "que alguien lo termine" if ends is None else shown_time(ends, formats)
     click.echo(f"Silencio {number}, hasta {until_when}.")
     if muted:
@@ -107,14 +112,7 @@ def list_silences(every: bool, limit: int, as_json: bool) -> None:
 def expire(ids: tuple[int, ...], who: str | None) -> None:
     """Termina silencios: se vuelve a avisar."""
     done = changed(find_database(), "silence_expire", {"ids": list(ids), "who": author(who)})
-    over = {row["id"] for row in done}
-    for number in dict.fromkeys(ids):
-        if number in over:
-            click.echo(f"Silencio {number}: terminado.")
-        else:
-            click.echo(f"Silencio {number}: no existe, o ya terminó.", err=True)
-    if not over.issuperset(ids):
-        sys.exit(NOT_FOUND)
+    report_each(ids, done, "Silencio", "terminado", "no existe, o ya terminó")
 
 
 def _moment(text: str, formats: Formats) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from .candidates import OWN_SOURCE
 from .domain.backlog import Backlog
@@ -120,8 +119,8 @@ class OwnAlerts:
         )
 
     def channel_down(self, name: str, reason: str, now: float) -> Candidate:
-        """A notification channel cannot tell; it is told of that itself last."""
-        alarm = self._candidate(
+        """A notification channel cannot tell; the others say so."""
+        return self._candidate(
             "canal_caido",
             Severity.ALTA,
             f"No se puede avisar por {name}",
@@ -129,8 +128,8 @@ class OwnAlerts:
             f"probarlo: ./scripts/alerts.sh test-notify {name}",
             {"canal": name},
             now,
+            but=name,
         )
-        return replace(alarm, targets=tuple(n for n in alarm.targets if n != name))
 
     def channel_up(self, name: str, now: float) -> Candidate:
         """A notification channel works again after `channel_down`."""
@@ -144,9 +143,9 @@ class OwnAlerts:
         )
 
     def given_up(self, name: str, count: int, reason: str, now: float) -> Candidate:
-        """Messages will not be told any more."""
+        """Messages of a channel will not be told any more; the others say so."""
         one = "Un aviso de" if count == 1 else f"{count} avisos de"
-        alarm = self._candidate(
+        return self._candidate(
             "avisos_abandonados",
             Severity.ALTA,
             f"{one} {name} sin entregar",
@@ -154,8 +153,8 @@ class OwnAlerts:
             "dead; para enviarlos otra vez: ./scripts/alerts.sh notifications retry --all",
             {"canal": name},
             now,
+            but=name,
         )
-        return replace(alarm, targets=tuple(n for n in alarm.targets if n != name))
 
     def _time(self, timestamp: float) -> str:
         return self._formats.to_the_second(self._formats.local(timestamp))
@@ -168,8 +167,11 @@ class OwnAlerts:
         message: str,
         details: Mapping[str, object],
         now: float,
+        but: str | None = None,
     ) -> Candidate:
+        """Words an alert, for all channels that it is routed to but one."""
         data = {"tipo": rule, "plugin": "alert_manager", **details}
+        targets = self._router.targets(severity, rule, CHANNEL, data)
         return Candidate(
             source=OWN_SOURCE,
             event_id=None,
@@ -182,5 +184,5 @@ class OwnAlerts:
             instance_id=self._instance,
             fingerprint=fingerprint(rule, severity, data, None),
             window=_WINDOW,
-            targets=self._router.targets(severity, rule, CHANNEL, data),
+            targets=tuple(name for name in targets if name != but),
         )

@@ -38,14 +38,12 @@ class Replay:
         dead_letters: how many events could not be judged, by channel.
     """
 
-    def __init__(
-        self, judge: BatchJudge, thresholds: StoredThresholds, known: Known | None = None
-    ) -> None:
+    def __init__(self, judge: BatchJudge, thresholds: StoredThresholds, known: Known) -> None:
         """Begins with the thresholds and the alerts (`known`) that there were before."""
         self._judge = judge
         self._states: dict[StateKey, StoredState] = {}
         self._known: dict[bytes, list[KnownAlert]] = {
-            fingerprint: list(alerts) for fingerprint, alerts in (known or {}).items()
+            fingerprint: list(alerts) for fingerprint, alerts in known.items()
         }
         self._thresholds = thresholds
         self.told: list[Told] = []

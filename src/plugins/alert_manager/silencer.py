@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from .domain.outcome import Candidate, Judged
-from .domain.silences import Silence, silence_of
+from .domain.silences import Silence
 from .ports import Store
 
 FRESH = 2.0  # seconds for which silences are as they were read
@@ -37,22 +37,16 @@ class Silencer:
         if time.monotonic() - self._read_at > FRESH:
             self._silences = await self._store.load_silences()
             self._read_at = time.monotonic()
-        if not self._silences:
+        now = time.time()
+        counting = [silence for silence in self._silences if silence.counts(now)]
+        if not counting:
             return judged
-        return replace(judged, candidates=self._muted(judged.candidates, time.time()))
+        candidates = tuple(self._quiet(candidate, counting) for candidate in judged.candidates)
+        return replace(judged, candidates=candidates)
 
-    def _muted(self, candidates: Sequence[Candidate], now: float) -> tuple[Candidate, ...]:
-        return tuple(self._quiet(candidate, now) for candidate in candidates)
-
-    def _quiet(self, candidate: Candidate, now: float) -> Candidate:
-        number = silence_of(
-            self._silences,
-            now,
-            candidate.rule,
-            candidate.severity,
-            candidate.channel,
-            candidate.event_data,
-        )
+    def _quiet(self, candidate: Candidate, counting: Sequence[Silence]) -> Candidate:
+        about = (candidate.rule, candidate.severity, candidate.channel, candidate.event_data)
+        number = next((silence.number for silence in counting if silence.covers(*about)), None)
         if number is None:
             return candidate
         targets = tuple(n for n in candidate.targets if n in self._machines)

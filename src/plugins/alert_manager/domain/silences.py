@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -22,9 +22,6 @@ class Matcher(NamedTuple):
     field: str
     operator: str
     value: str
-
-    def __str__(self) -> str:
-        return f"{self.field}{self.operator}{self.value}"
 
 
 def parse_matcher(text: str) -> Matcher:
@@ -76,21 +73,6 @@ class Silence:
         """Says whether it is about such an alert; `data` is the redacted payload."""
         own = {"rule": rule, "severity": severity.key, "channel": channel}
         return all(_holds(matcher, own, data) for matcher in self.matchers)
-
-
-def silence_of(
-    silences: Iterable[Silence],
-    now: float,
-    rule: str,
-    severity: Severity,
-    channel: str,
-    data: Payload,
-) -> int | None:
-    """Returns the number of a silence that covers an alert now (epoch seconds), or None."""
-    for silence in silences:
-        if silence.counts(now) and silence.covers(rule, severity, channel, data):
-            return silence.number
-    return None
 
 
 def _holds(matcher: Matcher, own: Mapping[str, str], data: Payload) -> bool:

@@ -26,7 +26,7 @@ def checked_address(address: str, form: str) -> SplitResult:
         raise ValueError(f"no es una dirección web; se espera {form}")
     if parts.username is not None or parts.fragment:
         raise ValueError(f"lleva un usuario o un fragmento (#); se espera {form}")
-    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+    if parts.scheme != "https" and not is_here(parts):
         raise ValueError(
             f"usa http sin cifrar, permitido solo hacia esta máquina; se espera {form}"
         )
