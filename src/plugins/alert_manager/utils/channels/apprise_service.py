@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
-from ...domain.delivery import Disabled, Message, Outcome, Rejected, Retry, Sent
+from ...domain.delivery import Message, Outcome, Retry, Sent
 from ...domain.escape import clip, inert
 from ...domain.formats import Formats
 from ...domain.model import Severity
 from .addresses import secret_parts
 from .base import ChannelSettings, PerMinute, Waiting, needed_address
 from .common import answer_line, event_time, facts, headline, paragraphs
-from .http import Meaning
+from .http import verdict
 
 if TYPE_CHECKING:
     from apprise import Apprise, AppriseResult
@@ -90,14 +90,10 @@ class AppriseChannel:
         answers = [found for line in told if (found := _STATUS.search(line))]
         line = answers[-1].string if answers else told[-1] if told else "no dice por qué"
         reason = f"{self._name}: {answer_line(line, self._secrets)}"
-        match Meaning.of(int(answers[-1][1])) if answers else Meaning.AGAIN:
-            case Meaning.LIMITED:
-                return Retry(reason, after=_WAIT, throttled=True)
-            case Meaning.GONE:
-                return Disabled(f"{reason} (revisa url en notification_config)")
-            case Meaning.REJECTED:
-                return Rejected(reason)
-        return Retry(reason)
+        if not answers:
+            return Retry(reason)
+        limited = Retry(reason, after=_WAIT, throttled=True)
+        return verdict(int(answers[-1][1]), reason, "revisa url en notification_config", limited)
 
 
 def _service(address: str, timeout: float = 1.0) -> Apprise:

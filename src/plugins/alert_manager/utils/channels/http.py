@@ -125,14 +125,9 @@ class HttpClient:
         told = f"{self.name} respondió {answer.status}: {said}".removesuffix(": ")
         if 300 <= answer.status < 400:
             told += ", una redirección; no se sigue, porque se entregaría a otro"
-        match Meaning.of(answer.status):
-            case Meaning.LIMITED:
-                return self.throttled(_UNSAID_WAIT if answer.wait is None else answer.wait)
-            case Meaning.GONE:
-                return Disabled(f"{told} ({advice})")
-            case Meaning.AGAIN:
-                return Retry(told, after=seconds(answer.headers.get("Retry-After")))
-        return Rejected(told)
+        limited = self.throttled(_UNSAID_WAIT if answer.wait is None else answer.wait)
+        after = seconds(answer.headers.get("Retry-After"))
+        return verdict(answer.status, told, advice, limited, after)
 
     def throttled(self, wait: float) -> Retry:
         """Returns what it means to be asked to wait (seconds)."""
@@ -154,6 +149,28 @@ class HttpClient:
                 trust_env=False,
             )
         return self._session
+
+
+def verdict(
+    status: int, told: str, advice: str, limited: Retry, after: float | None = None
+) -> Outcome:
+    """Returns the outcome of a message that was answered with a status that is no acceptance.
+
+    Args:
+        status: from 300 on.
+        told: what the server said, in a sentence without secrets.
+        advice: what to look at where the address is wrong.
+        limited: the outcome where the server has had too many requests.
+        after: seconds that a server asks for which has a fault.
+    """
+    match Meaning.of(status):
+        case Meaning.LIMITED:
+            return limited
+        case Meaning.GONE:
+            return Disabled(f"{told} ({advice})")
+        case Meaning.AGAIN:
+            return Retry(told, after=after)
+    return Rejected(told)
 
 
 def seconds(value: Any) -> float | None:
