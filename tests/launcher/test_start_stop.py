@@ -47,6 +47,21 @@ def test_simulate_ends_in_five_alerts(project: Project) -> None:
     assert project.script("alerts.sh", "list").returncode == 0
 
 
+def test_the_command_line_asks_about_the_instance_and_the_configuration_that_run(
+    project: Project,
+) -> None:
+    shipped = project.folder / "configs/plugins/alert_manager/alert_manager.yaml"
+    other = project.home.parent / "otro.yaml"
+    text = shipped.read_text(encoding="utf-8")
+    other.write_text(text.replace("    vix: 20 ", "    vix: 21 "), encoding="utf-8")
+    started = {"INSTANCE_ID": "corec2", "ALERT_MANAGER_CONFIG": str(other)}
+    project.run("start.sh", environ=started)
+    stream = ("explain", "--canal", "corec_stream_corec2", "--payload", '{"mse": 9}')
+    assert "prediccion_imprecisa: sí" in project.run("alerts.sh", *stream)
+    index = ("explain", "--canal", "macro_data", "--payload", '{"vix_price": 20.5}')
+    assert "Ninguna alerta." in project.run("alerts.sh", *index)
+
+
 def test_only_the_starting_user_gets_into_the_servers(project: Project) -> None:
     project.run("start.sh")
     for path in ("run/pg/.s.PGSQL.5432", "run/redis.sock", "run/environment"):

@@ -115,6 +115,21 @@ async def test_what_lasted_before_the_time_asked_about_is_no_news(written: World
     assert all(r["happened"] == r["replayed"] > 0 for r in found["rules"])
 
 
+async def test_alerts_of_rules_on_commands_and_reports_are_compared_too(
+    written: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    written.corec("DELETE FROM eventos")
+    words = {"title": "t", "message": "m"}
+    rule = {"name": "orden", "channel": "alert_data", "when": {"tipo": "x"}, "severity": "baja"}
+    written.config["channels"].append("alert_data")
+    written.config["alert_config"]["rules"].append({**rule, **words})
+    show_to_commands(written, monkeypatch, tmp_path)
+    written.write("alert_data", b'{"tipo": "x"}', time.time() - HOUR)
+    await ran(written)
+    found = backtest("--since", "3h")
+    assert [(r["rule"], r["happened"], r["replayed"]) for r in found["rules"]] == [("orden", 1, 1)]
+
+
 async def test_what_repeated_an_older_alert_still_does(written: World) -> None:
     written.corec("DELETE FROM eventos")
     now = time.time()

@@ -118,6 +118,10 @@ def event(data: dict[str, Any], channel: str = "users", timestamp: float = 1.0) 
         ({"id": 1, "name": "Ana"}, {"name": "Ana"}),
         ({"id": 1, "name": "x" * 1000}, {"name": "x" * 200}),
         ({"id": 1, "name": "password=hunter2"}, {"name": "[oculto]"}),
+        (
+            {"id": 1, "name": "x" * 165 + " postgres://corec:hunter2hunter2hunter2@db/corec"},
+            {"name": "x" * 165 + " postgres://[oculto]@db/corec"},
+        ),
         ({"id": 1, "name": {"a": 1}}, None),
         ({"id": 1, "name": None}, None),
         ({"name": "Ana"}, None),

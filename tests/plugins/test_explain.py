@@ -86,6 +86,8 @@ def test_what_cannot_be_explained_says_why(monkeypatch: pytest.MonkeyPatch) -> N
     unread = explain("alertas", "{{{ password=hunter2-K3Y")
     assert (unread.exit_code, "El evento no se entiende" in unread.output) == (1, True)
     assert "hunter2" not in unread.output
+    bytes_ = explain("alertas", "\udcff{}")  # as the shell hands over what is no UTF-8
+    assert (bytes_.exit_code, "El evento no se entiende" in bytes_.output) == (1, True)
     alone = explain("macro_data", {"vix_price": 22})
     assert alone.exit_code == 0
     assert "alert_db no responde: se explica con los umbrales del archivo." in alone.output
