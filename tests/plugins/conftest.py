@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -22,6 +23,8 @@ from psycopg2.extensions import parse_dsn
 
 from src.plugins.alert_manager.processors.alert_processor import AlertProcessor
 from src.plugins.alert_manager.utils.channels.discord import DiscordChannel, DiscordSettings
+from src.plugins.alert_manager.utils.spool import Spool
+from src.plugins.alert_manager.utils.spool_file import SpoolFile
 from tests.support.discord import DiscordServer
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -123,6 +126,11 @@ def show_to_commands(world: World, monkeypatch: pytest.MonkeyPatch, folder: Path
     monkeypatch.setenv("ALERT_MANAGER_CONFIG", str(file))
     monkeypatch.setenv("COREC_DB_DSN", world.corec_dsn)
     monkeypatch.setenv("ALERT_DB_DSN", world.alert_dsn)
+
+
+def unused_spool() -> Spool:
+    """A spool for a delivery that is never without alert_db; of a world's home."""
+    return Spool(SpoolFile(Path(os.environ["COREC_HOME"]) / "spool.sqlite3"))
 
 
 def _run(dsn: str, sql: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:

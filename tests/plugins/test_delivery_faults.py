@@ -23,7 +23,7 @@ from src.plugins.alert_manager.utils.channels.discord import DiscordChannel, Dis
 from src.plugins.alert_manager.utils.notify import Delivery
 from src.plugins.alert_manager.utils.outbox import LEASE, Outbox
 from src.plugins.alert_manager.utils.pg import PgSession
-from tests.plugins.conftest import SCHEMA, World, eventually
+from tests.plugins.conftest import SCHEMA, World, eventually, unused_spool
 from tests.plugins.test_alert_manager import SPEC_EVENTS
 from tests.plugins.test_delivery import statuses, tell, until_health_says, write_spec_events
 from tests.support.discord import BROKEN, GONE, Answer, DiscordServer, limited
@@ -61,6 +61,7 @@ async def delivering(
     session = session or PgSession("t", parse_dsn(world.alert_dsn))
     delivery = Delivery(
         Outbox(session),
+        unused_spool(),
         channels,
         BreakerSettings(max_failures=3, reset_timeout=0.3),
         DeliverySettings(retry_base=0.1, retry_cap=0.3, max_age=max_age),

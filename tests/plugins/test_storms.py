@@ -23,7 +23,7 @@ from src.plugins.alert_manager.utils.channels.email import EmailChannel, EmailSe
 from src.plugins.alert_manager.utils.notify import Delivery
 from src.plugins.alert_manager.utils.outbox import Outbox
 from src.plugins.alert_manager.utils.pg import PgSession
-from tests.plugins.conftest import World, eventually
+from tests.plugins.conftest import World, eventually, unused_spool
 from tests.plugins.payloads import to_json
 from tests.plugins.test_delivery import statuses, tell
 from tests.plugins.test_delivery_faults import alert_db, queue, webhook
@@ -41,7 +41,9 @@ async def delivering(
     settings = DeliverySettings(retry_base=0.1, retry_cap=0.3, max_age=max_age)
     breaker = BreakerSettings(max_failures=3, reset_timeout=0.3)
     paces = dict.fromkeys(channels, pace)
-    delivery = Delivery(Outbox(session), channels, breaker, settings, Metrics(), paces)
+    delivery = Delivery(
+        Outbox(session), unused_spool(), channels, breaker, settings, Metrics(), paces
+    )
     delivery.start()
     try:
         yield delivery

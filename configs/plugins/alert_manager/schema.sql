@@ -10,7 +10,7 @@ BEGIN
     -- Refreshes the catalogue cache, which an advisory lock does not: another one may have made them.
     PERFORM FROM pg_class LIMIT 1;
 
-    IF obj_description(to_regclass('alerts'), 'pg_class') = 'alert_manager: 9'
+    IF obj_description(to_regclass('alerts'), 'pg_class') = 'alert_manager: 10'
        AND NOT EXISTS (
            SELECT FROM unnest(ARRAY['notifications', 'dead_letters', 'reader_positions', 'rule_states',
                                     'threshold_changes', 'deliveries',
@@ -137,6 +137,20 @@ BEGIN
     );
     CREATE INDEX IF NOT EXISTS deliveries_notification ON deliveries (notification_id);
 
+    -- What people were told while this database did not answer: it is not told again when it is stored.
+    CREATE TABLE IF NOT EXISTS told_ahead (
+        fingerprint bytea NOT NULL,
+        timestamp   double precision NOT NULL,       -- event time
+        span        double precision NOT NULL,       -- seconds around it in which it is the same
+        channel     text NOT NULL,
+        told_at     double precision NOT NULL,       -- epoch seconds
+        attempts    integer NOT NULL,
+        answer      text,
+        external_id text,
+        reported_at timestamptz NOT NULL DEFAULT now(),
+        PRIMARY KEY (fingerprint, timestamp, channel)
+    );
+
     -- Events that could not be judged. The payload itself stays in its source: it may carry secrets.
     CREATE TABLE IF NOT EXISTS dead_letters (
         id          bigserial PRIMARY KEY,
@@ -191,7 +205,7 @@ BEGIN
     );
     CREATE INDEX IF NOT EXISTS threshold_changes_name ON threshold_changes (name, id);
 
-    COMMENT ON TABLE alerts IS 'alert_manager: 9';
+    COMMENT ON TABLE alerts IS 'alert_manager: 10';
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'otra sesión usa las tablas de alert_db desde hace más de 5 s: no se cambiaron. '
                     'Mira en pg_stat_activity qué transacción sigue abierta, espera a que acabe y repite'

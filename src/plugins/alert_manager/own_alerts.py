@@ -118,6 +118,31 @@ class OwnAlerts:
             now,
         )
 
+    def alert_db_away(self, since: float, now: float) -> Candidate:
+        """alert_db does not answer, or stores nothing; what is urgent is told all the same."""
+        return self._candidate(
+            "sin_base_de_alertas",
+            Severity.CRITICA,
+            "La base de alertas (alert_db) no responde",
+            f"Desde el {self._time(since)}. Las alertas críticas y altas se avisan igual, y se "
+            "guardarán cuando vuelva; las demás esperan hasta entonces. Revisa su servidor: "
+            "./scripts/psql.sh alert_db -c 'SELECT 1'",
+            {"desde": int(since)},
+            now,
+        )
+
+    def alert_db_back(self, since: float, now: float) -> Candidate:
+        """alert_db works again after `alert_db_away` was told."""
+        return self._candidate(
+            "base_de_alertas_recuperada",
+            Severity.MEDIA,
+            "La base de alertas (alert_db) responde de nuevo",
+            f"Estuvo fuera desde el {self._time(since)}. Se guarda lo que se avisó sin ella, sin "
+            "avisar otra vez, y se avisa de lo que esperaba.",
+            {"desde": int(since)},
+            now,
+        )
+
     def channel_down(self, name: str, reason: str, now: float) -> Candidate:
         """A notification channel cannot tell; the others say so."""
         return self._candidate(

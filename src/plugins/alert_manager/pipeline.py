@@ -63,6 +63,21 @@ class Pipeline(Generic[P]):
         return time.monotonic() - self._emptied_at if self.leading else 0.0
 
     @property
+    def emptied_at(self) -> float:
+        """When nothing was left to be read for the last time (monotonic)."""
+        return self._emptied_at
+
+    @property
+    def position(self) -> P | None:
+        """Where reading last stood, also while alert_db is away; None where we never read."""
+        return self._place.last
+
+    @property
+    def standby(self) -> bool:
+        """True where another instance read when we last asked."""
+        return self._place.standby
+
+    @property
     def leading(self) -> bool:
         """True while this instance is the one that reads the source."""
         return self._place.held is not None

@@ -48,6 +48,10 @@ class Place(Generic[P]):
         self._held: Held[P] | None = None
         self._confirmed_at = 0.0
         self._caught_up: float | None = None
+        self.last: P | None = None
+        """Where we last stood, as far as alert_db is known to have stored it."""
+        self.standby = False
+        """True where another instance led when we last asked."""
         self.leader: tuple[str, float] | None = None
         """Who reads instead of us, and seconds since its last sign of life; None: nobody yet."""
 
@@ -80,8 +84,10 @@ class Place(Generic[P]):
             await self._store.prepare()
             if await self._store.take_lead(self._source):
                 self._held = await self._load()
+                self.standby = False
                 log.info("esta instancia lee %s", self._source)
             else:
+                self.standby, self.last = True, None
                 self.leader = await self._store.last_sign(self._source)
         return self._held is not None
 
@@ -98,6 +104,7 @@ class Place(Generic[P]):
 
     def moved(self, position: P, backlog: Backlog) -> None:
         """Goes on from there: a commit has stored it."""
+        self.last = position
         self._held = Held(position, self.standing().version + 1, backlog)
         self._confirmed_at = time.monotonic()
 
@@ -112,6 +119,7 @@ class Place(Generic[P]):
             NotNowError: alert_db does not answer.
         """
         held = self.standing()
+        self.last = position
         self._held = Held(position, held.version, held.backlog)
         if time.monotonic() - self._confirmed_at < CONFIRM_INTERVAL:
             return
@@ -137,4 +145,5 @@ class Place(Generic[P]):
         self._confirmed_at = time.monotonic()
         position, version = stored
         backlog = Backlog.from_json(position.get(_BACKLOG, {}))
-        return Held(self._reader.decode(position), version, backlog)
+        self.last = self._reader.decode(position)
+        return Held(self.last, version, backlog)

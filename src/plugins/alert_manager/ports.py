@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from .domain.errors import RefusedError
-from .domain.model import Fetched, P, StateKey, States
+from .domain.model import Fetched, P, RawEvent, StateKey, States
 from .domain.outcome import Candidate, Committed, Judged
 from .domain.silences import Silence
 from .domain.thresholds import StoredThresholds
@@ -198,4 +198,84 @@ class Cache(Protocol):
 
     async def remember(self, candidates: Sequence[Candidate], committed: Committed) -> None:
         """Stores new alerts after their commit."""
+        ...
+
+
+class AlertDb(Protocol):
+    """Whether alert_db is there at all."""
+
+    @property
+    def unanswered_since(self) -> float | None:
+        """Since when what is stored there was not answered (monotonic); None: it was."""
+        ...
+
+    async def probe(self, limit: float) -> None:
+        """Asks for an answer within `limit` seconds.
+
+        Raises:
+            DatabaseUnavailableError: none came.
+        """
+        ...
+
+    def refuse(self) -> None:
+        """Keeps others from waiting for it."""
+        ...
+
+    def accept(self) -> None:
+        """Lets others ask it again."""
+        ...
+
+
+class AheadStore(Protocol):
+    """What is kept while alert_db is away. Every call may raise `SpoolUnusableError`."""
+
+    async def open(self) -> None:
+        """Takes up what an earlier run left."""
+        ...
+
+    async def add(self, candidates: Sequence[Candidate], road: str, own: bool = False) -> set[str]:
+        """Stores alerts that are no repeats; returns the channels that have something to tell.
+
+        `road` is the source that will bring them again; none will bring those of our `own`.
+        """
+        ...
+
+    async def keep(self, event: RawEvent) -> None:
+        """Stores an event that no source will bring again."""
+        ...
+
+    async def events(self) -> list[RawEvent]:
+        """Returns such events; a page of them."""
+        ...
+
+    async def forget_event(self, event: RawEvent) -> None:
+        """Forgets such an event."""
+        ...
+
+    async def own(self) -> list[tuple[int, Candidate]]:
+        """Returns alerts of our own with their numbers; a page of them."""
+        ...
+
+    async def forget_own(self, number: int) -> None:
+        """Forgets such an alert."""
+        ...
+
+    async def drop_waiting(self) -> None:
+        """Forgets what was not told: alert_db takes care of it."""
+        ...
+
+    async def clear(self, road: str) -> None:
+        """Forgets what a source brought: it is stored."""
+        ...
+
+    async def save_position(self, source: str, position: StoredPosition) -> None:
+        """Remembers where reading a source stands."""
+        ...
+
+    async def forget_position(self, source: str) -> None:
+        """Forgets it."""
+        ...
+
+    async def position(self, source: str) -> StoredPosition | None:
+        """Returns where reading a source stood, or None."""
         ...

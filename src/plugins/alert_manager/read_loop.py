@@ -9,15 +9,16 @@ import time
 
 import backoff
 
+from .degraded import Degraded
 from .domain.errors import DatabaseUnavailableError, NotNowError, SourceUnavailableError
 from .domain.model import P, Severity
-from .domain.outcome import Candidate, Judged
+from .domain.outcome import Candidate
 from .domain.redact import redact_text
 from .faults import log_fault
 from .health import Part
 from .own_alerts import OwnAlerts
 from .pipeline import Pipeline
-from .recorder import Recorder, Summary
+from .recorder import Summary
 
 log = logging.getLogger("corec.alert_manager.reading")
 
@@ -40,13 +41,13 @@ class ReadLoop:
     def __init__(
         self,
         pipeline: Pipeline[P],
-        recorder: Recorder,
+        degraded: Degraded,
         own_alerts: OwnAlerts,
         tick: float,
         optional: bool = False,
     ) -> None:
         self._pipeline = pipeline
-        self._recorder = recorder
+        self._degraded = degraded
         self._own_alerts = own_alerts
         self._tick = tick
         self._stopping = asyncio.Event()
@@ -170,6 +171,8 @@ class ReadLoop:
     async def _tell_trouble(self, trouble: str) -> None:
         if self._told or self._silent or time.time() - self._since < TELL_AFTER:
             return
+        if self._degraded.looking:  # it is read, and people know why nothing is stored
+            return
         source = self._pipeline.source
         severity = Severity.ALTA if self.optional else Severity.CRITICA
         alarm = self._own_alerts.not_reading(source, severity, self._since, trouble, time.time())
@@ -194,7 +197,7 @@ class ReadLoop:
     async def _tell(self, alarm: Candidate) -> bool:
         """Stores an alert of our own; False where alert_db is the one that is away."""
         try:
-            await self._recorder.record((), Judged(0, (alarm,)))
+            await self._degraded.tell(alarm)
         except NotNowError as error:
             log.error("no se pudo guardar el aviso «%s»: %s", alarm.words.say().title, error)
             return False

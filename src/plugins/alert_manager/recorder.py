@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,12 +16,13 @@ from .domain.errors import (
     StaleThresholdsError,
     TooSlowError,
 )
-from .domain.model import RawEvent, States
+from .domain.model import RawEvent, States, StoredState
 from .domain.outcome import Candidate, Committed, Judged
 from .judge import BatchJudge
 from .letters import dead_letter
 from .metrics import Metrics
 from .ports import Cache, Moved, Store
+from .recent import RecentStates
 from .silencer import Silencer
 
 _WAIT = 0.1  # seconds between looks whether another source has caught up
@@ -61,16 +62,22 @@ class Recorder:
         metrics: Metrics,
         silencer: Silencer,
         on_alerts: Callable[[Iterable[str]], None],
+        before_commit: Callable[[], Awaitable[None]],
     ) -> None:
+        """`before_commit` hands in what was told while alert_db was away."""
         self._judge = judge
         self._store = store
         self._cache = cache
         self._metrics = metrics
         self._silencer = silencer
         self._on_alerts = on_alerts
+        self._before_commit = before_commit
         self._patience = 0
         self._unsettled_at = 0.0
         self.unsettled()
+        self._recent = RecentStates()
+        self.failing_since: float | None = None
+        """Since when alert_db answers, and takes no commit (monotonic)."""
         self._informed = False  # about thresholds that were changed at run time
         # One thread: a judgement whose caller was cancelled still has the decoder in its hands.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="judge")
@@ -108,6 +115,19 @@ class Recorder:
             raise
         await asyncio.get_running_loop().run_in_executor(self._thread, self._judge.use, stored)
 
+    async def foresee(self, events: Sequence[RawEvent], ahead: RecentStates) -> Judged:
+        """Judges events without alert_db, and stores nothing; `ahead` has what came before them."""
+        loop = asyncio.get_running_loop()
+        judged = await loop.run_in_executor(self._thread, self._judge.judge, events, time.time())
+        if not judged.keys:
+            return judged
+        states = {**self._recent.of(judged.keys), **ahead.of(judged.keys)}
+        # What seems to be missing may still come by another source: nothing of that is told.
+        track, until = self._judge.track, float("-inf")
+        judged = await loop.run_in_executor(self._thread, track, judged, states, until)
+        ahead.update(judged.states)
+        return judged
+
     async def missing(self, states: States, until: float) -> Judged:
         """Judges what did not come until a moment (epoch seconds), off the event loop."""
         loop = asyncio.get_running_loop()
@@ -119,6 +139,7 @@ class Recorder:
         if not judged.keys:
             return judged
         states = await self._store.load_states(judged.keys)
+        self._recent.update(states)
         awaiting = any(rule in self._judge.awaiting for rule, _ in judged.keys)
         loop, until = asyncio.get_running_loop(), float("inf")
         for _ in range(_PATIENCE):
@@ -222,6 +243,7 @@ class Recorder:
         ]
 
     async def _commit(self, judged: Judged, moved: Moved | None) -> Summary:
+        await self._before_commit()
         judged = await self._silencer.mute(judged)
         cached = await self._cache.look_up(judged.candidates)
         try:
@@ -229,6 +251,11 @@ class Recorder:
         except StaleThresholdsError:
             self._informed = False
             raise
+        except Exception:
+            self.failing_since = self.failing_since or time.monotonic()
+            raise
+        self.failing_since = None
+        self._recent.update(_as_stored(judged.states))
         self._informed = self._informed and not judged.changes
         await self._cache.remember(judged.candidates, committed)
         self._count(judged, committed)
@@ -254,3 +281,10 @@ class Recorder:
             log.warning(
                 "evento ilegible en %s (id %s): %s", letter.channel, letter.event_id, letter.reason
             )
+
+
+def _as_stored(states: States) -> States:
+    return {
+        key: StoredState(state.text, state.version + 1, state.deadline)
+        for key, state in states.items()
+    }

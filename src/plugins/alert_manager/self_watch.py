@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 
 import backoff
 
 from .domain.errors import NotNowError
-from .domain.outcome import Candidate, Judged
+from .domain.outcome import Candidate
 from .faults import log_fault
 from .own_alerts import OwnAlerts
-from .recorder import Recorder
 
 log = logging.getLogger("corec.alert_manager.watch")
+
+Tell = Callable[[Candidate], Awaitable[None]]
+"""Stores an alert of our own, or tells it without."""
 
 _MOST = 1000  # alerts that wait to be stored; each channel makes a few an hour
 
@@ -32,9 +35,9 @@ class SelfWatch:
         self._down: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
-    def start(self, recorder: Recorder) -> None:
+    def start(self, tell: Tell) -> None:
         """Begins to store what waits."""
-        self._task = asyncio.create_task(self._run(recorder), name="self-watch")
+        self._task = asyncio.create_task(self._run(tell), name="self-watch")
 
     async def stop(self) -> None:
         """Ends; what still waits is about a channel that will say so again."""
@@ -64,15 +67,15 @@ class SelfWatch:
         except asyncio.QueueFull:
             log.error("aviso sin guardar: %s", alarm.words.say().title)
 
-    async def _run(self, recorder: Recorder) -> None:
+    async def _run(self, tell: Tell) -> None:
         while True:
             alarm = await self._waiting.get()
             try:
-                await _stored(recorder, alarm)
+                await _told(tell, alarm)
             except Exception as error:  # noqa: BLE001  (telling must not end the telling)
                 log_fault(log, f"no se pudo guardar el aviso «{alarm.words.say().title}»", error)
 
 
 @backoff.on_exception(backoff.expo, NotNowError, max_value=30, logger=None)
-async def _stored(recorder: Recorder, alarm: Candidate) -> None:
-    await recorder.record((), Judged(0, (alarm,)))
+async def _told(tell: Tell, alarm: Candidate) -> None:
+    await tell(alarm)

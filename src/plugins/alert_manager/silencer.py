@@ -37,6 +37,10 @@ class Silencer:
         if time.monotonic() - self._read_at > FRESH:
             self._silences = await self._store.load_silences()
             self._read_at = time.monotonic()
+        return self.mute_as_known(judged)
+
+    def mute_as_known(self, judged: Judged) -> Judged:
+        """Does the same by the silences that were last read."""
         now = time.time()
         counting = [silence for silence in self._silences if silence.counts(now)]
         if not counting:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from .formats import duration
 from .model import Payload, Severity
 
+AHEAD = "ahead"
+"""The kind of a message that is told while alert_db does not answer: no row of it exists yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -28,7 +31,8 @@ class Message:
     """A notification in hand: what one channel is to tell about one alert.
 
     Attributes:
-        alert_id: the alert's id; a repeat of the same message is recognised by it.
+        alert_id: the alert's id; a repeat of the same message is recognised by it. 0 where it is
+            told ahead of alert_db, which does not answer.
         attempt: 1 for the first try.
         title: one short line.
         text: one paragraph of plain text.
@@ -38,8 +42,8 @@ class Message:
         timestamp: event time, seconds since the epoch.
         progress: what earlier attempts reached; None where all recipients are still to be told.
         recovered: True where the message says that the alert is over.
-        kind: `alert`, `recovery`, `repeat` or `escalation`.
-        number: of the repetition, or of the step of the escalation.
+        kind: `alert`, `recovery`, `repeat`, `escalation` or `ahead`.
+        number: of the repetition, of the step of the escalation, or of what is told ahead.
         details: more lines of plain text, where it stands for many alerts.
     """
 
@@ -63,12 +67,25 @@ class Message:
         """What it is in one word: its severity, or that it is over."""
         return "resuelta" if self.recovered else self.severity.label
 
+    @property
+    def reference(self) -> str:
+        """What people call it by: the alert's id, or that it has none yet."""
+        return str(self.alert_id) if self.kind != AHEAD else "aún sin guardar"
+
+    @property
+    def identity(self) -> str:
+        """The same for the same message, whenever and by whomever it is sent."""
+        which = f"{self.alert_id}{self.kind}{self.number}"
+        return which if self.kind != AHEAD else f"{which}-{self.timestamp:.6f}"
+
 
 def reminder(kind: str, alert_id: int, age: float, occurrences: int) -> str:
     """Returns what comes before the words of an alert that is told again, or to somebody else.
 
     `age` in seconds, since it was stored.
     """
+    if kind == AHEAD:
+        return "La base de alertas no responde: esta se avisa ya y se guardará después. "
     if kind not in ("repeat", "escalation"):
         return ""
     times = "" if occurrences == 1 else f", y ya van {occurrences} veces"

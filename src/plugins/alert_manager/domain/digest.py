@@ -6,13 +6,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from .delivery import Message
+from .delivery import AHEAD, Message
 from .model import Severity
 
 MOST = 10_000  # alerts in one digest
 _IN_FULL = 10
 _RULES = 30  # that are named
 _CRITICAL = 200  # that are named, beyond those in full
+_WHERE = {
+    False: "Todas están guardadas: ./scripts/alerts.sh list",
+    True: "La base de alertas no responde: se guardarán cuando vuelva.",
+}
 _WORDS = {
     Severity.CRITICA: ("crítica", "críticas"),
     Severity.ALTA: ("alta", "altas"),
@@ -31,7 +35,7 @@ def digest(messages: Sequence[Message]) -> Message:
         worst,
         attempt=max(message.attempt for message in messages),
         title=f"{len(messages)} alertas juntas: {', '.join(_counts(messages))}",
-        text="Llegaron muchas a la vez. Todas están guardadas: ./scripts/alerts.sh list",
+        text=f"Llegaron muchas a la vez. {_WHERE[worst.kind == AHEAD]}",
         rule="resumen",
         channel="resumen",
         event_data={},
@@ -68,4 +72,4 @@ def _lines(messages: Sequence[Message]) -> Iterator[str]:
 
 
 def _named(message: Message, text: str = "") -> str:
-    return f"{message.label.upper()}: {message.title}{text} (alerta {message.alert_id})"
+    return f"{message.label.upper()}: {message.title}{text} (alerta {message.reference})"

@@ -44,3 +44,7 @@ class RefusedError(Exception):
 
 class AlreadyStoredError(RefusedError):
     """What was given is stored already."""
+
+
+class SpoolUnusableError(NotNowError):
+    """The file for what is told ahead of alert_db cannot be written."""

@@ -21,9 +21,8 @@ from src.plugins.plugin_manager import PluginBase
 
 from ..config_file import ConfigError, read_yaml
 from ..config_watch import ConfigWatch
-from ..domain.errors import DatabaseUnusableError, NotNowError
+from ..domain.errors import DatabaseUnavailableError, DatabaseUnusableError, NotNowError
 from ..domain.model import RawEvent
-from ..domain.outcome import Judged
 from ..domain.redact import redact_text
 from ..faults import log_fault
 from ..health import Report
@@ -40,6 +39,7 @@ ROOT = Path(__file__).resolve().parents[4]
 SCHEMA = ROOT / "configs" / "plugins" / "alert_manager" / "schema.sql"
 _START_WAIT = 10.0  # seconds that a start waits for the databases before it goes on without
 _RELOAD_WAIT = 1.0
+_PUSH_TRY = 5.0  # seconds that alert_db has for it before it is kept in a file
 _PUSH_WAIT = 20.0  # seconds that an event in hand waits for alert_db
 
 
@@ -166,7 +166,7 @@ class AlertProcessor(ProcesadorBase, PluginBase):
     async def _tell_refused(self, reason: str) -> None:
         async with self._running.use() as parts:
             alarm = parts.own_alerts.config_rejected(reason, time.time())
-            await parts.recorder.record((), Judged(0, (alarm,)))
+            await parts.degraded.tell(alarm)
 
     async def procesar(self, datos: Any, contexto: Mapping[str, Any]) -> dict[str, Any]:
         """Judges all that is new; called by the entity and its mirror, also at the same time.
@@ -187,8 +187,10 @@ class AlertProcessor(ProcesadorBase, PluginBase):
     async def manejar_evento(self, event: Event) -> None:
         """Judges one event that the host hands over, decoded or as `{"data": bytes}`.
 
+        While alert_db is away it is kept in a file, and stored later; what is urgent is told.
+
         Raises:
-            NotNowError: alert_db was away for 20 s; the event was not stored.
+            NotNowError: it could neither be stored nor kept within 20 s.
         """
         async with self._running.use() as parts:
             raw = RawEvent(
@@ -235,10 +237,19 @@ class AlertProcessor(ProcesadorBase, PluginBase):
 @backoff.on_exception(backoff.expo, NotNowError, max_time=_PUSH_WAIT, logger=None)
 async def _push(parts: Assembly, raw: RawEvent) -> Summary:
     try:
-        return await parts.recorder.push(raw)
+        if not parts.degraded.away:
+            async with asyncio.timeout(_PUSH_TRY):
+                return await parts.recorder.push(raw)
     except DatabaseUnusableError:
         await parts.store.prepare()  # its tables may have gone, or never been
         raise
+    except (DatabaseUnavailableError, TimeoutError) as error:
+        log.warning("evento de %s sin guardar todavía: %s", raw.channel, redact_text(str(error)))
+    try:
+        await parts.degraded.keep(raw)
+    except TypeError as error:  # nothing that a file could hold: it has to wait for alert_db
+        raise DatabaseUnavailableError(f"alert_db no responde, y además: {error}") from error
+    return Summary(events=1)
 
 
 def _size(datos: Any) -> int:

@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 
 from ..absences import Absences
 from ..config_file import ConfigError, Fault
+from ..degraded import Degraded
 from ..domain.errors import DatabaseUnavailableError
 from ..domain.model import P
+from ..foresight import Foresight
 from ..health import Health
 from ..judge import BatchJudge
+from ..look_ahead import LookAhead
 from ..loop_lag import LoopLag
 from ..metrics import Metrics
 from ..old_events import OldEvents
@@ -26,6 +29,7 @@ from ..recorder import Recorder
 from ..self_watch import SelfWatch
 from ..settings import Loaded, Settings
 from ..silencer import Silencer
+from ..utils.alert_db_watch import AlertDbWatch
 from ..utils.channels.base import Channel
 from ..utils.channels.registry import build
 from ..utils.channels.report import EventosReport, StreamReport
@@ -33,9 +37,12 @@ from ..utils.db import AlertStore
 from ..utils.dedupe import DedupeCache
 from ..utils.eventos import EventosReader
 from ..utils.followups import FollowUps
+from ..utils.hand_in import HandIn
 from ..utils.notify import Delivery
 from ..utils.outbox import Outbox
 from ..utils.pg import PgSession
+from ..utils.spool import Spool
+from ..utils.spool_file import SpoolFile
 from ..utils.streams import StreamsReader
 from ..web.server import Address, WebServer
 
@@ -51,7 +58,9 @@ class Assembly:
     instance: str
     own_alerts: OwnAlerts
     sessions: tuple[PgSession, ...]
-    reader: EventosReader
+    readers: tuple[EventosReader, ...]
+    degraded: Degraded
+    spool: SpoolFile
     store: AlertStore
     recorder: Recorder
     cache: DedupeCache
@@ -68,7 +77,8 @@ class Assembly:
         # Where reading begins is settled before the host goes on: what comes later is then read.
         await asyncio.gather(*(loop.settle(wait) for loop in self.loops))
         self.delivery.start()
-        self.watch.start(self.recorder)
+        self.watch.start(self.degraded.tell)
+        await self.degraded.start()
         self.lag.start()
         for loop in self.loops:
             loop.start()
@@ -80,13 +90,15 @@ class Assembly:
 
     async def stop(self) -> None:
         """Stops reading, finishes what is in hand, closes everything."""
-        await asyncio.gather(*(loop.stop() for loop in self.loops))
+        await asyncio.gather(self.degraded.stop(), *(loop.stop() for loop in self.loops))
         await asyncio.gather(self.delivery.stop(), self.web.stop(), self.lag.stop())
         await self.watch.stop()
         await asyncio.gather(*(session.close() for session in self.sessions))
         await self.cache.close()
+        await self.spool.close()
         self.recorder.close()
-        self.reader.close()
+        for reader in self.readers:
+            reader.close()
 
 
 def assemble(
@@ -115,28 +127,52 @@ def assemble(
     sessions = _Sessions.of(db_config, settings)
     own_alerts = OwnAlerts(loaded.router(), instance, settings.alert_config.formats())
     watch = SelfWatch(own_alerts)
-    delivery = _delivery(loaded, redis, instance, sessions, metrics, watch)
+    spool = Spool(SpoolFile(home / "spool" / f"{instance}.sqlite3"))
+    hand_in = HandIn(spool, sessions.telling)
+    delivery = _delivery(loaded, redis, instance, sessions, metrics, watch, spool, hand_in)
     store = AlertStore(sessions.storing, instance, schema)
     cache = DedupeCache(redis, settings.alert_config.dedupe.redis_timeout)
     silencer = Silencer(store, loaded.machines())
-    recorder = Recorder(BatchJudge(loaded), store, cache, metrics, silencer, delivery.wake)
-    limit = settings.config.limits.max_bytes
-    reader = EventosReader(
-        sessions.reading, settings.watched(), limit, settings.config.reader, metrics
+    recorder = Recorder(
+        BatchJudge(loaded), store, cache, metrics, silencer, delivery.wake, hand_in.report
     )
-    old_events = OldEvents(settings.config.reader.max_event_age, loaded.machines())
+    limit, reading = settings.config.limits.max_bytes, settings.config.reader
+    old_events = OldEvents(reading.max_event_age, loaded.machines())
+    foresight = Foresight(recorder, silencer, cache, reading.max_event_age)
+    aheads: list[LookAhead[Any]] = []
+    degraded = Degraded(
+        AlertDbWatch(sessions.storing, sessions.asking_alert, sessions.telling),
+        recorder,
+        spool,
+        foresight,
+        aheads,
+        own_alerts,
+        delivery.wake,
+        hand_in.report,
+    )
 
     def read_loop(
-        source: Reader[P], optional: bool = False, absences: Absences | None = None
+        readers: tuple[Reader[P], Reader[P]],
+        optional: bool = False,
+        absences: Absences | None = None,
     ) -> ReadLoop:
+        source, ahead = readers
         pipeline = Pipeline(source, store, recorder, own_alerts, old_events, metrics, absences)
-        tick = settings.config.reader.tick
-        return ReadLoop(pipeline, recorder, own_alerts, tick, optional)
+        aheads.append(LookAhead(ahead, pipeline, foresight, spool))
+        return ReadLoop(pipeline, degraded, own_alerts, reading.tick, optional)
 
-    loops = {"lector": read_loop(reader, absences=Absences(recorder, store))}
+    watched, from_now = settings.watched(), reading.model_copy(update={"start_from": "now"})
+    eventos = (
+        EventosReader(sessions.reading, watched, limit, reading, metrics),
+        EventosReader(sessions.looking_ahead, watched, limit, from_now, metrics),
+    )
+    loops = {"lector": read_loop(eventos, absences=Absences(recorder, store))}
     if redis is not None and (names := settings.streams()):
-        start, batch_size = settings.config.reader.start(), settings.config.streams.batch_size
-        streams = StreamsReader(redis, names, instance, batch_size, limit, start)
+        size = settings.config.streams.batch_size
+        streams = (
+            StreamsReader(redis, names, instance, size, limit, reading.start()),
+            StreamsReader(redis, names, f"{instance}-ahead", size, limit, from_now.start()),
+        )
         loops["streams"] = read_loop(streams, optional=True)
     health = Health(
         {"corec_db": sessions.asking_corec.probe, "alert_db": sessions.asking_alert.probe},
@@ -148,7 +184,9 @@ def assemble(
         instance=instance,
         own_alerts=own_alerts,
         sessions=tuple(sessions),
-        reader=reader,
+        readers=eventos,
+        degraded=degraded,
+        spool=spool.file,
         store=store,
         recorder=recorder,
         cache=cache,
@@ -181,6 +219,7 @@ class _Sessions(NamedTuple):
     """A connection for each part that needs one: none waits for another's."""
 
     reading: PgSession
+    looking_ahead: PgSession
     storing: PgSession
     telling: PgSession
     reporting: PgSession
@@ -194,6 +233,7 @@ class _Sessions(NamedTuple):
         idle_limit = max(LEAD_IDLE_LIMIT, 4 * settings.config.reader.tick)
         return cls(
             reading=PgSession("lectura", corec_db, autocommit=True),
+            looking_ahead=PgSession("adelanto", corec_db, autocommit=True),
             storing=PgSession("almacen", alert_db, idle_limit=idle_limit),
             telling=PgSession("avisos", alert_db),
             reporting=PgSession("reportes", corec_db),
@@ -210,6 +250,8 @@ def _delivery(
     sessions: _Sessions,
     metrics: Metrics,
     watch: SelfWatch,
+    spool: Spool,
+    hand_in: HandIn,
 ) -> Delivery:
     config = loaded.settings.config
     channels: dict[str, Channel] = {
@@ -219,12 +261,20 @@ def _delivery(
     }
     zone = loaded.settings.alert_config.timezone
     paces = {name: settings.pace(zone) for name, settings in loaded.channels.items()}
-    outbox = Outbox(sessions.telling)
+    outbox = Outbox(sessions.telling, hand_in)
     alert_config = loaded.settings.alert_config
     steps = [step.step() for step in alert_config.escalation]
     follow_ups = FollowUps(sessions.telling, steps, alert_config.repeat_interval, loaded.machines())
     return Delivery(
-        outbox, channels, config.circuit_breaker, config.delivery, metrics, paces, follow_ups, watch
+        outbox,
+        spool,
+        channels,
+        config.circuit_breaker,
+        config.delivery,
+        metrics,
+        paces,
+        follow_ups,
+        watch,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..domain.digest import MOST, digest
 from ..domain.model import Severity
 from ..domain.pacing import Pace
-from .outbox import Claim, Outbox
+from .queue import Claim, Queue
 
 
 class Claims:
@@ -22,9 +22,9 @@ class Claims:
         max_age: seconds after which a message is too old, by day.
     """
 
-    def __init__(self, name: str, outbox: Outbox, pace: Pace, batch: int, max_age: float) -> None:
+    def __init__(self, name: str, queue: Queue, pace: Pace, batch: int, max_age: float) -> None:
         self._name = name
-        self._outbox = outbox
+        self._queue = queue
         self._pace = pace
         self._batch = batch
         self._max_age = max_age
@@ -42,32 +42,32 @@ class Claims:
     async def next(self, alone: bool) -> Claim | None:
         """Claims what is to be sent next; one message where it has to go `alone`."""
         if self._may_be_told and self.fallback is not None:
-            await self._outbox.take_back(self._name, self.fallback)
+            await self._queue.take_back(self._name, self.fallback)
             self._may_be_told = False
         now = time.time()
         max_age, least = self.max_age(now), self._least(now)
         if alone:
-            return await self._outbox.claim(self._name, 1, max_age, least)
+            return await self._queue.claim(self._name, 1, max_age, least)
         above = self._pace.digest_above
         if above is not None:
-            critical, others = await self._outbox.waiting(self._name, max_age, least)
+            critical, others = await self._queue.waiting(self._name, max_age, least)
             # The critical ones go by themselves, and first, as long as that can be read.
             if critical > above or (not critical and others > above):
-                claim = await self._outbox.claim(self._name, MOST, max_age, least, brief=True)
+                claim = await self._queue.claim(self._name, MOST, max_age, least, brief=True)
                 return claim and replace(claim, messages=(digest(claim.messages),))
-        return await self._outbox.claim(self._name, self._batch, max_age, least)
+        return await self._queue.claim(self._name, self._batch, max_age, least)
 
     async def next_due(self) -> float | None:
         """Returns the seconds until the next message is due (negative: overdue)."""
         now = time.time()
-        return await self._outbox.next_due(self._name, self.max_age(now), self._least(now))
+        return await self._queue.next_due(self._name, self.max_age(now), self._least(now))
 
     async def hand_over(self) -> bool:
         """Lets the fallback tell what is urgent; returns whether it has something new."""
         if self.fallback is None:
             return False
         self._may_be_told = True
-        return await self._outbox.hand_over(self._name, self.fallback, self.max_age(time.time()))
+        return await self._queue.hand_over(self._name, self.fallback, self.max_age(time.time()))
 
     def _least(self, now: float) -> int:
         return Severity.CRITICA if self._pace.is_quiet(now) else 0

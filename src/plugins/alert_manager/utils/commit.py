@@ -219,6 +219,7 @@ def _insert_notifications(
             "severity": [int(severity) for severity in severities],
         },
     )
+    cursor.execute(query("told_ahead_apply"), {"ids": list(dict.fromkeys(alert_ids))})
     return frozenset(names)
 
 

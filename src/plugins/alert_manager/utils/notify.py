@@ -22,6 +22,7 @@ from ..settings import BreakerSettings, DeliverySettings
 from .channels.base import Channel
 from .followups import FollowUps
 from .outbox import Outbox
+from .spool import Spool
 from .worker import Worker
 
 log = logging.getLogger("corec.alert_manager.delivery")
@@ -41,6 +42,7 @@ class Delivery:
     def __init__(
         self,
         outbox: Outbox,
+        spool: Spool,
         channels: Mapping[str, Channel],
         breaker: BreakerSettings,
         settings: DeliverySettings,
@@ -60,6 +62,7 @@ class Delivery:
                 name,
                 channel,
                 outbox,
+                spool,
                 breaker,
                 settings,
                 metrics,

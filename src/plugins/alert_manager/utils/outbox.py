@@ -6,34 +6,21 @@ import json
 import logging
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ..domain.delivery import Attempt, Message, Progress, Sent, reminder
 from ..domain.model import Severity
+from .hand_in import HandIn
 from .pg import PgSession
 from .queries import fetch_row, fetch_value, query
+from .queue import Claim
 
 log = logging.getLogger("corec.alert_manager.outbox")
 
 LEASE = 60.0  # seconds in which a claimed message belongs to its claimer
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Messages that are ours to send until the lease ends.
-
-    Attributes:
-        token: completes them; a claim whose lease ended may have lost it to somebody else.
-        ids: rows of `notifications`, in the order of `messages`.
-    """
-
-    channel: str
-    token: str
-    ids: tuple[int, ...]
-    messages: tuple[Message, ...]
 
 
 class Outbox:
@@ -42,8 +29,9 @@ class Outbox:
     Every call may raise what `PgSession.run` raises.
     """
 
-    def __init__(self, session: PgSession) -> None:
+    def __init__(self, session: PgSession, hand_in: HandIn | None = None) -> None:
         self._session = session
+        self._hand_in = hand_in
 
     async def claim(
         self, channel: str, limit: int, max_age: float, least: int = 0, brief: bool = False
@@ -54,6 +42,8 @@ class Outbox:
         they were of now, would mislead. Those less urgent than `least` wait. `brief` leaves out
         what a digest does not show.
         """
+        if self._hand_in is not None:  # what we told while alert_db was away is not told again
+            await self._hand_in.report()
         token = str(uuid.uuid4())
         arguments = {
             "channel": channel,

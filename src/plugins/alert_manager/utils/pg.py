@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -99,6 +100,10 @@ class PgSession:
         self._generation = 0
         self._cut_off = -1  # the newest generation that was cut; its thread may not know yet
         self._closed = False
+        self._refused = False
+        self._refusal: asyncio.Future[None] | None = None
+        self.unanswered_since: float | None = None
+        """Since when no call was answered, though some asked (monotonic)."""
 
     @property
     def generation(self) -> int:
@@ -129,25 +134,41 @@ class PgSession:
             await self._leave_thread(limit)
             if self._closed:
                 raise DatabaseUnavailableError(f"{self.name}: la sesión está cerrada")
+            if self._refused:
+                raise DatabaseUnavailableError(f"{self.name}: la base no responde")
+            if self.unanswered_since is None:
+                self.unanswered_since = time.monotonic()
             loop = asyncio.get_running_loop()
             future = loop.run_in_executor(self._executor, self._call, work)
             future.add_done_callback(_retrieve)
             self._in_thread = future
             await self._leave_thread(limit)
+            if not isinstance(future.exception(), DatabaseUnavailableError):
+                self.unanswered_since = None
             return future.result()
 
-    async def probe(self) -> None:
+    async def probe(self, limit: float = PROBE_TIMEOUT) -> None:
         """Asks the server for an answer, with a statement of its own.
 
         Raises:
-            DatabaseUnavailableError: none came within 4 s.
+            DatabaseUnavailableError: none came within `limit` seconds.
         """
 
         def ask(connection: Connection) -> None:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
 
-        await self.run(ask, limit=PROBE_TIMEOUT)
+        await self.run(ask, limit)
+
+    def refuse(self) -> None:
+        """Makes every call fail at once, those that wait too, until `accept`: nothing answers."""
+        self._refused = True
+        if self._refusal is not None and not self._refusal.done():
+            self._refusal.set_result(None)
+
+    def accept(self) -> None:
+        """Takes calls again."""
+        self._refused, self._refusal = False, None
 
     async def close(self) -> None:
         """Closes the connection and ends the thread; a blocked call is cut off, not waited for."""
@@ -162,13 +183,18 @@ class PgSession:
         self._executor.shutdown(wait=False)
 
     async def _leave_thread(self, limit: float) -> None:
-        """Waits until the thread is free; cuts what it does after `limit` seconds."""
+        """Waits until the thread is free; cuts what it does after `limit` seconds, or a refusal."""
         if self._in_thread is None:
             return
-        done, _ = await asyncio.wait({self._in_thread}, timeout=limit)
-        if not done:
+        if self._refusal is None:
+            self._refusal = asyncio.get_running_loop().create_future()
+        ends = {self._in_thread, self._refusal}
+        await asyncio.wait(ends, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        if not self._in_thread.done():
             # Cutting the socket makes the blocked thread return soon, with an error.
             self._cut()
+            if self._refused:
+                raise DatabaseUnavailableError(f"{self.name}: la base no responde")
             raise DatabaseUnavailableError(f"{self.name}: sin respuesta en {limit:g} s")
         self._in_thread = None
 

@@ -5,6 +5,7 @@ SELECT to_regclass('alerts') IS NOT NULL AND to_regclass('notifications') IS NOT
    AND to_regclass('reader_positions') IS NOT NULL AND to_regclass('dead_letters') IS NOT NULL
    AND to_regclass('threshold_changes') IS NOT NULL AND to_regclass('deliveries') IS NOT NULL
    AND to_regclass('alert_history') IS NOT NULL AND to_regclass('silences') IS NOT NULL
+   AND to_regclass('told_ahead') IS NOT NULL
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('notifications')
                   AND attname = 'handed_from' AND NOT attisdropped)
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('rule_states')
@@ -174,6 +175,29 @@ SELECT * FROM unnest(%(source)s::text[], %(event_id)s::bigint[], %(channel)s::te
                      %(reason)s::text[], %(size)s::int[], %(timestamp)s::float8[],
                      %(instance_id)s::text[])
 ON CONFLICT (source, event_id, timestamp) WHERE event_id IS NOT NULL DO NOTHING;
+
+-- name: told_ahead_put
+WITH forgotten AS (DELETE FROM told_ahead WHERE reported_at < now() - interval '2 days')
+INSERT INTO told_ahead (fingerprint, timestamp, span, channel, told_at, attempts, answer, external_id)
+SELECT * FROM unnest(%(fingerprint)s::bytea[], %(timestamp)s::float8[], %(window)s::float8[], %(channel)s::text[],
+                     %(told_at)s::float8[], %(attempts)s::int[], %(answer)s::text[], %(external_id)s::text[])
+ON CONFLICT (fingerprint, timestamp, channel) DO NOTHING;
+
+-- name: told_ahead_apply
+-- To messages of these alerts, or of all: whoever was told is not told again.
+WITH told AS (
+    UPDATE notifications AS n
+       SET status = 'sent', finished_at = to_timestamp(t.told_at), external_id = t.external_id,
+           attempts = n.attempts + t.attempts, lease_token = NULL
+      FROM told_ahead AS t
+      JOIN alerts AS a ON a.fingerprint = t.fingerprint AND abs(a.timestamp - t.timestamp) < t.span
+     WHERE n.alert_id = a.id AND n.channel = t.channel AND n.kind = 'alert' AND n.status = 'pending'
+       AND (%(ids)s::bigint[] IS NULL OR a.id = ANY(%(ids)s))
+    RETURNING n.id, n.attempts, t.told_at, t.answer, t.external_id
+)
+INSERT INTO deliveries (notification_id, attempt, ended_at, seconds, status, answer, external_id)
+SELECT id, attempts, to_timestamp(told_at), 0, 'sent', coalesce('sin alert_db: ' || answer, 'sin alert_db'), external_id
+  FROM told;
 
 -- name: notifications_claim
 -- Short transaction: the rows are ours until the lease ends, or until the token completes them.

@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import time
 from collections.abc import Callable
 
-from ..domain.backoff import retry_delay
 from ..domain.breaker import Breaker
 from ..domain.delivery import (
     Attempt,
@@ -25,7 +23,7 @@ from ..domain.delivery import (
     Retry,
     Sent,
 )
-from ..domain.errors import NotNowError
+from ..domain.errors import NotNowError, SpoolUnusableError
 from ..domain.pacing import Pace
 from ..faults import log_fault
 from ..metrics import Metrics
@@ -33,7 +31,10 @@ from ..ports import ChannelWatch
 from ..settings import BreakerSettings, DeliverySettings
 from .channels.base import Channel
 from .claims import Claims
-from .outbox import Claim, Outbox
+from .queue import Claim, Queue
+from .records import Records
+from .spool import Spool
+from .spool_queue import SpoolQueue
 
 log = logging.getLogger("corec.alert_manager.delivery")
 
@@ -52,7 +53,8 @@ class Worker:
         self,
         name: str,
         channel: Channel,
-        outbox: Outbox,
+        outbox: Queue,
+        spool: Spool,
         breaker: BreakerSettings,
         settings: DeliverySettings,
         metrics: Metrics,
@@ -67,7 +69,11 @@ class Worker:
         self._settings = settings
         self._metrics = metrics
         batch, max_age = channel.max_batch, settings.max_age
+        self._spool = spool
+        self._ahead = SpoolQueue(spool)
         self._claims = Claims(name, outbox, pace, batch, max_age)
+        self._claims_ahead = Claims(name, self._ahead, pace, batch, max_age)
+        self._records = Records(name, settings, watch)
         self._bucket = pace.bucket()
         self._on_handed_over = on_handed_over
         self._watch = watch
@@ -78,6 +84,7 @@ class Worker:
         self._suspects: set[int] = set()  # rows of a batch that was rejected: to be sent alone
         self._disabled: str | None = None
         self._last_error: str | None = None
+        self._trouble: str | None = None  # with alert_db
 
     def wake(self) -> None:
         """Says that there are messages."""
@@ -113,13 +120,22 @@ class Worker:
                 else:
                     await self._hand_over()
                     await self._pause(_FLOOR)
-            except NotNowError as error:
-                log.warning("%s: sin alert_db, se espera: %s", self._name, error)
+            except SpoolUnusableError as error:
+                log.error("%s: %s", self._name, error)
                 await self._pause(_FLOOR)
+            except NotNowError as error:
+                self._note_trouble(str(error))
+                await self._idle(_FLOOR)  # what is told ahead of it ends the waiting
             except Exception as error:  # noqa: BLE001
                 # A fault of ours must not silence a channel; the lease brings the message back.
                 log_fault(log, f"{self._name}: fallo inesperado al entregar", error)
                 await self._pause(_FLOOR)
+
+    def _note_trouble(self, trouble: str) -> None:
+        """Says once why alert_db gives and takes nothing."""
+        if trouble != self._trouble:
+            log.warning("%s: sin alert_db, se espera: %s", self._name, trouble)
+        self._trouble = trouble
 
     async def _step(self) -> None:
         now = time.monotonic()
@@ -133,16 +149,28 @@ class Worker:
             await self._pause(wait)
             return
         self._signal.clear()
-        # An open breaker that may be probed risks one message, not a batch.
-        claim = await self._claims.next(alone=self._breaker.is_open or bool(self._suspects))
+        queue, claim = await self._next()
         if claim is None:
             self._suspects.clear()
             due = await self._claims.next_due()
             await self._idle(_FLOOR if due is None else min(max(due, _SOONEST), _FLOOR))
         elif self._stopping:
-            await self._outbox.retry(claim, 0.0, _STOPPED_BEFORE, None, give_back=True)
+            await queue.retry(claim, 0.0, _STOPPED_BEFORE, None, give_back=True)
         else:
-            await self._deliver(claim)
+            await self._deliver(queue, claim)
+
+    async def _next(self) -> tuple[Queue, Claim | None]:
+        """Claims what is to be sent next: first what alert_db cannot give us."""
+        # An open breaker that may be probed risks one message, not a batch.
+        alone = self._breaker.is_open or bool(self._suspects)
+        if self._spool.has_due(self._name):
+            claim = await self._claims_ahead.next(alone)
+            if claim is not None:
+                return self._ahead, claim
+        await self._records.catch_up()
+        claim = await self._claims.next(alone)
+        self._trouble = None
+        return self._outbox, claim
 
     def max_age(self, now: float) -> float:
         """Returns the age (seconds) at which a message of this channel is too old to be told."""
@@ -155,9 +183,12 @@ class Worker:
     async def _hand_over(self) -> None:
         """Lets the fallback tell what is urgent, while this channel cannot."""
         fallback = self._claims.fallback
-        if fallback is not None and await self._claims.hand_over():
-            log.warning("%s: lo urgente lo entrega %s", self._name, fallback)
-            self._on_handed_over(fallback)
+        if fallback is None:
+            return
+        for claims in (self._claims_ahead, self._claims):
+            if await claims.hand_over():
+                log.warning("%s: lo urgente lo entrega %s", self._name, fallback)
+                self._on_handed_over(fallback)
 
     async def _idle(self, seconds: float) -> None:
         """Waits for work, or for `seconds`."""
@@ -172,7 +203,7 @@ class Worker:
             self._signal.clear()
             await self._idle(left)
 
-    async def _deliver(self, claim: Claim) -> None:
+    async def _deliver(self, queue: Queue, claim: Claim) -> None:
         self._suspects.difference_update(claim.ids)
         if self._bucket is not None:
             self._bucket = self._bucket.taken(time.monotonic())
@@ -180,10 +211,10 @@ class Worker:
         outcome = await self._attempt(claim)
         seconds = time.monotonic() - started
         if isinstance(outcome, Rejected) and len(claim.ids) > 1:
-            await self._take_apart(claim, outcome, seconds)
+            await self._take_apart(queue, claim, outcome, seconds)
             return
         self._learn(outcome)
-        await self._record(claim, outcome, Attempt.of(outcome, seconds))
+        await self._records.record(queue, claim, outcome, Attempt.of(outcome, seconds))
         if isinstance(outcome, Retry) and outcome.after is not None:
             # Once more, from now: waking before our own messages are due, we would take less
             # urgent ones first.
@@ -212,14 +243,16 @@ class Worker:
             return Retry(_STOPPED_WHILE, after=0.0)
         return Retry(f"el envío no terminó en {SEND_LIMIT:g} s")
 
-    async def _take_apart(self, claim: Claim, outcome: Rejected, seconds: float) -> None:
+    async def _take_apart(
+        self, queue: Queue, claim: Claim, outcome: Rejected, seconds: float
+    ) -> None:
         """Gives back a batch that was rejected, to send its messages one by one."""
         reason = outcome.reason
         log.warning("%s: lote rechazado, se envía uno por uno: %s", self._name, reason)
         self._last_error = reason
         self._suspects.update(claim.ids)
         retry = Retry(reason, after=0.0, throttled=True)  # it was no attempt of each of them
-        await self._record(claim, retry, Attempt.of(outcome, seconds))
+        await self._records.record(queue, claim, retry, Attempt.of(outcome, seconds))
         self._metrics.notifications.labels(self._name, "split").inc(len(claim.ids))
 
     def _learn(self, outcome: Outcome) -> None:
@@ -258,43 +291,3 @@ class Worker:
         if self._breaker.is_open and not was_open:
             log.error("%s: circuit breaker abierto: %s", self._name, reason)
             self._watch.channel_down(self._name, reason)
-
-    async def _record(self, claim: Claim, outcome: Outcome, attempt: Attempt) -> None:
-        """Stores the outcome, however long alert_db is away.
-
-        Somebody may send again meanwhile, once the lease is over: an outcome that nobody could
-        store is one that nobody can know.
-        """
-        while True:
-            try:
-                await self._store(claim, outcome, attempt)
-                return
-            except NotNowError:
-                if self._stopping:
-                    raise
-                await self._pause(1.0)
-
-    async def _store(self, claim: Claim, outcome: Outcome, attempt: Attempt) -> None:
-        match outcome:
-            case Sent(_, refused):
-                if refused is not None:
-                    log.warning("%s: alertas %s: %s", self._name, _ids(claim), refused)
-                await self._outbox.sent(claim, outcome, attempt)
-            case Rejected(reason):
-                log.error("%s: alertas %s rechazadas: %s", self._name, _ids(claim), reason)
-                self._watch.given_up(self._name, len(claim.ids), reason)
-                await self._outbox.dead(claim, reason, attempt)
-            case Disabled(reason):
-                await self._outbox.retry(claim, 0.0, reason, attempt, give_back=True)
-            case Retry(reason, after, throttled, progress):
-                delay = self._delay(claim) if after is None else after
-                await self._outbox.retry(claim, delay, reason, attempt, throttled, progress)
-
-    def _delay(self, claim: Claim) -> float:
-        attempt = max(message.attempt for message in claim.messages)
-        settings = self._settings
-        return retry_delay(attempt, random.random(), settings.retry_base, settings.retry_cap)  # noqa: S311
-
-
-def _ids(claim: Claim) -> str:
-    return ", ".join(str(message.alert_id) for message in claim.messages)

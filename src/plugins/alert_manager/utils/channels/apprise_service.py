@@ -82,7 +82,7 @@ class AppriseChannel:
         about = [f"{label}: {value}" for label, value in facts(message)]
         moment = self._formats.to_the_second(event_time(message, self._formats.tzinfo))
         return "\n".join(
-            (*paragraphs(message), *about, f"Hora: {moment}", f"ID: {message.alert_id}")
+            (*paragraphs(message), *about, f"Hora: {moment}", f"ID: {message.reference}")
         )
 
     def _refused(self, result: AppriseResult) -> Outcome:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
-from ...domain.delivery import Message
+from ...domain.delivery import AHEAD, Message
 from ...domain.escape import clip, single_line
 from ...domain.redact import MASK, redact_text
 
@@ -34,7 +34,7 @@ def shown(text: str) -> str:
 def as_json(message: Message) -> dict[str, Any]:
     """Returns what programs read of an alert; its keys are the columns of `alerts`."""
     return {
-        "id": message.alert_id,
+        "id": None if message.kind == AHEAD else message.alert_id,
         "severity": message.severity.key,
         "status": "resuelta" if message.recovered else "abierta",
         "kind": message.kind,

@@ -63,7 +63,7 @@ def _frame(message: Message, formats: Formats, share: int) -> Embed:
         ("Severidad", message.severity.label.capitalize()),
         *facts(message),
         ("Hora", formats.to_the_second(event_time(message, formats.tzinfo))),
-        ("ID de alerta", str(message.alert_id)),
+        ("ID de alerta", message.reference),
     ]
     return {
         "title": discord_text(headline(message), min(MAX_TITLE, share // _TITLE_PART)),
@@ -73,7 +73,7 @@ def _frame(message: Message, formats: Formats, share: int) -> Embed:
             for name, value in fields
         ],
         "timestamp": event_time(message).isoformat(),
-        "footer": {"text": clip(f"CoreC · alerta {message.alert_id}", value_limit + len("CoreC"))},
+        "footer": {"text": clip(f"CoreC · alerta {message.reference}", value_limit + len("CoreC"))},
     }
 
 

@@ -15,7 +15,7 @@ from zlib import crc32
 from jinja2 import FileSystemLoader, StrictUndefined, select_autoescape
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from ...domain.delivery import Message
+from ...domain.delivery import AHEAD, Message
 from ...domain.escape import clip, many_lines
 from ...domain.formats import Formats
 from ...domain.model import Payload, Severity
@@ -64,7 +64,8 @@ class MailWriter:
         mail["Date"] = datetime.now(UTC)
         mail["Message-ID"] = self._message_id(message)
         mail["Auto-Submitted"] = "auto-generated"
-        mail["X-CoreC-Alert-Id"] = str(message.alert_id)
+        if message.kind != AHEAD:
+            mail["X-CoreC-Alert-Id"] = str(message.alert_id)
         mail["X-CoreC-Severity"] = message.severity.key
         if message.severity in _PRIORITIES and not message.recovered:
             mail["X-Priority"] = _PRIORITIES[message.severity]
@@ -77,7 +78,7 @@ class MailWriter:
         return mail
 
     def _subject(self, message: Message) -> str:
-        ending = f" (alerta {message.alert_id})"
+        ending = f" (alerta {message.reference})"
         start = f"{self._prefix} {headline(message)}".strip()
         return clip(start, _MAX_SUBJECT - len(ending)) + ending
 
@@ -102,7 +103,7 @@ class MailWriter:
             "title": shown(message.title),
             "text": shown(message.text),
             "details": [shown(line) for line in message.details],
-            "rows": [*facts(message), *times, ("Id de la alerta", str(message.alert_id))],
+            "rows": [*facts(message), *times, ("Id de la alerta", message.reference)],
             "data": _pretty(message.event_data),
         }
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import Literal
 
-from ...domain.delivery import Message, Outcome, Sent
+from ...domain.delivery import AHEAD, Message, Outcome, Sent
 from ...domain.model import Severity
 from .base import ChannelSettings
 from .common import event_time, paragraphs, shown
@@ -49,7 +49,7 @@ class LogChannel:
 
 def _text_line(message: Message) -> str:
     return (
-        f"ALERTA {message.alert_id} [{message.label.upper()}] {shown(message.title)}"
+        f"ALERTA {message.reference} [{message.label.upper()}] {shown(message.title)}"
         f" — {' | '.join(paragraphs(message))}"
         f" (canal={shown(message.channel)} regla={shown(message.rule)})"
     )
@@ -57,7 +57,7 @@ def _text_line(message: Message) -> str:
 
 def _json_line(message: Message) -> str:
     entry = {
-        "id": message.alert_id,
+        "id": None if message.kind == AHEAD else message.alert_id,
         "severity": message.severity.key,
         "status": "resuelta" if message.recovered else "abierta",
         "title": shown(message.title),

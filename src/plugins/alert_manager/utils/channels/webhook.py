@@ -80,7 +80,7 @@ class WebhookChannel:
 
     def _headers(self, batch: Sequence[Message], body: bytes) -> dict[str, str]:
         # The same messages have the same id: who gets them twice can tell.
-        which = "-".join(f"{m.alert_id}{m.kind}{m.number}" for m in batch)
+        which = "-".join(message.identity for message in batch)
         identity = f"msg_{hashlib.sha256(which.encode()).hexdigest()[:32]}"
         now = str(int(time.time()))
         headers = {"webhook-id": identity, "webhook-timestamp": now}

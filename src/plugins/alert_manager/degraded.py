@@ -1,0 +1,185 @@
+"""While alert_db does not answer: people are told of what is urgent, and it is stored later."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+from .domain.errors import DatabaseUnavailableError, NotNowError
+from .domain.model import RawEvent
+from .domain.outcome import Candidate, Judged
+from .faults import log_fault
+from .foresight import Foresight
+from .look_ahead import LookAhead, spooled
+from .own_alerts import OwnAlerts
+from .ports import AheadStore, AlertDb
+from .recorder import Recorder
+
+log = logging.getLogger("corec.alert_manager.degraded")
+
+_TURN = 0.5  # seconds
+_STOP = 3.0  # seconds that what is under way may still take
+_SUSPICIOUS = 1.5  # seconds without an answer after which alert_db is asked whether it is there
+_PROBE = 2.5  # seconds that it has for the answer
+_FAILING = 5.0  # seconds in which it answers and takes no commit
+_TELL_AFTER = 5.0  # seconds after which people hear that it is away
+_OWN = "own"
+_PUSHED = "push"
+
+
+class Degraded:
+    """Watches alert_db, and looks ahead while it is away.
+
+    What is spooled is told by the channels' workers. Afterwards the sources bring the same events
+    once more, to be stored; alert_db hears first whom they were told.
+    """
+
+    def __init__(
+        self,
+        alert_db: AlertDb,
+        recorder: Recorder,
+        spool: AheadStore,
+        foresight: Foresight,
+        aheads: Sequence[LookAhead[Any]],
+        own_alerts: OwnAlerts,
+        wake: Callable[[Iterable[str]], None],
+        hand_in: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._alert_db = alert_db
+        self._recorder = recorder
+        self._spool = spool
+        self._foresight = foresight
+        self._aheads = aheads
+        self._own_alerts = own_alerts
+        self._wake = wake
+        self._hand_in = hand_in
+        self._since: float | None = None
+        self._back_at = time.monotonic()
+        self._told = False
+        self.looking = False
+        """True while events are read, and people told, without alert_db."""
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def away(self) -> bool:
+        """True while alert_db stores nothing."""
+        return self._since is not None
+
+    async def start(self) -> None:
+        """Takes up what an earlier run left, and begins to watch."""
+        try:
+            await self._spool.open()
+        except NotNowError as error:
+            log.error("%s", error)
+        self._task = asyncio.create_task(self._run(), name="degraded")
+
+    async def stop(self) -> None:
+        """Ends the watching."""
+        self._stopping.set()
+        if self._task is not None:
+            _, late = await asyncio.wait({self._task}, timeout=_STOP)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def tell(self, alarm: Candidate) -> None:
+        """Stores an alert of our own; while alert_db is away it is told, and stored later.
+
+        Raises:
+            NotNowError: neither is possible now.
+        """
+        try:
+            await self._recorder.record((), Judged(0, (alarm,)))
+        except NotNowError:
+            if not self.away:
+                raise
+            await self._tell_own(alarm)
+
+    async def keep(self, event: RawEvent) -> None:
+        """Keeps an event that the host handed over until alert_db is back; tells what is urgent.
+
+        Raises:
+            SpoolUnusableError: it could not be kept.
+            TypeError: it holds what cannot be kept.
+        """
+        await self._spool.keep(event)
+        found = await self._foresight.urgent([event])
+        self._wake(await spooled(self._spool, found, _PUSHED))
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                await self._turn()
+            except NotNowError as error:
+                log.warning("sin alert_db y con otro fallo: %s", error)
+            except Exception as error:  # noqa: BLE001  (no fault of ours may end the watching)
+                log_fault(log, "fallo inesperado sin alert_db", error)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TURN):
+                    await self._stopping.wait()
+
+    async def _turn(self) -> None:
+        if not await self._is_away():
+            await self._be_back()
+            return
+        if self._since is None:
+            self._since = time.time()
+            log.error("alert_db no responde: lo urgente se avisa ya, y se guardará cuando vuelva")
+        self.looking = False
+        for ahead in self._aheads:
+            try:
+                self._wake(await ahead.look())
+                self.looking = True
+            except NotNowError as error:
+                log.warning("sin alert_db, tampoco se lee %s: %s", ahead.source, error)
+        if not self._told and time.time() - self._since > _TELL_AFTER:
+            self._told = True
+            await self._tell_own(self._own_alerts.alert_db_away(self._since, time.time()))
+
+    async def _is_away(self) -> bool:
+        now = time.monotonic()
+        silent = self._alert_db.unanswered_since
+        if silent is not None and now - silent > _SUSPICIOUS:
+            try:
+                await self._alert_db.probe(_PROBE)
+            except DatabaseUnavailableError:
+                self._alert_db.refuse()
+                return True
+        self._alert_db.accept()
+        failing = self._recorder.failing_since
+        return failing is not None and now - failing > _FAILING
+
+    async def _be_back(self) -> None:
+        if self._since is not None:
+            log.info("alert_db responde de nuevo: se guarda lo que ya se avisó")
+            if self._told:
+                alarm = self._own_alerts.alert_db_back(self._since, time.time())
+                await self._recorder.record((), Judged(0, (alarm,)))
+            self._since, self._told, self.looking = None, False, False
+            self._back_at = time.monotonic()
+            self._foresight.forget()
+        await self._hand_in()
+        await self._spool.drop_waiting()
+        await self._store_kept()
+        for ahead in self._aheads:
+            await ahead.stand_back()
+            if ahead.emptied_since(self._back_at):
+                await self._spool.clear(ahead.source)
+
+    async def _store_kept(self) -> None:
+        """Stores what no source brings once more."""
+        for event in await self._spool.events():
+            await self._recorder.push(event)
+            await self._spool.forget_event(event)
+        for number, alarm in await self._spool.own():
+            await self._recorder.record((), Judged(0, (alarm,)))
+            await self._spool.forget_own(number)
+        await self._spool.clear(_PUSHED)
+
+    async def _tell_own(self, alarm: Candidate) -> None:
+        self._wake(await spooled(self._spool, [alarm], _OWN, own=True))

@@ -1,0 +1,39 @@
+"""Whether alert_db is there, as its sessions see it."""
+
+from __future__ import annotations
+
+from .pg import PgSession
+
+
+class AlertDbWatch:
+    """Watches the session that stores, asks by one of its own, and lets the telling one go on.
+
+    Messages are claimed in the telling session: while nothing answers there, each channel would
+    wait for an answer instead of telling what is known.
+    """
+
+    def __init__(self, storing: PgSession, asking: PgSession, telling: PgSession) -> None:
+        self._storing = storing
+        self._asking = asking
+        self._telling = telling
+
+    @property
+    def unanswered_since(self) -> float | None:
+        """Since when what is stored there was not answered (monotonic); None: it was."""
+        return self._storing.unanswered_since
+
+    async def probe(self, limit: float) -> None:
+        """Asks for an answer within `limit` seconds.
+
+        Raises:
+            DatabaseUnavailableError: none came.
+        """
+        await self._asking.probe(limit)
+
+    def refuse(self) -> None:
+        """Makes calls of the telling session fail at once."""
+        self._telling.refuse()
+
+    def accept(self) -> None:
+        """Lets it ask again."""
+        self._telling.accept()

@@ -1,0 +1,85 @@
+"""What a channel's worker takes its messages from, and tells what became of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..domain.delivery import Attempt, Message, Progress, Sent
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Messages that are ours to send until the lease ends.
+
+    Attributes:
+        token: completes them; a claim whose lease ended may have lost it to somebody else.
+        ids: of the queue's rows, in the order of `messages`.
+    """
+
+    channel: str
+    token: str
+    ids: tuple[int, ...]
+    messages: tuple[Message, ...]
+
+
+class Queue(Protocol):
+    """Messages to be told. Every call may raise `NotNowError`."""
+
+    async def claim(
+        self, channel: str, limit: int, max_age: float, least: int = 0, brief: bool = False
+    ) -> Claim | None:
+        """Claims up to `limit` due messages, the urgent ones first; None when none is due.
+
+        Messages older than `max_age` seconds are left alone. Those less urgent than `least` wait.
+        `brief` leaves out what a digest does not show.
+        """
+        ...
+
+    async def waiting(self, channel: str, max_age: float, least: int = 0) -> tuple[int, int]:
+        """Returns how many due messages of a channel are critical, and how many are not."""
+        ...
+
+    async def next_due(self, channel: str, max_age: float, least: int = 0) -> float | None:
+        """Returns the seconds until a channel's next message is due (negative: overdue)."""
+        ...
+
+    async def sent(self, claim: Claim, outcome: Sent, attempt: Attempt) -> None:
+        """Records that the channel accepted the messages."""
+        ...
+
+    async def retry(
+        self,
+        claim: Claim,
+        delay: float,
+        reason: str,
+        attempt: Attempt | None,
+        give_back: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        """Lets messages wait `delay` seconds.
+
+        Args:
+            claim: all of its messages wait.
+            delay: in seconds.
+            reason: why, for a person.
+            attempt: what was tried; None: nothing.
+            give_back: takes the attempt off their count.
+            progress: where the next attempt goes on; None leaves it where it was.
+        """
+        ...
+
+    async def dead(self, claim: Claim, reason: str, attempt: Attempt) -> None:
+        """Gives messages up, for a reason that a person can see."""
+        ...
+
+    async def hand_over(self, channel: str, fallback: str, max_age: float) -> bool:
+        """Gives what a channel cannot tell now to its fallback, too, and takes back what that told.
+
+        Only what is of severity alta or worse. Returns whether the fallback has something new.
+        """
+        ...
+
+    async def take_back(self, channel: str, fallback: str) -> None:
+        """Takes back what a fallback has told meanwhile."""
+        ...

@@ -1,0 +1,141 @@
+-- What is told while alert_db does not answer: a SQLite file of each instance. Loaded by spool_file.py.
+
+-- name: make
+CREATE TABLE IF NOT EXISTS alerts (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    fingerprint BLOB NOT NULL,
+    timestamp   REAL NOT NULL,      -- event time (epoch seconds)
+    window      REAL NOT NULL,      -- seconds in which the same is a repeat
+    severity    INTEGER NOT NULL,
+    alert       TEXT NOT NULL,      -- what a message is made of, as JSON; redacted
+    own         INTEGER NOT NULL,   -- 1: no source brings it once more, it is stored from here
+    road        TEXT NOT NULL       -- the source whose reader brought it
+);
+CREATE INDEX IF NOT EXISTS alerts_fingerprint ON alerts (fingerprint);
+CREATE TABLE IF NOT EXISTS messages (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    alert       INTEGER NOT NULL REFERENCES alerts (id) ON DELETE CASCADE,
+    channel     TEXT NOT NULL,
+    severity    INTEGER NOT NULL,
+    status      TEXT NOT NULL DEFAULT 'waiting'
+                CHECK (status IN ('waiting', 'told', 'reported', 'dead', 'moved')),
+    attempts    INTEGER NOT NULL DEFAULT 0,
+    progress    TEXT,
+    told_at     REAL,
+    answer      TEXT,
+    external_id TEXT,
+    handed_to   TEXT,               -- the fallback that tells it instead
+    UNIQUE (alert, channel)
+);
+CREATE INDEX IF NOT EXISTS messages_waiting ON messages (channel, severity) WHERE status = 'waiting';
+-- Events that the host handed over, and that no source brings once more.
+CREATE TABLE IF NOT EXISTS events (
+    id    INTEGER PRIMARY KEY,
+    event BLOB NOT NULL            -- as MessagePack
+);
+-- Where reading stood when it was last stored in alert_db.
+CREATE TABLE IF NOT EXISTS positions (
+    source   TEXT PRIMARY KEY,
+    position TEXT NOT NULL
+);
+
+-- name: known
+SELECT id, timestamp FROM alerts WHERE fingerprint = :fingerprint AND abs(timestamp - :timestamp) < :window
+ ORDER BY abs(timestamp - :timestamp) LIMIT 1;
+
+-- name: add_alert
+INSERT INTO alerts (fingerprint, timestamp, window, severity, alert, own, road)
+VALUES (:fingerprint, :timestamp, :window, :severity, :alert, :own, :road);
+
+-- name: last_alert
+SELECT last_insert_rowid();
+
+-- name: add_message
+INSERT OR IGNORE INTO messages (alert, channel, severity) VALUES (:alert, :channel, :severity);
+
+-- name: count_alerts
+SELECT count(*) FROM alerts;
+
+-- name: count_waiting
+SELECT channel, count(*) FROM messages WHERE status = 'waiting' GROUP BY channel;
+
+-- name: claim
+SELECT m.id, m.attempts, m.progress, a.severity, a.alert
+  FROM messages AS m JOIN alerts AS a ON a.id = m.alert
+ WHERE m.status = 'waiting' AND m.channel = :channel AND m.severity >= :least
+   AND m.id NOT IN (SELECT value FROM json_each(:held))
+ ORDER BY m.severity DESC, m.id LIMIT :limit;
+
+-- name: count_due
+SELECT count(*) FILTER (WHERE severity = 4), count(*) FILTER (WHERE severity < 4) FROM messages
+ WHERE status = 'waiting' AND channel = :channel AND severity >= :least
+   AND id NOT IN (SELECT value FROM json_each(:held));
+
+-- name: tell
+UPDATE messages SET status = 'told', told_at = :now, answer = :answer, external_id = :external_id,
+                    attempts = attempts + 1
+ WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: put_back
+UPDATE messages SET attempts = attempts + :attempts, progress = coalesce(:progress, progress)
+ WHERE id IN (SELECT value FROM json_each(:ids)) AND status = 'waiting';
+
+-- name: give_up
+UPDATE messages SET status = 'dead', answer = :reason WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: move
+-- To the fallback, what is waiting; there it may already be.
+INSERT OR IGNORE INTO messages (alert, channel, severity)
+SELECT alert, :fallback, severity FROM messages
+ WHERE status = 'waiting' AND channel = :channel AND id NOT IN (SELECT value FROM json_each(:held));
+
+-- name: moved
+UPDATE messages SET status = 'moved', handed_to = :fallback
+ WHERE status = 'waiting' AND channel = :channel AND id NOT IN (SELECT value FROM json_each(:held));
+
+-- name: unreported
+-- What a fallback told need not be told by the channel that it stood in for.
+SELECT m.id, a.fingerprint, a.timestamp, a.window, m.channel, t.told_at, t.attempts, t.answer, t.external_id
+  FROM messages AS m JOIN alerts AS a ON a.id = m.alert
+  JOIN messages AS t ON t.alert = m.alert AND t.channel = coalesce(m.handed_to, m.channel)
+ WHERE m.status IN ('told', 'moved') AND t.status IN ('told', 'reported') ORDER BY m.id;
+
+-- name: report
+UPDATE messages SET status = 'reported' WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: drop_waiting
+-- What was not told here is told by alert_db, which answers again.
+DELETE FROM messages WHERE status = 'waiting' AND id NOT IN (SELECT value FROM json_each(:held));
+
+-- name: drop_untold
+DELETE FROM alerts WHERE NOT own AND NOT EXISTS (SELECT 1 FROM messages WHERE alert = alerts.id);
+
+-- name: clear
+DELETE FROM alerts
+ WHERE road = :road AND NOT own
+   AND NOT EXISTS (SELECT 1 FROM messages WHERE alert = alerts.id AND status IN ('waiting', 'told'));
+
+-- name: own
+SELECT id, alert FROM alerts WHERE own ORDER BY id LIMIT 100;
+
+-- name: forget_own
+DELETE FROM alerts WHERE id = :id;
+
+-- name: keep_event
+INSERT OR IGNORE INTO events (id, event) VALUES (:id, :event);
+
+-- name: events
+SELECT id, event FROM events ORDER BY rowid LIMIT 100;
+
+-- name: forget_event
+DELETE FROM events WHERE id = :id;
+
+-- name: save_position
+INSERT INTO positions (source, position) VALUES (:source, :position)
+ON CONFLICT (source) DO UPDATE SET position = excluded.position;
+
+-- name: forget_position
+DELETE FROM positions WHERE source = :source;
+
+-- name: position
+SELECT position FROM positions WHERE source = :source;

@@ -1,0 +1,159 @@
+"""The spool as a queue of messages, for the workers of channels.
+
+Waiting is counted on the monotonic clock and forgotten at a restart: at worst a message is tried
+once too early.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from typing import Any
+
+import msgspec
+
+from ..domain.delivery import AHEAD, Attempt, Message, Progress, Sent, reminder
+from ..domain.model import Severity
+from .queue import Claim
+from .spool import HELD, Spool, decoded
+from .spool_file import rows
+
+
+class SpoolQueue:
+    """Hands out what is told ahead of alert_db. Every call may raise `SpoolUnusableError`."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+
+    async def claim(
+        self, channel: str, limit: int, max_age: float, least: int = 0, brief: bool = False
+    ) -> Claim | None:
+        """Claims up to `limit` due messages, the urgent ones first; None when none is due.
+
+        None of them is too old: it is told as soon as it came, or by alert_db.
+        """
+        arguments = {
+            "channel": channel,
+            "limit": limit,
+            "least": least,
+            "held": self._held(channel),
+        }
+        # Before anybody else looks: a worker asks from the event loop, and waits for the answer.
+        found = await self._spool.file.run(lambda c: rows(c, "claim", arguments))
+        if not found:
+            return None
+        ids = tuple(row[0] for row in found)
+        self._hold(channel, ids, HELD)
+        return Claim(channel, "", ids, tuple(_message(channel, brief, *row) for row in found))
+
+    async def waiting(self, channel: str, max_age: float, least: int = 0) -> tuple[int, int]:
+        """Returns how many due messages of a channel are critical, and how many are not."""
+        arguments = {"channel": channel, "least": least, "held": self._held(channel)}
+        found = await self._spool.file.run(lambda c: rows(c, "count_due", arguments))
+        critical, others = found[0]
+        return int(critical), int(others)
+
+    async def next_due(self, channel: str, max_age: float, least: int = 0) -> float | None:
+        """Returns the seconds until a channel's next message is due (negative: overdue)."""
+        if sum(await self.waiting(channel, max_age, least)):
+            return 0.0
+        now = time.monotonic()
+        dues = [due for name, due in self._spool.held.values() if name == channel and due != HELD]
+        return min(dues) - now if dues else None
+
+    async def sent(self, claim: Claim, outcome: Sent, attempt: Attempt) -> None:
+        """Records that the channel accepted the messages; alert_db hears of it later."""
+        values = {
+            "ids": json.dumps(claim.ids),
+            "now": time.time(),
+            "answer": attempt.answer,
+            "external_id": outcome.external_id,
+        }
+        await self._end(claim, "tell", values)
+        self._spool.unreported = True
+
+    async def retry(
+        self,
+        claim: Claim,
+        delay: float,
+        reason: str,
+        attempt: Attempt | None,
+        give_back: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        """Lets messages wait `delay` seconds."""
+        values = {
+            "ids": json.dumps(claim.ids),
+            "attempts": 0 if give_back else 1,
+            "progress": None if progress is None else msgspec.json.encode(progress).decode(),
+        }
+        await self._spool.file.run(lambda c: rows(c, "put_back", values))
+        self._hold(claim.channel, claim.ids, time.monotonic() + delay)
+
+    async def dead(self, claim: Claim, reason: str, attempt: Attempt) -> None:
+        """Gives messages up; alert_db's own, later, say why."""
+        await self._end(claim, "give_up", {"ids": json.dumps(claim.ids), "reason": reason})
+
+    async def hand_over(self, channel: str, fallback: str, max_age: float) -> bool:
+        """Gives what a channel cannot tell now to its fallback; all of it is urgent."""
+        if self._spool.waiting[channel] <= 0:
+            return False
+        arguments = {"channel": channel, "fallback": fallback, "held": self._in_hand(channel)}
+
+        def work(connection: sqlite3.Connection) -> int:
+            rows(connection, "move", arguments)
+            rows(connection, "moved", arguments)
+            moved = connection.execute("SELECT changes()").fetchone()[0]
+            self._spool.recount(connection)
+            return int(moved)
+
+        return await self._spool.file.run(work) > 0
+
+    async def take_back(self, channel: str, fallback: str) -> None:
+        """Does nothing: what was handed over stays with the fallback until alert_db is back."""
+
+    async def _end(self, claim: Claim, name: str, values: dict[str, Any]) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            rows(connection, name, values)
+            self._spool.recount(connection)
+
+        await self._spool.file.run(work)
+        for number in claim.ids:
+            self._spool.held.pop(number, None)
+
+    def _hold(self, channel: str, ids: tuple[int, ...], until: float) -> None:
+        self._spool.held.update(dict.fromkeys(ids, (channel, until)))
+
+    def _in_hand(self, channel: str) -> str:
+        """Returns the rows of a channel that are being sent, as JSON."""
+        held = self._spool.held
+        return json.dumps([n for n, (name, due) in held.items() if (name, due) == (channel, HELD)])
+
+    def _held(self, channel: str) -> str:
+        """Returns the rows of a channel that are not due, as JSON."""
+        now = time.monotonic()
+        held = self._spool.held
+        return json.dumps([n for n, (name, due) in held.items() if name == channel and due > now])
+
+
+def _message(
+    channel: str, brief: bool, number: int, attempts: int, progress: str | None, severity: int,
+    alert: str,
+) -> Message:  # fmt: skip
+    stored = decoded(alert)
+    title, text = stored.words.get(channel, (stored.title, stored.message))
+    return Message(
+        alert_id=0,
+        attempt=attempts + 1,
+        severity=Severity(severity),
+        title=title,
+        text=f"{reminder(AHEAD, 0, 0.0, 1)}{text}",
+        rule=stored.rule,
+        channel=stored.channel,
+        event_data={} if brief else stored.event_data,
+        timestamp=stored.timestamp,
+        kind=AHEAD,
+        number=number,
+        progress=None if progress is None else msgspec.json.decode(progress, type=Progress),
+    )
