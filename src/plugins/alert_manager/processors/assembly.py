@@ -141,7 +141,7 @@ def assemble(
     foresight = Foresight(recorder, silencer, cache, reading.max_event_age)
     aheads: list[LookAhead[Any]] = []
     degraded = Degraded(
-        AlertDbWatch(sessions.storing, sessions.asking_alert, sessions.telling),
+        AlertDbWatch(sessions.storing, sessions.watching, sessions.telling),
         recorder,
         spool,
         foresight,
@@ -225,6 +225,7 @@ class _Sessions(NamedTuple):
     reporting: PgSession
     asking_corec: PgSession
     asking_alert: PgSession
+    watching: PgSession
 
     @classmethod
     def of(cls, corec_db: Mapping[str, Any], settings: Settings) -> _Sessions:
@@ -240,6 +241,7 @@ class _Sessions(NamedTuple):
             # Health asks for itself: a part that works hard is not a part that is down.
             asking_corec=PgSession("salud", corec_db),
             asking_alert=PgSession("salud", alert_db),
+            watching=PgSession("vigilancia", alert_db),
         )
 
 
