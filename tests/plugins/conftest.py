@@ -22,6 +22,7 @@ import zstandard
 from psycopg2.extensions import parse_dsn
 
 from src.plugins.alert_manager.processors.alert_processor import AlertProcessor
+from src.plugins.alert_manager.untold import Untold
 from src.plugins.alert_manager.utils.channels.discord import DiscordChannel, DiscordSettings
 from src.plugins.alert_manager.utils.spool import Spool
 from src.plugins.alert_manager.utils.spool_file import SpoolFile
@@ -130,7 +131,7 @@ def show_to_commands(world: World, monkeypatch: pytest.MonkeyPatch, folder: Path
 
 def unused_spool() -> Spool:
     """A spool for a delivery that is never without alert_db; of a world's home."""
-    return Spool(SpoolFile(Path(os.environ["COREC_HOME"]) / "spool.sqlite3"))
+    return Spool(SpoolFile(Path(os.environ["COREC_HOME"]) / "spool.sqlite3"), Untold())
 
 
 def _run(dsn: str, sql: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:

@@ -18,7 +18,7 @@ from tests.plugins.conftest import BROKEN, SCHEMA, World, eventually
 from tests.plugins.hosts import host
 from tests.plugins.test_delivery import tell
 from tests.support.discord import BROKEN as FAILING
-from tests.support.discord import DiscordServer
+from tests.support.discord import DiscordServer, limited
 from tests.support.proxy import postgres_proxy
 from tests.support.servers import TestPostgres
 from tests.support.smtp import SmtpServer
@@ -170,6 +170,28 @@ async def test_who_starts_again_without_alert_db_tells_nothing_twice(
     symbols = ["BEFORE", "FIRST", "SECOND", "STOPPED"]
     assert sorted(stored(world)) == symbols
     assert [len(told(server, symbol)) for symbol in symbols] == [1, 1, 1, 1]
+
+
+async def test_what_alert_db_had_still_to_tell_is_told(
+    world: World, alert_server: TestPostgres, server: DiscordServer
+) -> None:
+    """Discord makes us wait while three are stored, and alert_db goes away."""
+    tell(world, server, None)
+    async with world.running():
+        lose(world, "BEFORE")
+        await eventually(lambda: told(server, "BEFORE"))
+        server.script.append(limited(4.0))
+        symbols = ["ONE", "TWO", "THREE"]
+        for symbol in symbols:
+            lose(world, symbol)
+        await eventually(lambda: set(symbols) <= set(stored(world)))
+        alert_server.kill()
+        assert not any(told(server, symbol) for symbol in symbols)
+        await eventually(lambda: all(told(server, symbol) for symbol in symbols), 15.0)
+        alert_server.start()
+        await until_settled(world, *symbols)
+    assert [len(told(server, symbol)) for symbol in symbols] == [1, 1, 1]
+    assert server.early == 0
 
 
 async def test_an_event_that_the_host_hands_over_is_kept(

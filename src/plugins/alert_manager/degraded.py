@@ -18,6 +18,7 @@ from .look_ahead import LookAhead, spooled
 from .own_alerts import OwnAlerts
 from .ports import AheadStore, AlertDb
 from .recorder import Recorder
+from .untold import Untold
 
 log = logging.getLogger("corec.alert_manager.degraded")
 
@@ -29,6 +30,7 @@ _FAILING = 5.0  # seconds in which it answers and takes no commit
 _TELL_AFTER = 5.0  # seconds after which people hear that it is away
 _OWN = "own"
 _PUSHED = "push"
+_STORED = "stored"
 
 
 class Degraded:
@@ -44,6 +46,7 @@ class Degraded:
         recorder: Recorder,
         spool: AheadStore,
         foresight: Foresight,
+        untold: Untold,
         aheads: Sequence[LookAhead[Any]],
         own_alerts: OwnAlerts,
         wake: Callable[[Iterable[str]], None],
@@ -53,6 +56,7 @@ class Degraded:
         self._recorder = recorder
         self._spool = spool
         self._foresight = foresight
+        self._untold = untold
         self._aheads = aheads
         self._own_alerts = own_alerts
         self._wake = wake
@@ -130,6 +134,8 @@ class Degraded:
         if self._since is None:
             self._since = time.time()
             log.error("alert_db no responde: lo urgente se avisa ya, y se guardará cuando vuelva")
+        # What alert_db had to tell, and did not come to.
+        self._wake(await spooled(self._spool, self._untold.take(), _STORED))
         self.looking = False
         for ahead in self._aheads:
             try:
@@ -180,6 +186,7 @@ class Degraded:
             await self._recorder.record((), Judged(0, (alarm,)))
             await self._spool.forget_own(number)
         await self._spool.clear(_PUSHED)
+        await self._spool.clear(_STORED)
 
     async def _tell_own(self, alarm: Candidate) -> None:
         self._wake(await spooled(self._spool, [alarm], _OWN, own=True))

@@ -6,14 +6,13 @@ import time
 from collections.abc import Sequence
 
 from .domain.dedupe import is_repeat
-from .domain.model import RawEvent, Severity
+from .domain.model import RawEvent
 from .domain.outcome import Candidate
 from .ports import Cache, Known
 from .recent import RecentStates
 from .recorder import Recorder
 from .silencer import Silencer
-
-LEAST = Severity.ALTA
+from .untold import LEAST
 
 
 class Foresight:

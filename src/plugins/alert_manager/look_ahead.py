@@ -27,6 +27,8 @@ async def spooled(
     spool: AheadStore, found: Sequence[Candidate], road: str, own: bool = False
 ) -> set[str]:
     """Spools alerts; returns the channels that have to tell them. The log has them in any case."""
+    if not found:
+        return set()
     try:
         return await spool.add(found, road, own)
     except SpoolUnusableError as error:
@@ -74,8 +76,7 @@ class LookAhead(Generic[P]):
         for _ in range(_BATCHES):
             fetched = await self._reader.fetch(position)
             found = await self._foresight.urgent(fetched.events)
-            if found:
-                channels |= await spooled(self._spool, found, self.source)
+            channels |= await spooled(self._spool, found, self.source)
             # Not before it is spooled: a fault on the way there means another try.
             self._position = position = fetched.position
             if not fetched.more:

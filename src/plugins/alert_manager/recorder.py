@@ -24,6 +24,7 @@ from .metrics import Metrics
 from .ports import Cache, Moved, Store
 from .recent import RecentStates
 from .silencer import Silencer
+from .untold import Untold
 
 _WAIT = 0.1  # seconds between looks whether another source has caught up
 _PATIENCE = 20  # of these for one batch; five times as many in all
@@ -63,6 +64,7 @@ class Recorder:
         silencer: Silencer,
         on_alerts: Callable[[Iterable[str]], None],
         before_commit: Callable[[], Awaitable[None]],
+        untold: Untold,
     ) -> None:
         """`before_commit` hands in what was told while alert_db was away."""
         self._judge = judge
@@ -72,6 +74,7 @@ class Recorder:
         self._silencer = silencer
         self._on_alerts = on_alerts
         self._before_commit = before_commit
+        self._untold = untold
         self._patience = 0
         self._unsettled_at = 0.0
         self.unsettled()
@@ -257,6 +260,7 @@ class Recorder:
         self.failing_since = None
         self._recent.update(_as_stored(judged.states))
         self._informed = self._informed and not judged.changes
+        self._untold.stored(judged.candidates, committed.alerts)
         await self._cache.remember(judged.candidates, committed)
         self._count(judged, committed)
         if committed.channels:

@@ -29,6 +29,7 @@ from ..recorder import Recorder
 from ..self_watch import SelfWatch
 from ..settings import Loaded, Settings
 from ..silencer import Silencer
+from ..untold import Untold
 from ..utils.alert_db_watch import AlertDbWatch
 from ..utils.channels.base import Channel
 from ..utils.channels.registry import build
@@ -127,14 +128,22 @@ def assemble(
     sessions = _Sessions.of(db_config, settings)
     own_alerts = OwnAlerts(loaded.router(), instance, settings.alert_config.formats())
     watch = SelfWatch(own_alerts)
-    spool = Spool(SpoolFile(home / "spool" / f"{instance}.sqlite3"))
+    untold = Untold()
+    spool = Spool(SpoolFile(home / "spool" / f"{instance}.sqlite3"), untold)
     hand_in = HandIn(spool, sessions.telling)
     delivery = _delivery(loaded, redis, instance, sessions, metrics, watch, spool, hand_in)
     store = AlertStore(sessions.storing, instance, schema)
     cache = DedupeCache(redis, settings.alert_config.dedupe.redis_timeout)
     silencer = Silencer(store, loaded.machines())
     recorder = Recorder(
-        BatchJudge(loaded), store, cache, metrics, silencer, delivery.wake, hand_in.report
+        BatchJudge(loaded),
+        store,
+        cache,
+        metrics,
+        silencer,
+        delivery.wake,
+        hand_in.report,
+        untold,
     )
     limit, reading = settings.config.limits.max_bytes, settings.config.reader
     old_events = OldEvents(reading.max_event_age, loaded.machines())
@@ -145,6 +154,7 @@ def assemble(
         recorder,
         spool,
         foresight,
+        untold,
         aheads,
         own_alerts,
         delivery.wake,

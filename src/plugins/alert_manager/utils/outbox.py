@@ -66,6 +66,7 @@ class Outbox:
                 token=token,
                 ids=tuple(row[0] for row in rows),
                 messages=tuple(_message(row) for row in rows),
+                alerts=tuple(alert_id for _, alert_id, _, _, kind, *_ in rows if kind == "alert"),
             )
 
         return await self._session.run(work)

@@ -15,12 +15,14 @@ class Claim:
     Attributes:
         token: completes them; a claim whose lease ended may have lost it to somebody else.
         ids: of the queue's rows, in the order of `messages`.
+        alerts: that are told for the first time; ids.
     """
 
     channel: str
     token: str
     ids: tuple[int, ...]
     messages: tuple[Message, ...]
+    alerts: tuple[int, ...] = ()
 
 
 class Queue(Protocol):

@@ -15,6 +15,7 @@ import msgspec
 from ..domain.model import RawEvent, Severity
 from ..domain.outcome import Candidate, Said
 from ..ports import StoredPosition
+from ..untold import Untold
 from .channels.registry import REPORT_CHANNELS
 from .spool_file import SpoolFile, rows, statement
 
@@ -107,8 +108,9 @@ class Spool:
     Every asynchronous call may raise `SpoolUnusableError`.
     """
 
-    def __init__(self, file: SpoolFile) -> None:
+    def __init__(self, file: SpoolFile, untold: Untold) -> None:
         self.file = file
+        self.untold = untold
         self.waiting: Counter[str] = Counter()
         """Messages to be told, by channel."""
         self.held: dict[int, tuple[str, float]] = {}

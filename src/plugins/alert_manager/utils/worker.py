@@ -205,12 +205,16 @@ class Worker:
 
     async def _deliver(self, queue: Queue, claim: Claim) -> None:
         self._suspects.difference_update(claim.ids)
+        self._spool.untold.sending(self._name, claim.alerts)
         if self._bucket is not None:
             self._bucket = self._bucket.taken(time.monotonic())
         started = time.monotonic()
         outcome = await self._attempt(claim)
+        apart = isinstance(outcome, Rejected) and len(claim.ids) > 1
+        again = apart or isinstance(outcome, Retry | Disabled)
+        self._spool.untold.sent(self._name, claim.alerts, again)
         seconds = time.monotonic() - started
-        if isinstance(outcome, Rejected) and len(claim.ids) > 1:
+        if apart and isinstance(outcome, Rejected):
             await self._take_apart(queue, claim, outcome, seconds)
             return
         self._learn(outcome)

@@ -1,0 +1,75 @@
+"""Urgent alerts that were stored a moment ago, and that nobody was told of yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from .domain.model import Severity
+from .domain.outcome import Candidate
+
+LEAST = Severity.ALTA
+MAX_AGE = 60.0  # seconds; what waits for longer does so for a reason, or somebody else told it
+_MOST = 2000  # alerts
+
+
+@dataclass(slots=True)
+class _Entry:
+    candidate: Candidate
+    stored_at: float
+    left: set[str]
+    in_hand: set[str] = field(default_factory=set)
+
+
+class Untold:
+    """Should alert_db go away right after a commit, it is known here what it still had to tell."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, _Entry] = {}
+
+    def stored(self, candidates: Sequence[Candidate], alerts: Mapping[int, int]) -> None:
+        """Hears which candidates, by their index, became which alerts."""
+        now = time.monotonic()
+        for index, alert_id in alerts.items():
+            candidate = candidates[index]
+            if candidate.severity >= LEAST and candidate.targets:
+                self._entries[alert_id] = _Entry(candidate, now, set(candidate.targets))
+        while len(self._entries) > _MOST:
+            del self._entries[next(iter(self._entries))]
+
+    def sending(self, channel: str, alerts: Iterable[int]) -> None:
+        """Hears that a channel is being told of these."""
+        for alert_id in alerts:
+            if alert_id in self._entries:
+                self._entries[alert_id].in_hand.add(channel)
+
+    def sent(self, channel: str, alerts: Iterable[int], to_be_retried: bool) -> None:
+        """Hears what became of it."""
+        for alert_id in alerts:
+            entry = self._entries.get(alert_id)
+            if entry is None:
+                continue
+            entry.in_hand.discard(channel)
+            if not to_be_retried:
+                entry.left.discard(channel)
+            if not entry.left:
+                del self._entries[alert_id]
+
+    def take(self) -> list[Candidate]:
+        """Returns what is left, for the channels that were not told, and forgets it.
+
+        What is being sent right now stays: it may have to be told yet.
+        """
+        oldest = time.monotonic() - MAX_AGE
+        found: list[Candidate] = []
+        entries, self._entries = self._entries, {}
+        for alert_id, entry in entries.items():
+            if entry.stored_at < oldest:
+                continue
+            if waiting := entry.left - entry.in_hand:
+                found.append(replace(entry.candidate, targets=tuple(sorted(waiting))))
+            if entry.in_hand:
+                entry.left = set(entry.in_hand)
+                self._entries[alert_id] = entry
+        return found
