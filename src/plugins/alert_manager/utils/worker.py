@@ -12,16 +12,13 @@ import logging
 import time
 from collections.abc import Callable
 
-from ..domain.breaker import Breaker
 from ..domain.delivery import (
     Attempt,
     ChannelState,
     Disabled,
     Outcome,
-    Progress,
     Rejected,
     Retry,
-    Sent,
 )
 from ..domain.errors import NotNowError, SpoolUnusableError
 from ..domain.pacing import Pace
@@ -31,6 +28,7 @@ from ..ports import ChannelWatch
 from ..settings import BreakerSettings, DeliverySettings
 from .channels.base import Channel
 from .claims import Claims
+from .condition import Condition
 from .queue import Claim, Queue
 from .records import Records
 from .spool import Spool
@@ -41,7 +39,6 @@ log = logging.getLogger("corec.alert_manager.delivery")
 SEND_LIMIT = 50.0  # seconds; a send ends before its lease does, or somebody else would send too
 _FLOOR = 5.0  # seconds; other instances' messages and ends of leases are looked for this often
 _SOONEST = 0.02  # seconds
-_LEAST_WAIT = 0.1  # seconds; a server that says "again in 0 s" must not be asked without pause
 _STOPPED_BEFORE = "CoreC se detuvo antes de enviarla"
 _STOPPED_WHILE = "CoreC se detuvo en pleno envío; puede llegar dos veces"
 
@@ -65,7 +62,7 @@ class Worker:
         self._name = name
         self._channel = channel
         self._outbox = outbox
-        self._breaker = Breaker(breaker.max_failures, breaker.reset_timeout)
+        self._condition = Condition(name, breaker, metrics, watch)
         self._settings = settings
         self._metrics = metrics
         batch, max_age = channel.max_batch, settings.max_age
@@ -76,14 +73,10 @@ class Worker:
         self._records = Records(name, settings, watch)
         self._bucket = pace.bucket()
         self._on_handed_over = on_handed_over
-        self._watch = watch
         self._signal = asyncio.Event()
         self._stopping = False
         self._sending: asyncio.Timeout | None = None
-        self._not_before = 0.0
         self._suspects: set[int] = set()  # rows of a batch that was rejected: to be sent alone
-        self._disabled: str | None = None
-        self._last_error: str | None = None
         self._trouble: str | None = None  # with alert_db
 
     def wake(self) -> None:
@@ -102,7 +95,7 @@ class Worker:
 
     def state(self) -> ChannelState:
         """Returns how the channel is doing."""
-        return ChannelState(self._breaker.is_open, self._disabled, self._last_error)
+        return self._condition.state()
 
     async def close(self) -> None:
         """Closes the channel."""
@@ -115,7 +108,7 @@ class Worker:
         """Sends what there is, until `stop`, or until the target turns out to be gone."""
         while not self._stopping and not self._is_useless:
             try:
-                if self._disabled is None:
+                if self._condition.disabled is None:
                     await self._step()
                 else:
                     await self._hand_over()
@@ -139,11 +132,11 @@ class Worker:
 
     async def _step(self) -> None:
         now = time.monotonic()
-        wait = max(self._breaker.wait(now), self._not_before - now)
+        wait = self._condition.wait(now)
         if self._bucket is not None:
             wait = max(wait, self._bucket.wait(now))
         if wait > 0:
-            if self._breaker.is_open:
+            if self._condition.is_open:
                 await self._hand_over()
                 wait = min(wait, _FLOOR)  # what comes meanwhile is handed over, too
             await self._pause(wait)
@@ -162,7 +155,7 @@ class Worker:
     async def _next(self) -> tuple[Queue, Claim | None]:
         """Claims what is to be sent next: first what alert_db cannot give us."""
         # An open breaker that may be probed risks one message, not a batch.
-        alone = self._breaker.is_open or bool(self._suspects)
+        alone = self._condition.is_open or bool(self._suspects)
         if self._spool.has_due(self._name):
             claim = await self._claims_ahead.next(alone)
             if claim is not None:
@@ -178,7 +171,7 @@ class Worker:
 
     @property
     def _is_useless(self) -> bool:
-        return self._disabled is not None and self._claims.fallback is None
+        return self._condition.disabled is not None and self._claims.fallback is None
 
     async def _hand_over(self) -> None:
         """Lets the fallback tell what is urgent, while this channel cannot."""
@@ -217,12 +210,12 @@ class Worker:
         if apart and isinstance(outcome, Rejected):
             await self._take_apart(queue, claim, outcome, seconds)
             return
-        self._learn(outcome)
+        self._condition.learn(outcome)
         await self._records.record(queue, claim, outcome, Attempt.of(outcome, seconds))
         if isinstance(outcome, Retry) and outcome.after is not None:
             # Once more, from now: waking before our own messages are due, we would take less
             # urgent ones first.
-            self._hold(outcome.after)
+            self._condition.hold(outcome.after)
         result = type(outcome).__name__.lower()
         self._metrics.notifications.labels(self._name, result).inc(len(claim.ids))
 
@@ -253,45 +246,8 @@ class Worker:
         """Gives back a batch that was rejected, to send its messages one by one."""
         reason = outcome.reason
         log.warning("%s: lote rechazado, se envía uno por uno: %s", self._name, reason)
-        self._last_error = reason
+        self._condition.last_error = reason
         self._suspects.update(claim.ids)
         retry = Retry(reason, after=0.0, throttled=True)  # it was no attempt of each of them
         await self._records.record(queue, claim, retry, Attempt.of(outcome, seconds))
         self._metrics.notifications.labels(self._name, "split").inc(len(claim.ids))
-
-    def _learn(self, outcome: Outcome) -> None:
-        """Moves the breaker, and the time before which the server does not want us."""
-        match outcome:
-            case Sent(_, refused):
-                self._works(refused)
-            case Rejected(reason) | Retry(reason, progress=Progress(told=True)):
-                # The server does its work; what it does not take is one message, or one recipient.
-                self._works(reason)
-            case Retry(reason, after, throttled):
-                self._last_error = reason
-                if after is not None:
-                    self._hold(after)
-                if not throttled:
-                    self._fail(reason)
-            case Disabled(reason):
-                self._last_error = self._disabled = reason
-                log.critical("%s: canal deshabilitado hasta reiniciar: %s", self._name, reason)
-                self._watch.channel_down(self._name, reason)
-        self._metrics.breaker_open.labels(self._name).set(int(self._breaker.is_open))
-
-    def _hold(self, seconds: float) -> None:
-        self._not_before = time.monotonic() + max(seconds, _LEAST_WAIT)
-
-    def _works(self, trouble: str | None) -> None:
-        if self._breaker.is_open:
-            log.warning("%s: el canal funciona de nuevo", self._name)
-            self._watch.channel_up(self._name)
-        self._breaker = self._breaker.succeeded()
-        self._last_error = trouble
-
-    def _fail(self, reason: str) -> None:
-        was_open = self._breaker.is_open
-        self._breaker = self._breaker.failed(time.monotonic())
-        if self._breaker.is_open and not was_open:
-            log.error("%s: circuit breaker abierto: %s", self._name, reason)
-            self._watch.channel_down(self._name, reason)
