@@ -137,6 +137,12 @@ BEGIN
     );
     CREATE INDEX IF NOT EXISTS deliveries_notification ON deliveries (notification_id);
 
+    -- Until when a channel's server wants no requests, whoever sends them: also after a restart.
+    CREATE TABLE IF NOT EXISTS channel_holds (
+        channel text PRIMARY KEY,
+        until   timestamptz NOT NULL
+    );
+
     -- What people were told while this database did not answer: it is not told again when it is stored.
     CREATE TABLE IF NOT EXISTS told_ahead (
         fingerprint bytea NOT NULL,

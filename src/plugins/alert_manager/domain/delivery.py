@@ -19,11 +19,13 @@ class Progress:
         remaining: recipients that are still to be told, as their channel names them; no secrets.
         refused: sentences about recipients that will never take it; empty when there are none.
         told: True once at least one recipient has it.
+        digest: names the digest that it is about; empty where it is one alert.
     """
 
     remaining: tuple[str, ...]
     refused: str = ""
     told: bool = False
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

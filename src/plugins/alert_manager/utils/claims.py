@@ -39,8 +39,13 @@ class Claims:
         """Returns the age (seconds) at which a message of this channel is too old to be told."""
         return self._pace.max_age(self._max_age, now)
 
-    async def next(self, alone: bool) -> Claim | None:
-        """Claims what is to be sent next; one message where it has to go `alone`."""
+    async def next(self, alone: bool, most: int | None = None) -> Claim | None:
+        """Claims what is to be sent next.
+
+        Args:
+            alone: one message alone.
+            most: alerts in a digest: as many as this were too much for the channel. None: any.
+        """
         if self._may_be_told and self.fallback is not None:
             await self._queue.take_back(self._name, self.fallback)
             self._may_be_told = False
@@ -49,13 +54,16 @@ class Claims:
         if alone:
             return await self._queue.claim(self._name, 1, max_age, least)
         above = self._pace.digest_above
-        if above is not None:
-            critical, others = await self._queue.waiting(self._name, max_age, least)
-            # The critical ones go by themselves, and first, as long as that can be read.
-            if critical > above or (not critical and others > above):
-                claim = await self._queue.claim(self._name, MOST, max_age, least, brief=True)
-                return claim and replace(claim, messages=(digest(claim.messages),))
-        return await self._queue.claim(self._name, self._batch, max_age, least)
+        if above is None:
+            return await self._queue.claim(self._name, self._batch, max_age, least)
+        critical, others, mark = await self._queue.waiting(self._name, max_age, least)
+        if mark is not None:  # of those who have it nobody gets it once more with others in it
+            return _together(await self._queue.claim(self._name, MOST, max_age, least, True, mark))
+        # The critical ones go by themselves, and first, as long as that can be read.
+        if most is not None or critical > above or (not critical and others > above):
+            limit = min(MOST, most or MOST)
+            return _together(await self._queue.claim(self._name, limit, max_age, least, True, ""))
+        return await self._queue.claim(self._name, self._batch, max_age, least, mark="")
 
     async def next_due(self) -> float | None:
         """Returns the seconds until the next message is due (negative: overdue)."""
@@ -67,7 +75,17 @@ class Claims:
         if self.fallback is None:
             return False
         self._may_be_told = True
-        return await self._queue.hand_over(self._name, self.fallback, self.max_age(time.time()))
+        now = time.time()
+        max_age, least = self.max_age(now), self._least(now)
+        return await self._queue.hand_over(self._name, self.fallback, max_age, least)
 
     def _least(self, now: float) -> int:
         return Severity.CRITICA if self._pace.is_quiet(now) else 0
+
+
+def _together(claim: Claim | None) -> Claim | None:
+    """Makes one message of several."""
+    if claim is None or len(claim.messages) == 1:
+        return claim
+    one = replace(digest(claim.messages), progress=claim.messages[0].progress)
+    return replace(claim, messages=(one,), digest=True)

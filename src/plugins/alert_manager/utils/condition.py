@@ -13,7 +13,9 @@ from ..settings import BreakerSettings
 
 log = logging.getLogger("corec.alert_manager.delivery")
 
+LONG = 30.0  # seconds; a channel that may not tell for longer is as good as down
 _LEAST_WAIT = 0.1  # seconds; a server that says "again in 0 s" must not be asked without pause
+_MOST_DOUBLED = 6  # times that this doubles, as long as it says nothing else
 
 
 class Condition:
@@ -27,6 +29,8 @@ class Condition:
         self._metrics = metrics
         self._watch = watch
         self._not_before = 0.0
+        self._put_off = 0  # times in a row
+        self._is_long = False  # what it has asked us to wait
         self.disabled: str | None = None
         """Why no further message is tried, or None."""
         self.last_error: str | None = None
@@ -37,17 +41,28 @@ class Condition:
         """True while the breaker is open."""
         return self._breaker.is_open
 
+    @property
+    def cannot_tell(self) -> bool:
+        """True while its fallback has to tell what is urgent."""
+        return self.is_open or self.disabled is not None or self._is_held
+
+    @property
+    def _is_held(self) -> bool:
+        return self._is_long and time.monotonic() < self._not_before
+
     def state(self) -> ChannelState:
         """Returns how the channel is doing."""
-        return ChannelState(self._breaker.is_open, self.disabled, self.last_error)
+        return ChannelState(self.is_open or self._is_held, self.disabled, self.last_error)
 
     def wait(self, now: float) -> float:
         """Returns the seconds until something may be sent (negative: since then)."""
         return max(self._breaker.wait(now), self._not_before - now)
 
     def hold(self, seconds: float) -> None:
-        """Sends nothing for so long."""
-        self._not_before = time.monotonic() + max(seconds, _LEAST_WAIT)
+        """Sends nothing for so long, as its server asked."""
+        least = _LEAST_WAIT * 2 ** min(self._put_off, _MOST_DOUBLED)
+        self._not_before = time.monotonic() + max(seconds, least)
+        self._is_long = seconds > LONG
 
     def learn(self, outcome: Outcome) -> None:
         """Moves the breaker, and the time before which the server does not want us."""
@@ -60,7 +75,7 @@ class Condition:
             case Retry(reason, after, throttled):
                 self.last_error = reason
                 if after is not None:
-                    self.hold(after)
+                    self._wait_as_asked(after, reason)
                 if not throttled:
                     self._fail(reason)
             case Disabled(reason):
@@ -69,7 +84,19 @@ class Condition:
                 self._watch.channel_down(self._name, reason)
         self._metrics.breaker_open.labels(self._name).set(int(self._breaker.is_open))
 
+    def _wait_as_asked(self, seconds: float, reason: str) -> None:
+        told = self._is_long
+        self.hold(seconds)
+        self._put_off += 1
+        if self._is_long and not told and not self.is_open:
+            log.error("%s: no se puede avisar durante %.0f s: %s", self._name, seconds, reason)
+            self._watch.channel_down(self._name, reason)
+
     def _works(self, trouble: str | None) -> None:
+        self._put_off = 0
+        if self._is_long and not self.is_open:
+            self._watch.channel_up(self._name)
+        self._is_long = False
         if self._breaker.is_open:
             log.warning("%s: el canal funciona de nuevo", self._name)
             self._watch.channel_up(self._name)

@@ -8,11 +8,17 @@ WITH taken AS (
 ), noted AS (
     INSERT INTO alert_history (alert_id, action, who, note)
     SELECT id, 'reconocida', %(who)s, %(note)s FROM taken
+), spared AS (
+    UPDATE notifications AS n
+       SET status = 'muted', finished_at = now(), lease_token = NULL, last_error = 'alguien la reconoció'
+      FROM taken AS t
+     WHERE n.alert_id = t.id AND n.kind IN ('repeat', 'escalation') AND n.status = 'pending'
+       AND (n.lease_token IS NULL OR n.next_attempt_at <= now())
 )
 SELECT id FROM taken ORDER BY id;
 
 -- name: alerts_close
--- By a person: whoever was told of it is told so.
+-- By a person: whoever was told of it is told so, and whoever is about to be.
 WITH over AS (
     UPDATE alerts
        SET status = 'resuelta', resolved_at = extract(epoch FROM now()), resolution = %(resolution)s,
@@ -22,11 +28,17 @@ WITH over AS (
 ), noted AS (
     INSERT INTO alert_history (alert_id, action, who, note)
     SELECT id, 'resuelta', %(who)s, %(note)s FROM over
+), spared AS (
+    UPDATE notifications AS n
+       SET status = 'muted', finished_at = now(), lease_token = NULL, last_error = 'alguien la resolvió'
+      FROM over AS o
+     WHERE n.alert_id = o.id AND n.kind IN ('repeat', 'escalation') AND n.status = 'pending'
+       AND (n.lease_token IS NULL OR n.next_attempt_at <= now())
 ), told AS (
     INSERT INTO notifications (alert_id, channel, severity, kind)
     SELECT DISTINCT ON (n.alert_id, n.channel) n.alert_id, n.channel, n.severity, 'recovery'
       FROM over AS o JOIN notifications AS n ON n.alert_id = o.id
-     WHERE n.status = 'sent' AND n.channel <> ALL(%(silent)s)
+     WHERE (n.status = 'sent' OR n.status = 'pending' AND n.kind = 'alert') AND n.channel <> ALL(%(silent)s)
     ON CONFLICT (alert_id, channel, kind, number) DO NOTHING
 )
 SELECT id FROM over ORDER BY id;
@@ -77,22 +89,38 @@ RETURNING channel;
 -- What a channel cannot tell now goes to its fallback, too.
 INSERT INTO notifications (alert_id, channel, severity, kind, number, queued_at, handed_from)
 SELECT alert_id, %(fallback)s, severity, kind, number, queued_at, channel
-  FROM notifications
+  FROM notifications AS n
  WHERE channel = %(channel)s AND status = 'pending' AND severity >= %(least)s
    AND (lease_token IS NULL OR next_attempt_at <= now())
    AND queued_at >= now() - make_interval(secs => %(max_age)s)
+   AND NOT EXISTS (SELECT FROM notifications AS f
+                    WHERE f.alert_id = n.alert_id AND f.channel = %(fallback)s AND f.kind = n.kind
+                      AND f.number = n.number)
 ON CONFLICT (alert_id, channel, kind, number) DO NOTHING;
 
 -- name: take_back
--- What the fallback has told needs not be told any more.
+-- What the fallback has told needs not be told any more, nor the end of what was never told here. It may
+-- have handed it on, and have it from another channel.
+WITH told AS (
+    UPDATE notifications AS n
+       SET status = 'moved', finished_at = now(), lease_token = NULL,
+           last_error = 'lo entregó ' || f.channel || coalesce('; último fallo: ' || n.last_error, '')
+      FROM notifications AS f
+     WHERE n.channel = %(channel)s AND n.status = 'pending' AND n.severity >= %(least)s
+       AND (n.lease_token IS NULL OR n.next_attempt_at <= now())
+       AND f.alert_id = n.alert_id AND f.kind = n.kind AND f.number = n.number
+       AND f.channel = %(fallback)s AND f.handed_from IS NOT NULL
+       AND (f.status = 'sent'
+            OR EXISTS (SELECT FROM notifications AS g
+                        WHERE g.alert_id = f.alert_id AND g.kind = f.kind AND g.number = f.number
+                          AND g.handed_from = f.channel AND g.status = 'sent'))
+    RETURNING n.alert_id, n.kind, n.last_error
+)
 UPDATE notifications AS n
-   SET status = 'moved', finished_at = now(), lease_token = NULL,
-       last_error = 'lo entregó ' || f.channel || coalesce('; último fallo: ' || n.last_error, '')
-  FROM notifications AS f
- WHERE n.channel = %(channel)s AND n.status = 'pending' AND n.severity >= %(least)s
-   AND (n.lease_token IS NULL OR n.next_attempt_at <= now())
-   AND f.alert_id = n.alert_id AND f.kind = n.kind AND f.number = n.number
-   AND f.channel = %(fallback)s AND f.handed_from = n.channel AND f.status = 'sent';
+   SET status = 'moved', finished_at = now(), lease_token = NULL, last_error = t.last_error
+  FROM told AS t
+ WHERE t.kind = 'alert' AND n.alert_id = t.alert_id AND n.channel = %(channel)s AND n.kind = 'recovery'
+   AND n.status = 'pending';
 
 -- name: now
 SELECT extract(epoch FROM now())::float8;

@@ -16,11 +16,12 @@ from ..domain.model import Severity
 from .hand_in import HandIn
 from .pg import PgSession
 from .queries import fetch_row, fetch_value, query
-from .queue import Claim
+from .queue import Claim, Waiting
 
 log = logging.getLogger("corec.alert_manager.outbox")
 
 LEASE = 60.0  # seconds in which a claimed message belongs to its claimer
+_LONGEST_HOLD = 600.0  # seconds
 
 
 class Outbox:
@@ -34,13 +35,19 @@ class Outbox:
         self._hand_in = hand_in
 
     async def claim(
-        self, channel: str, limit: int, max_age: float, least: int = 0, brief: bool = False
+        self,
+        channel: str,
+        limit: int,
+        max_age: float,
+        least: int = 0,
+        brief: bool = False,
+        mark: str | None = None,
     ) -> Claim | None:
         """Claims up to `limit` due messages, the urgent ones first; None when none is due.
 
         Messages older than `max_age` seconds are left to `expire`: news of yesterday, told as if
         they were of now, would mislead. Those less urgent than `least` wait. `brief` leaves out
-        what a digest does not show.
+        what a digest does not show. `mark`: those of this digest alone; empty: of none.
         """
         if self._hand_in is not None:  # what we told while alert_db was away is not told again
             await self._hand_in.report()
@@ -53,6 +60,7 @@ class Outbox:
             "max_age": max_age,
             "least": least,
             "brief": brief,
+            "mark": mark,
         }
 
         def work(connection: Connection) -> Claim | None:
@@ -71,14 +79,13 @@ class Outbox:
 
         return await self._session.run(work)
 
-    async def waiting(self, channel: str, max_age: float, least: int = 0) -> tuple[int, int]:
-        """Returns how many due messages of a channel are critical, and how many are not."""
+    async def waiting(self, channel: str, max_age: float, least: int = 0) -> Waiting:
+        """Returns what is due of a channel."""
         arguments = {"channel": channel, "max_age": max_age, "least": least}
 
-        def work(connection: Connection) -> tuple[int, int]:
+        def work(connection: Connection) -> Waiting:
             with connection.cursor() as cursor:
-                critical, others = fetch_row(cursor, "notifications_waiting", arguments) or (0, 0)
-                return int(critical), int(others)
+                return Waiting(*(fetch_row(cursor, "notifications_waiting", arguments) or (0, 0)))
 
         return await self._session.run(work)
 
@@ -106,6 +113,7 @@ class Outbox:
         attempt: Attempt | None,
         give_back: bool = False,
         progress: Progress | None = None,
+        hold: float = 0.0,
     ) -> None:
         """Lets messages wait `delay` seconds.
 
@@ -116,20 +124,33 @@ class Outbox:
             attempt: what was tried; None: nothing.
             give_back: takes the attempt off their count.
             progress: where the next attempt goes on; None leaves it where it was.
+            hold: seconds in which nobody sends anything to the channel.
         """
         waiting = {
             "delay": delay,
             "reason": reason,
             "give_back": int(give_back),
             "progress": None if progress is None else json.dumps(asdict(progress)),
+            # It may be about an address that is another one after a restart.
+            "hold": min(hold, _LONGEST_HOLD),
+            "channel": claim.channel,
         }
         await self._complete("notifications_retry", claim, attempt, waiting)
+
+    async def hold(self, channel: str) -> float:
+        """Returns the seconds for which a channel's server wants no requests."""
+
+        def work(connection: Connection) -> float:
+            with connection.cursor() as cursor:
+                return float(fetch_value(cursor, "channel_hold", {"channel": channel}) or 0.0)
+
+        return await self._session.run(work)
 
     async def dead(self, claim: Claim, reason: str, attempt: Attempt) -> None:
         """Gives messages up, for a reason that a person can see."""
         await self._complete("notifications_dead", claim, attempt, {"reason": reason})
 
-    async def hand_over(self, channel: str, fallback: str, max_age: float) -> bool:
+    async def hand_over(self, channel: str, fallback: str, max_age: float, least: int) -> bool:
         """Gives what a channel cannot tell now to its fallback, too, and takes back what that told.
 
         Only what is of severity alta or worse. Returns whether the fallback has something new.
@@ -137,7 +158,7 @@ class Outbox:
         arguments = {
             "channel": channel,
             "fallback": fallback,
-            "least": int(Severity.ALTA),
+            "least": max(int(Severity.ALTA), least),
             "max_age": max_age,
         }
 
@@ -218,8 +239,10 @@ class Outbox:
 
 def _message(row: tuple[Any, ...]) -> Message:
     (_, alert_id, attempts, progress, kind, number, resolution, age, occurrences) = row[:9]
-    (severity, title, text, rule, channel, event_data, timestamp) = row[9:]
+    (status, severity, title, text, rule, channel, event_data, timestamp) = row[9:]
     said = str(resolution or "") if kind == "recovery" else str(text)
+    if status == "resuelta" and kind != "recovery":  # while it waited
+        said = f"Ya está resuelta. {said}"
     return Message(
         alert_id=alert_id,
         attempt=attempts,
@@ -238,4 +261,9 @@ def _message(row: tuple[Any, ...]) -> Message:
 
 
 def _progress(stored: Mapping[str, Any]) -> Progress:
-    return Progress(tuple(stored["remaining"]), str(stored["refused"]), bool(stored["told"]))
+    return Progress(
+        tuple(stored["remaining"]),
+        str(stored["refused"]),
+        bool(stored["told"]),
+        str(stored.get("digest", "")),
+    )

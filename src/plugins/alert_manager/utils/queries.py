@@ -19,10 +19,12 @@ _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 def _queries() -> Mapping[str, str]:
     texts = [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _FILES]
     parts = [part for text in texts for part in _NAME.split(text)[1:]]
-    return {
+    found = {
         name: _COMMENT.sub("", sql).strip()
         for name, sql in zip(parts[::2], parts[1::2], strict=True)
     }
+    # A condition that several statements share.
+    return {name: sql.replace("{in_turn}", found["in_turn"]) for name, sql in found.items()}
 
 
 def fetch_row(

@@ -5,7 +5,7 @@ SELECT to_regclass('alerts') IS NOT NULL AND to_regclass('notifications') IS NOT
    AND to_regclass('reader_positions') IS NOT NULL AND to_regclass('dead_letters') IS NOT NULL
    AND to_regclass('threshold_changes') IS NOT NULL AND to_regclass('deliveries') IS NOT NULL
    AND to_regclass('alert_history') IS NOT NULL AND to_regclass('silences') IS NOT NULL
-   AND to_regclass('told_ahead') IS NOT NULL
+   AND to_regclass('told_ahead') IS NOT NULL AND to_regclass('channel_holds') IS NOT NULL
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('notifications')
                   AND attname = 'handed_from' AND NOT attisdropped)
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('rule_states')
@@ -199,12 +199,21 @@ INSERT INTO deliveries (notification_id, attempt, ended_at, seconds, status, ans
 SELECT id, attempts, to_timestamp(told_at), 0, 'sent', coalesce('sin alert_db: ' || answer, 'sin alert_db'), external_id
   FROM told;
 
+-- name: in_turn
+-- Not before what it is the end of: read in this order, the last word would be that it is open.
+(kind <> 'recovery' OR NOT EXISTS (
+    SELECT FROM notifications AS o
+     WHERE o.alert_id = n.alert_id AND o.channel = n.channel AND o.kind <> 'recovery' AND o.status = 'pending'))
+
 -- name: notifications_claim
 -- Short transaction: the rows are ours until the lease ends, or until the token completes them.
+-- `mark`: of a digest that some recipients have; it is told to the others as it was.
 WITH due AS (
-    SELECT id FROM notifications
+    SELECT id FROM notifications AS n
      WHERE status = 'pending' AND channel = %(channel)s AND next_attempt_at <= now()
        AND queued_at >= now() - make_interval(secs => %(max_age)s) AND severity >= %(least)s
+       AND (%(mark)s::text IS NULL OR coalesce(progress ->> 'digest', '') = %(mark)s) AND {in_turn}
+       AND NOT EXISTS (SELECT FROM channel_holds WHERE channel = %(channel)s AND until > now())
      ORDER BY severity DESC, id
      LIMIT %(limit)s
        FOR UPDATE SKIP LOCKED
@@ -217,7 +226,7 @@ WITH due AS (
 )
 SELECT c.id, c.alert_id, c.attempts, c.progress, c.kind, c.number, a.resolution,
        extract(epoch FROM now() - a.created_at)::float8, a.occurrences,
-       a.severity, coalesce(a.words -> %(channel)s ->> 'title', a.title),
+       a.status, a.severity, coalesce(a.words -> %(channel)s ->> 'title', a.title),
        coalesce(a.words -> %(channel)s ->> 'message', a.message), a.rule, a.channel,
        CASE WHEN NOT %(brief)s THEN a.event_data END, a.timestamp
   FROM claimed AS c JOIN alerts AS a ON a.id = c.alert_id
@@ -225,15 +234,23 @@ SELECT c.id, c.alert_id, c.attempts, c.progress, c.kind, c.number, a.resolution,
 
 -- name: notifications_next
 -- Seconds until the next message of a channel is due.
-SELECT extract(epoch FROM min(next_attempt_at) - now())::float8
-  FROM notifications
- WHERE status = 'pending' AND channel = %(channel)s
-   AND queued_at >= now() - make_interval(secs => %(max_age)s) AND severity >= %(least)s;
+SELECT greatest(extract(epoch FROM min(next_attempt_at) - now()),
+                (SELECT extract(epoch FROM until - now()) FROM channel_holds WHERE channel = %(channel)s))::float8
+  FROM notifications AS n
+ WHERE status = 'pending' AND channel = %(channel)s AND {in_turn}
+   AND queued_at >= now() - make_interval(secs => %(max_age)s) AND severity >= %(least)s
+HAVING count(*) > 0;
+
+-- name: channel_hold
+SELECT extract(epoch FROM until - now())::float8 FROM channel_holds
+ WHERE channel = %(channel)s AND until > now();
 
 -- name: notifications_waiting
-SELECT count(*) FILTER (WHERE severity = 4), count(*) FILTER (WHERE severity < 4)
-  FROM notifications
- WHERE status = 'pending' AND channel = %(channel)s AND next_attempt_at <= now()
+-- And the mark of a digest that some recipients have: what is in it is not counted.
+SELECT count(*) FILTER (WHERE severity = 4 AND progress ->> 'digest' IS NULL),
+       count(*) FILTER (WHERE severity < 4 AND progress ->> 'digest' IS NULL), min(progress ->> 'digest')
+  FROM notifications AS n
+ WHERE {in_turn} AND status = 'pending' AND channel = %(channel)s AND next_attempt_at <= now()
    AND queued_at >= now() - make_interval(secs => %(max_age)s) AND severity >= %(least)s;
 
 -- name: notifications_sent
@@ -242,7 +259,13 @@ WITH ours AS (
        SET status = 'sent', finished_at = now(), external_id = %(external_id)s, last_error = %(refused)s,
            progress = NULL
      WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND status = 'pending'
-    RETURNING id, attempts
+    RETURNING id, attempts, alert_id, channel, kind, number
+), spared AS (  -- its fallback need not tell it any more
+    UPDATE notifications AS f
+       SET status = 'moved', finished_at = now(), lease_token = NULL, last_error = 'lo entregó ' || o.channel
+      FROM ours AS o
+     WHERE f.alert_id = o.alert_id AND f.kind = o.kind AND f.number = o.number AND f.handed_from = o.channel
+       AND f.status = 'pending' AND (f.lease_token IS NULL OR f.next_attempt_at <= now())
 ), told AS (
     INSERT INTO deliveries (notification_id, attempt, seconds, status, answer, external_id)
     SELECT id, attempts, %(seconds)s, %(outcome)s, %(answer)s, %(external_id)s FROM ours
@@ -258,6 +281,10 @@ WITH ours AS (
            progress = coalesce(%(progress)s::jsonb, progress)
      WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND status = 'pending'
     RETURNING id, attempts + %(give_back)s AS attempt
+), held AS (
+    INSERT INTO channel_holds AS h (channel, until)
+    SELECT %(channel)s, now() + make_interval(secs => %(hold)s) WHERE %(hold)s > 0
+    ON CONFLICT (channel) DO UPDATE SET until = greatest(h.until, excluded.until)
 ), told AS (
     INSERT INTO deliveries (notification_id, attempt, seconds, status, answer)
     SELECT id, attempt, %(seconds)s, %(outcome)s, %(answer)s FROM ours WHERE %(outcome)s IS NOT NULL

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..domain.delivery import Attempt, Message, Progress, Sent
 
@@ -16,6 +16,7 @@ class Claim:
         token: completes them; a claim whose lease ended may have lost it to somebody else.
         ids: of the queue's rows, in the order of `messages`.
         alerts: that are told for the first time; ids.
+        digest: True where one message stands for all of the rows.
     """
 
     channel: str
@@ -23,23 +24,44 @@ class Claim:
     ids: tuple[int, ...]
     messages: tuple[Message, ...]
     alerts: tuple[int, ...] = ()
+    digest: bool = False
+
+
+class Waiting(NamedTuple):
+    """What is due of a channel.
+
+    Attributes:
+        critical: number of messages; those in a digest that some recipients have are left out.
+        mark: of such a digest, where there is one.
+    """
+
+    critical: int = 0
+    others: int = 0
+    mark: str | None = None
 
 
 class Queue(Protocol):
     """Messages to be told. Every call may raise `NotNowError`."""
 
     async def claim(
-        self, channel: str, limit: int, max_age: float, least: int = 0, brief: bool = False
+        self,
+        channel: str,
+        limit: int,
+        max_age: float,
+        least: int = 0,
+        brief: bool = False,
+        mark: str | None = None,
     ) -> Claim | None:
         """Claims up to `limit` due messages, the urgent ones first; None when none is due.
 
         Messages older than `max_age` seconds are left alone. Those less urgent than `least` wait.
-        `brief` leaves out what a digest does not show.
+        `brief` leaves out what a digest does not show. `mark`: those of this digest alone; empty:
+        of none; None: all.
         """
         ...
 
-    async def waiting(self, channel: str, max_age: float, least: int = 0) -> tuple[int, int]:
-        """Returns how many due messages of a channel are critical, and how many are not."""
+    async def waiting(self, channel: str, max_age: float, least: int = 0) -> Waiting:
+        """Returns what is due of a channel."""
         ...
 
     async def next_due(self, channel: str, max_age: float, least: int = 0) -> float | None:
@@ -58,6 +80,7 @@ class Queue(Protocol):
         attempt: Attempt | None,
         give_back: bool = False,
         progress: Progress | None = None,
+        hold: float = 0.0,
     ) -> None:
         """Lets messages wait `delay` seconds.
 
@@ -68,17 +91,23 @@ class Queue(Protocol):
             attempt: what was tried; None: nothing.
             give_back: takes the attempt off their count.
             progress: where the next attempt goes on; None leaves it where it was.
+            hold: seconds in which nobody sends anything to the channel.
         """
+        ...
+
+    async def hold(self, channel: str) -> float:
+        """Returns the seconds for which a channel's server wants no requests."""
         ...
 
     async def dead(self, claim: Claim, reason: str, attempt: Attempt) -> None:
         """Gives messages up, for a reason that a person can see."""
         ...
 
-    async def hand_over(self, channel: str, fallback: str, max_age: float) -> bool:
+    async def hand_over(self, channel: str, fallback: str, max_age: float, least: int) -> bool:
         """Gives what a channel cannot tell now to its fallback, too, and takes back what that told.
 
-        Only what is of severity alta or worse. Returns whether the fallback has something new.
+        Only what is of severity alta or worse, and not less urgent than `least`. Returns whether
+        the fallback has something new.
         """
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import deque
+from dataclasses import replace
 
 from ..domain.backoff import retry_delay
 from ..domain.delivery import Attempt, Disabled, Outcome, Rejected, Retry, Sent
@@ -73,7 +74,10 @@ class Records:
                 await queue.retry(claim, 0.0, reason, attempt, give_back=True)
             case Retry(reason, after, throttled, progress):
                 delay = self._delay(claim) if after is None else after
-                await queue.retry(claim, delay, reason, attempt, throttled, progress)
+                if progress is not None and claim.digest:
+                    progress = replace(progress, digest=claim.token)
+                hold = after or 0.0
+                await queue.retry(claim, delay, reason, attempt, throttled, progress, hold)
 
     def _delay(self, claim: Claim) -> float:
         attempt = max(message.attempt for message in claim.messages)
@@ -82,4 +86,6 @@ class Records:
 
 
 def _ids(claim: Claim) -> str:
+    if claim.digest:
+        return f"({len(claim.ids)} en un resumen)"
     return ", ".join(message.reference for message in claim.messages)

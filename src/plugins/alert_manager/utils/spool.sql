@@ -63,11 +63,15 @@ SELECT channel, count(*) FROM messages WHERE status = 'waiting' GROUP BY channel
 SELECT m.id, m.attempts, m.progress, a.severity, a.alert
   FROM messages AS m JOIN alerts AS a ON a.id = m.alert
  WHERE m.status = 'waiting' AND m.channel = :channel AND m.severity >= :least
+   AND (:mark IS NULL OR coalesce(m.progress ->> 'digest', '') = :mark)
    AND m.id NOT IN (SELECT value FROM json_each(:held))
  ORDER BY m.severity DESC, m.id LIMIT :limit;
 
 -- name: count_due
-SELECT count(*) FILTER (WHERE severity = 4), count(*) FILTER (WHERE severity < 4) FROM messages
+SELECT count(*) FILTER (WHERE severity = 4 AND coalesce(progress ->> 'digest', '') = ''),
+       count(*) FILTER (WHERE severity < 4 AND coalesce(progress ->> 'digest', '') = ''),
+       nullif(max(coalesce(progress ->> 'digest', '')), '')
+  FROM messages
  WHERE status = 'waiting' AND channel = :channel AND severity >= :least
    AND id NOT IN (SELECT value FROM json_each(:held));
 
@@ -87,11 +91,13 @@ UPDATE messages SET status = 'dead', answer = :reason WHERE id IN (SELECT value 
 -- To the fallback, what is waiting; there it may already be.
 INSERT OR IGNORE INTO messages (alert, channel, severity)
 SELECT alert, :fallback, severity FROM messages
- WHERE status = 'waiting' AND channel = :channel AND id NOT IN (SELECT value FROM json_each(:held));
+ WHERE status = 'waiting' AND channel = :channel AND severity >= :least
+   AND id NOT IN (SELECT value FROM json_each(:held));
 
 -- name: moved
 UPDATE messages SET status = 'moved', handed_to = :fallback
- WHERE status = 'waiting' AND channel = :channel AND id NOT IN (SELECT value FROM json_each(:held));
+ WHERE status = 'waiting' AND channel = :channel AND severity >= :least
+   AND id NOT IN (SELECT value FROM json_each(:held));
 
 -- name: unreported
 -- What a fallback told need not be told by the channel that it stood in for.

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+import uuid
 from typing import Any
 
 import msgspec
 
 from ..domain.delivery import AHEAD, Attempt, Message, Progress, Sent, reminder
 from ..domain.model import Severity
-from .queue import Claim
+from .queue import Claim, Waiting
 from .spool import HELD, Spool, decoded
 from .spool_file import rows
 
@@ -27,7 +28,13 @@ class SpoolQueue:
         self._spool = spool
 
     async def claim(
-        self, channel: str, limit: int, max_age: float, least: int = 0, brief: bool = False
+        self,
+        channel: str,
+        limit: int,
+        max_age: float,
+        least: int = 0,
+        brief: bool = False,
+        mark: str | None = None,
     ) -> Claim | None:
         """Claims up to `limit` due messages, the urgent ones first; None when none is due.
 
@@ -37,6 +44,7 @@ class SpoolQueue:
             "channel": channel,
             "limit": limit,
             "least": least,
+            "mark": mark,
             "held": self._held(channel),
         }
         # Before anybody else looks: a worker asks from the event loop, and waits for the answer.
@@ -45,18 +53,18 @@ class SpoolQueue:
             return None
         ids = tuple(row[0] for row in found)
         self._hold(channel, ids, HELD)
-        return Claim(channel, "", ids, tuple(_message(channel, brief, *row) for row in found))
+        messages = tuple(_message(channel, brief, *row) for row in found)
+        return Claim(channel, str(uuid.uuid4()), ids, messages)
 
-    async def waiting(self, channel: str, max_age: float, least: int = 0) -> tuple[int, int]:
-        """Returns how many due messages of a channel are critical, and how many are not."""
+    async def waiting(self, channel: str, max_age: float, least: int = 0) -> Waiting:
+        """Returns what is due of a channel."""
         arguments = {"channel": channel, "least": least, "held": self._held(channel)}
         found = await self._spool.file.run(lambda c: rows(c, "count_due", arguments))
-        critical, others = found[0]
-        return int(critical), int(others)
+        return Waiting(*found[0])
 
     async def next_due(self, channel: str, max_age: float, least: int = 0) -> float | None:
         """Returns the seconds until a channel's next message is due (negative: overdue)."""
-        if sum(await self.waiting(channel, max_age, least)):
+        if any(await self.waiting(channel, max_age, least)):
             return 0.0
         now = time.monotonic()
         dues = [due for name, due in self._spool.held.values() if name == channel and due != HELD]
@@ -81,8 +89,9 @@ class SpoolQueue:
         attempt: Attempt | None,
         give_back: bool = False,
         progress: Progress | None = None,
+        hold: float = 0.0,
     ) -> None:
-        """Lets messages wait `delay` seconds."""
+        """Lets messages wait `delay` seconds; the channel's worker remembers what it holds."""
         values = {
             "ids": json.dumps(claim.ids),
             "attempts": 0 if give_back else 1,
@@ -91,15 +100,24 @@ class SpoolQueue:
         await self._spool.file.run(lambda c: rows(c, "put_back", values))
         self._hold(claim.channel, claim.ids, time.monotonic() + delay)
 
+    async def hold(self, channel: str) -> float:
+        """Returns 0: only alert_db knows what others were asked."""
+        return 0.0
+
     async def dead(self, claim: Claim, reason: str, attempt: Attempt) -> None:
         """Gives messages up; alert_db's own, later, say why."""
         await self._end(claim, "give_up", {"ids": json.dumps(claim.ids), "reason": reason})
 
-    async def hand_over(self, channel: str, fallback: str, max_age: float) -> bool:
+    async def hand_over(self, channel: str, fallback: str, max_age: float, least: int) -> bool:
         """Gives what a channel cannot tell now to its fallback; all of it is urgent."""
         if self._spool.waiting[channel] <= 0:
             return False
-        arguments = {"channel": channel, "fallback": fallback, "held": self._in_hand(channel)}
+        arguments = {
+            "channel": channel,
+            "fallback": fallback,
+            "least": least,
+            "held": self._in_hand(channel),
+        }
 
         def work(connection: sqlite3.Connection) -> int:
             rows(connection, "move", arguments)

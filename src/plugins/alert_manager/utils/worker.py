@@ -19,7 +19,9 @@ from ..domain.delivery import (
     Outcome,
     Rejected,
     Retry,
+    Sent,
 )
+from ..domain.digest import MOST
 from ..domain.errors import NotNowError, SpoolUnusableError
 from ..domain.pacing import Pace
 from ..faults import log_fault
@@ -77,6 +79,7 @@ class Worker:
         self._stopping = False
         self._sending: asyncio.Timeout | None = None
         self._suspects: set[int] = set()  # rows of a batch that was rejected: to be sent alone
+        self._most: int | None = None  # alerts in a digest, where more were rejected
         self._trouble: str | None = None  # with alert_db
 
     def wake(self) -> None:
@@ -106,8 +109,14 @@ class Worker:
 
     async def run(self) -> None:
         """Sends what there is, until `stop`, or until the target turns out to be gone."""
+        asked = False
         while not self._stopping and not self._is_useless:
             try:
+                if not asked and not self._spool.has_due(self._name):
+                    # Before a restart, or by another instance.
+                    if (held := await self._outbox.hold(self._name)) > 0:
+                        self._condition.hold(held)
+                    asked = True
                 if self._condition.disabled is None:
                     await self._step()
                 else:
@@ -136,7 +145,7 @@ class Worker:
         if self._bucket is not None:
             wait = max(wait, self._bucket.wait(now))
         if wait > 0:
-            if self._condition.is_open:
+            if self._condition.cannot_tell:
                 await self._hand_over()
                 wait = min(wait, _FLOOR)  # what comes meanwhile is handed over, too
             await self._pause(wait)
@@ -157,11 +166,11 @@ class Worker:
         # An open breaker that may be probed risks one message, not a batch.
         alone = self._condition.is_open or bool(self._suspects)
         if self._spool.has_due(self._name):
-            claim = await self._claims_ahead.next(alone)
+            claim = await self._claims_ahead.next(alone, self._most)
             if claim is not None:
                 return self._ahead, claim
         await self._records.catch_up()
-        claim = await self._claims.next(alone)
+        claim = await self._claims.next(alone, self._most)
         self._trouble = None
         return self._outbox, claim
 
@@ -210,7 +219,10 @@ class Worker:
         if apart and isinstance(outcome, Rejected):
             await self._take_apart(queue, claim, outcome, seconds)
             return
-        self._condition.learn(outcome)
+        if not self._stopping:  # what our own stop did says nothing of the channel
+            self._condition.learn(outcome)
+        if isinstance(outcome, Sent) and self._most is not None:
+            self._most = None if self._most >= MOST else 2 * self._most
         await self._records.record(queue, claim, outcome, Attempt.of(outcome, seconds))
         if isinstance(outcome, Retry) and outcome.after is not None:
             # Once more, from now: waking before our own messages are due, we would take less
@@ -243,11 +255,17 @@ class Worker:
     async def _take_apart(
         self, queue: Queue, claim: Claim, outcome: Rejected, seconds: float
     ) -> None:
-        """Gives back a batch that was rejected, to send its messages one by one."""
+        """Gives back what was rejected: a batch is sent one by one, a digest by halves.
+
+        One mail for each of thousands is what a digest is there to prevent.
+        """
         reason = outcome.reason
-        log.warning("%s: lote rechazado, se envía uno por uno: %s", self._name, reason)
+        log.warning("%s: rechaza varias alertas juntas, se separan: %s", self._name, reason)
         self._condition.last_error = reason
-        self._suspects.update(claim.ids)
+        if claim.digest:
+            self._most = max(1, len(claim.ids) // 2)
+        else:
+            self._suspects.update(claim.ids)
         retry = Retry(reason, after=0.0, throttled=True)  # it was no attempt of each of them
         await self._records.record(queue, claim, retry, Attempt.of(outcome, seconds))
         self._metrics.notifications.labels(self._name, "split").inc(len(claim.ids))
