@@ -113,6 +113,7 @@ async def test_one_full_mailbox_does_not_open_the_breaker(world: World) -> None:
         world.config["config"]["circuit_breaker"] = {"max_failures": 2, "reset_timeout": 600}
         world.config["notification_config"]["email"]["recipient"] = "ana@x.mx, beto@x.mx"
         smtp.answers["RCPT beto@x.mx"] = "452 4.2.2 mailbox full"
+        world.config["notification_config"]["email"]["per_minute"] = None
         async with world.running() as processor:
             write_spec_events(world)
             await eventually(lambda: len(smtp.messages) == 5)

@@ -28,6 +28,7 @@ class Claims:
         self._pace = pace
         self._batch = batch
         self._max_age = max_age
+        self._is_again = False  # what was claimed last
         self._may_be_told = pace.fallback is not None  # by the fallback, also before a restart
 
     @property
@@ -57,7 +58,9 @@ class Claims:
         if above is None:
             return await self._queue.claim(self._name, self._batch, max_age, least)
         critical, others, mark = await self._queue.waiting(self._name, max_age, least)
-        if mark is not None:  # of those who have it nobody gets it once more with others in it
+        # In turn: who was put off waits for no flood of news, and news for no full mailbox.
+        self._is_again = mark is not None and not (self._is_again and critical + others > 0)
+        if self._is_again:  # as it was: of those who have it nobody gets it with others in it
             return _together(await self._queue.claim(self._name, MOST, max_age, least, True, mark))
         # The critical ones go by themselves, and first, as long as that can be read.
         if most is not None or critical > above or (not critical and others > above):
