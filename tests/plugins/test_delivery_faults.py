@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -357,16 +356,6 @@ async def test_after_a_rate_limit_the_urgent_ones_still_go_first(alert_db: World
     ]
     assert told == [{"CRÍTICA"}, {"CRÍTICA"}, {"BAJA"}]
     assert discord.early == 0
-
-
-async def test_a_server_that_says_again_in_0_s_is_not_asked_without_pause(alert_db: World) -> None:
-    async with DiscordServer() as discord:
-        discord.always = limited(0.0)
-        queue(alert_db, "discord")
-        async with delivering(alert_db, webhook(discord)):
-            await eventually(lambda: len(discord.requests) >= 3)
-            times = [request.time for request in discord.requests]
-    assert min(b - a for a, b in itertools.pairwise(times)) >= 0.09
 
 
 async def test_a_mail_server_that_hangs_delays_discord_by_nothing(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -233,4 +234,6 @@ async def test_a_server_that_says_again_in_0_s_is_asked_less_and_less(alert_db: 
         discord.always = limited(0.0)
         async with delivering(alert_db, webhook(discord)):
             await asyncio.sleep(5.0)
-    assert 3 <= len(discord.requests) <= 10
+    times = [request.time for request in discord.requests]
+    assert 3 <= len(times) <= 10
+    assert min(b - a for a, b in itertools.pairwise(times)) >= 0.09

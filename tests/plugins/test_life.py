@@ -41,6 +41,11 @@ def kinds(world: World, channel: str) -> list[tuple[str, int, str]]:
 
 def older(world: World, minutes: float) -> None:
     world.alert("UPDATE alerts SET created_at = created_at - make_interval(mins => %s)", (minutes,))
+    world.alert(
+        "UPDATE notifications SET finished_at = finished_at - make_interval(mins => %s),"
+        " queued_at = queued_at - make_interval(mins => %s) WHERE kind = 'alert'",
+        (minutes, minutes),
+    )
 
 
 @pytest.mark.usefixtures("soon")
@@ -206,6 +211,7 @@ def test_faults_of_what_follows(changes: dict[str, Any], path: str, said: str) -
     [
         ({"log": "fax"}, "notification_config.log.fallback"),
         ({"log": "log"}, "notification_config.log.fallback"),
+        ({"log": "discord"}, "notification_config.log.fallback"),  # switched off
         ({"log": "email", "email": "log"}, "notification_config.email.fallback"),
     ],
 )

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from src.plugins.alert_manager import pipeline, read_loop
+from src.plugins.alert_manager import pipeline, read_loop, self_watch
 from tests.plugins.conftest import World, eventually
 from tests.plugins.payloads import to_json
 from tests.plugins.test_delivery import statuses, tell
@@ -33,8 +33,9 @@ def loss(world: World, profit: float) -> None:
 
 
 async def test_a_channel_that_fails_is_told_over_the_others_once_and_so_is_its_return(
-    world: World,
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(self_watch, "STEADY", 0.5)
     async with DiscordServer() as discord, SmtpServer() as smtp:
         tell(world, discord, smtp)
         discord.always = BROKEN
@@ -53,6 +54,43 @@ async def test_a_channel_that_fails_is_told_over_the_others_once_and_so_is_its_r
             discord.always = None
             await eventually(lambda: len(own(world)) == 2)
         assert own(world)[1] == ("canal_recuperado", "Se avisa de nuevo por discord")
+
+
+async def test_a_channel_that_comes_and_goes_is_down_until_it_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(self_watch, "STEADY", 3.0)
+    async with DiscordServer() as discord:
+        tell(world, discord, None)
+        async with world.running():
+            for number in range(2):
+                discord.always = BROKEN
+                loss(world, -500 - number)
+                await eventually(lambda: len(own(world)) == 1)
+                discord.always = None
+                await eventually(lambda: "pending" not in statuses(world, "discord"))
+                loss(world, -600 - number)
+                await eventually(lambda: "pending" not in statuses(world, "discord"))
+            assert own(world) == [DOWN]
+            await eventually(lambda: len(own(world)) == 2)
+            discord.always = BROKEN
+            loss(world, -700)
+            await eventually(lambda: len(own(world)) == 3)  # down again: that is news
+        assert [rule for rule, _ in own(world)] == [
+            "canal_caido",
+            "canal_recuperado",
+            "canal_caido",
+        ]
+
+
+async def test_without_redis_nobody_is_told_that_its_reports_fail(world: World) -> None:
+    world.redis_url = ""
+    async with DiscordServer() as discord:
+        tell(world, discord, None)
+        async with world.running():
+            loss(world, -500)
+            await eventually(lambda: statuses(world, "discord") == {"sent": 1})
+            assert statuses(world, "alert_data_stream") == {}
 
 
 async def test_two_channels_that_are_gone_make_two_alerts_and_no_more(world: World) -> None:

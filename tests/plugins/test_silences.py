@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 import pytest
 from click.testing import CliRunner, Result
 
-from src.plugins.alert_manager import silencer
 from src.plugins.alert_manager.cli import main
 from src.plugins.alert_manager.domain.model import Severity
 from src.plugins.alert_manager.domain.silences import Silence, parse_matcher
@@ -97,7 +96,6 @@ def states(world: World) -> list[tuple[str, str, int]]:
 async def test_a_silence_mutes_people_and_never_the_record(
     world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(silencer, "FRESH", 0.0)
     async with DiscordServer() as discord:
         tell(world, discord, None)
         show_to_commands(world, monkeypatch, tmp_path)

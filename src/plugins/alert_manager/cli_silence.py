@@ -27,7 +27,7 @@ from .domain.silences import parse_matcher
 from .domain.time_intervals import Intervals, parse_hours, parse_weekdays
 from .durations import parse_duration
 from .start_from import parse_start_from
-from .utils.silences import add_silence, weekly_json
+from .utils.silences import Added, add_silence, weekly_json
 
 
 @click.group()
@@ -62,7 +62,9 @@ def add(
     try:
         found = [parse_matcher(text) for text in matchers]
         starts = None if begin is None else _moment(begin, formats)
-        ends = _end(length, until, starts, formats)
+        ends = None if until is None else _moment(until, formats)
+        lasts = None if length is None else parse_duration(length)
+        _check_end(starts, ends, lasts)
         hours = None if weekly is None else json.dumps(weekly_json(_weekly(weekly, formats)))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
@@ -70,24 +72,24 @@ def add(
         "matchers": json.dumps(found),
         "starts": starts,
         "ends": ends,
+        "lasts": lasts,
         "weekly": hours,
         "who": author(who),
         "reason": clean_note(reason),
         "machines": sorted(loaded.machines()),
     }
 
-    def work(connection: Connection) -> tuple[int, int]:
+    def work(connection: Connection) -> Added:
         with connection, connection.cursor() as cursor:
             return add_silence(cursor, arguments)
 
     added = answered(Database.of(loaded), work)
     if added is None:
         no_tables()
-    number, muted = added
-    until_when = "que alguien lo termine" if ends is None else shown_time(ends, formats)
-    click.echo(f"Silencio {number}, hasta {until_when}.")
-    if muted:
-        click.echo(f"{muted} avisos que esperaban ya no salen.")
+    end = "que alguien lo termine" if added.ends is None else shown_time(added.ends, formats)
+    click.echo(f"Silencio {added.number}, hasta {end}.")
+    if added.muted:
+        click.echo(f"{added.muted} avisos que esperaban ya no salen.")
 
 
 @silence.command("list")
@@ -122,18 +124,12 @@ def _moment(text: str, formats: Formats) -> float:
     return found
 
 
-def _end(
-    length: str | None, until: str | None, starts: float | None, formats: Formats
-) -> float | None:
-    if length is not None and until is not None:
+def _check_end(starts: float | None, ends: float | None, lasts: float | None) -> None:
+    if ends is not None and lasts is not None:
         raise ValueError("se espera --for o --until, no los dos")
     begin = time.time() if starts is None else starts
-    end = None if until is None else _moment(until, formats)
-    if length is not None:
-        end = begin + parse_duration(length)
-    if end is not None and end <= begin:
+    if lasts == 0 or (ends is not None and ends <= begin):
         raise ValueError("un silencio termina después de empezar")
-    return end
 
 
 def _weekly(text: str, formats: Formats) -> Intervals:

@@ -151,7 +151,7 @@ class OwnAlerts:
             f"No se puede avisar por {name}",
             f"{redact_text(reason)}. Sus avisos esperan, y si no vuelve se abandonan. Para "
             f"probarlo: ./scripts/alerts.sh test-notify {name}",
-            {"canal": name},
+            {"canal": name, "desde": int(now)},
             now,
             but=name,
         )
@@ -163,7 +163,7 @@ class OwnAlerts:
             Severity.BAJA,
             f"Se avisa de nuevo por {name}",
             "Lo que esperaba sale ahora.",
-            {"canal": name},
+            {"canal": name, "desde": int(now)},
             now,
         )
 

@@ -145,8 +145,8 @@ class Store(Protocol):
         """Returns the newest change of each threshold."""
         ...
 
-    async def load_silences(self) -> tuple[Silence, ...]:
-        """Returns the silences that count now, or will."""
+    async def load_silences(self) -> tuple[tuple[Silence, ...], float]:
+        """Returns the silences that count now, or will, and alert_db's time (epoch seconds)."""
         ...
 
     async def judged_until(self, silence: float, but: str | None = None) -> float:

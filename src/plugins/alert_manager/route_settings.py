@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from .config_file import Fault
+from .domain.escalation import Step
 from .domain.model import Severity
 from .domain.routing import Route
 from .durations import Seconds
 from .utils.channels.base import SeverityField
-from .utils.followups import Step
 
 
 def _listed(value: Any) -> Any:
@@ -71,22 +71,38 @@ class StepSettings(BaseModel):
         return Step(self.after, tuple(self.channels))
 
 
-def escalation_faults(steps: Sequence[StepSettings], used: Sequence[str]) -> Iterator[Fault]:
-    """Says which steps of the escalation come too early, or tell nobody."""
+def escalation_faults(
+    steps: Sequence[StepSettings], used: Sequence[str], enabled: Collection[str]
+) -> Iterator[Fault]:
+    """Says which steps of the escalation come too early, or tell nobody.
+
+    Args:
+        steps: in their order.
+        used: names in `notification_channels`.
+        enabled: those of them that are switched on.
+    """
     before = 0.0
     for index, step in enumerate(steps):
         path = f"alert_config.escalation.{index}"
         yield from _unknown(f"{path}.channels", step.channels, used)
+        yield from _switched_off(f"{path}.channels", step.channels, used, enabled)
         if step.after <= before:
             yield Fault(f"{path}.after", "cada paso va después del anterior")
         before = step.after
 
 
 def fallback_faults(fallbacks: Mapping[str, str | None], used: Sequence[str]) -> Iterator[Fault]:
-    """Says which fallbacks are none: unknown, or themselves in the end."""
+    """Says which fallbacks are none: unknown, switched off, or themselves in the end.
+
+    Args:
+        fallbacks: of the channels that are switched on.
+        used: names in `notification_channels`.
+    """
     for name, fallback in fallbacks.items():
         path = f"notification_config.{name}.fallback"
-        yield from _unknown(path, None if fallback is None else [fallback], used)
+        named = [] if fallback is None else [fallback]
+        yield from _unknown(path, named, used)
+        yield from _switched_off(path, named, used, fallbacks)
         seen, following = {name}, fallback
         while following is not None:
             if following in seen:
@@ -118,6 +134,18 @@ def route_faults(
         yield from _unknown(f"{where}.to", route.to, used)
         yield from _unknown(f"{where}.rules", route.rules, rules)
         yield from _unknown(f"{where}.channels", route.channels, channels)
+
+
+def _switched_off(
+    path: str, names: Sequence[str], used: Sequence[str], enabled: Collection[str]
+) -> Iterator[Fault]:
+    for name in names:
+        if name in used and name not in enabled:
+            yield Fault(
+                path,
+                f"{name!r} está desactivado: no avisaría a nadie; ponle enabled: true en "
+                "notification_config, o elige otro",
+            )
 
 
 def _unknown(path: str, names: Sequence[str] | None, known: Sequence[str]) -> Iterator[Fault]:

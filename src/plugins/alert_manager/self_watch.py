@@ -19,20 +19,22 @@ log = logging.getLogger("corec.alert_manager.watch")
 Tell = Callable[[Candidate], Awaitable[None]]
 """Stores an alert of our own, or tells it without."""
 
+STEADY = 60.0  # seconds for which a channel has to work before it is said to
 _MOST = 1000  # alerts that wait to be stored; each channel makes a few an hour
 
 
 class SelfWatch:
     """Stores alerts about channels as soon as alert_db takes them.
 
-    An alert about a channel does not go to that channel, and is told once an hour: whatever becomes
-    of it makes no other one.
+    An alert about a channel does not go to that channel, and is told once for as long as that is
+    down: whatever becomes of it makes no other one.
     """
 
     def __init__(self, own_alerts: OwnAlerts) -> None:
         self._own_alerts = own_alerts
         self._waiting: asyncio.Queue[Candidate] = asyncio.Queue(_MOST)
         self._down: set[str] = set()
+        self._rising: dict[str, asyncio.TimerHandle] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self, tell: Tell) -> None:
@@ -41,21 +43,34 @@ class SelfWatch:
 
     async def stop(self) -> None:
         """Ends; what still waits is about a channel that will say so again."""
+        for timer in self._rising.values():
+            timer.cancel()
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
     def channel_down(self, name: str, reason: str) -> None:
-        """Hears that a channel's breaker opened, or that it is disabled."""
-        self._down.add(name)
-        self._add(self._own_alerts.channel_down(name, reason, time.time()))
+        """Hears that a channel's breaker opened, or that it is disabled.
+
+        One that is down, up and down again is down: that is told once, and its end when it lasts.
+        """
+        if timer := self._rising.pop(name, None):
+            timer.cancel()
+        if name not in self._down:
+            self._down.add(name)
+            self._add(self._own_alerts.channel_down(name, reason, time.time()))
 
     def channel_up(self, name: str) -> None:
         """Hears that a channel works."""
-        if name in self._down:
-            self._down.discard(name)
-            self._add(self._own_alerts.channel_up(name, time.time()))
+        if name in self._down and name not in self._rising:
+            loop = asyncio.get_running_loop()
+            self._rising[name] = loop.call_later(STEADY, self._is_up, name)
+
+    def _is_up(self, name: str) -> None:
+        del self._rising[name]
+        self._down.discard(name)
+        self._add(self._own_alerts.channel_up(name, time.time()))
 
     def given_up(self, name: str, count: int, reason: str) -> None:
         """Hears that messages of a channel were given up."""

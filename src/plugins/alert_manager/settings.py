@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -152,6 +152,11 @@ class Loaded:
     settings: Settings
     channels: Mapping[str, ChannelSettings]
 
+    def without(self, channel: str) -> Loaded:
+        """Returns it with one channel less in use."""
+        channels = {name: c for name, c in self.channels.items() if name != channel}
+        return replace(self, channels=channels)
+
     def router(self) -> Router:
         """Returns what says who is told of an alert."""
         routing = self.settings.alert_config.routing
@@ -223,7 +228,9 @@ def check(raw: Mapping[str, Any]) -> Loaded:
     ]
     channels = _channels(settings, faults)
     fallbacks = {name: channel.fallback for name, channel in channels.items()}
-    faults += fallback_faults(fallbacks, settings.notification_channels)
+    used = settings.notification_channels
+    faults += fallback_faults(fallbacks, used)
+    faults += escalation_faults(settings.alert_config.escalation, used, channels)
     if faults:
         raise ConfigError(faults)
     return Loaded(settings, channels)
@@ -255,7 +262,6 @@ def _route_faults(settings: Settings) -> Iterator[Fault]:
     rules = [rule.name for rule in alert_config.rules]
     used = settings.notification_channels
     yield from route_faults(alert_config.routing, used, rules, settings.watched())
-    yield from escalation_faults(alert_config.escalation, used)
 
 
 def _stream_faults(settings: Settings) -> list[Fault]:

@@ -10,8 +10,6 @@ from .domain.outcome import Candidate, Judged
 from .domain.silences import Silence
 from .ports import Store
 
-FRESH = 2.0  # seconds for which silences are as they were read
-
 
 class Silencer:
     """Mutes alerts before they are committed.
@@ -24,7 +22,7 @@ class Silencer:
         self._store = store
         self._machines = frozenset(machines)
         self._silences: tuple[Silence, ...] = ()
-        self._read_at = float("-inf")
+        self._ahead = 0.0  # alert_db's clock, of the monotonic one; the machine's may be wrong
 
     async def mute(self, judged: Judged) -> Judged:
         """Returns what was judged, with what is silenced told to machines alone.
@@ -34,14 +32,13 @@ class Silencer:
         """
         if not judged.candidates:
             return judged
-        if time.monotonic() - self._read_at > FRESH:
-            self._silences = await self._store.load_silences()
-            self._read_at = time.monotonic()
+        self._silences, now = await self._store.load_silences()
+        self._ahead = now - time.monotonic()
         return self.mute_as_known(judged)
 
     def mute_as_known(self, judged: Judged) -> Judged:
         """Does the same by the silences that were last read."""
-        now = time.time()
+        now = time.monotonic() + self._ahead
         counting = [silence for silence in self._silences if silence.counts(now)]
         if not counting:
             return judged

@@ -32,7 +32,7 @@ from ..silencer import Silencer
 from ..untold import Untold
 from ..utils.alert_db_watch import AlertDbWatch
 from ..utils.channels.base import Channel
-from ..utils.channels.registry import build
+from ..utils.channels.registry import STREAM_REPORT, build
 from ..utils.channels.report import EventosReport, StreamReport
 from ..utils.db import AlertStore
 from ..utils.dedupe import DedupeCache
@@ -124,6 +124,8 @@ def assemble(
         schema: the SQL that makes alert_db's tables.
         metrics: what is counted, over all that runs one after the other.
     """
+    if redis is None:  # nobody would ever take its reports
+        loaded = loaded.without(STREAM_REPORT)
     settings = loaded.settings
     sessions = _Sessions.of(db_config, settings)
     own_alerts = OwnAlerts(loaded.router(), instance, settings.alert_config.formats())
@@ -232,6 +234,7 @@ class _Sessions(NamedTuple):
     looking_ahead: PgSession
     storing: PgSession
     telling: PgSession
+    following: PgSession
     reporting: PgSession
     asking_corec: PgSession
     asking_alert: PgSession
@@ -247,6 +250,7 @@ class _Sessions(NamedTuple):
             looking_ahead=PgSession("adelanto", corec_db, autocommit=True),
             storing=PgSession("almacen", alert_db, idle_limit=idle_limit),
             telling=PgSession("avisos", alert_db),
+            following=PgSession("seguimiento", alert_db),
             reporting=PgSession("reportes", corec_db),
             # Health asks for itself: a part that works hard is not a part that is down.
             asking_corec=PgSession("salud", corec_db),
@@ -268,15 +272,18 @@ def _delivery(
     config = loaded.settings.config
     channels: dict[str, Channel] = {
         "alert_data": EventosReport(sessions.reporting, instance),
-        "alert_data_stream": StreamReport(redis, instance),
         **_configured_channels(loaded),
     }
+    if redis is not None:
+        channels[STREAM_REPORT] = StreamReport(redis, instance)
     zone = loaded.settings.alert_config.timezone
     paces = {name: settings.pace(zone) for name, settings in loaded.channels.items()}
     outbox = Outbox(sessions.telling, hand_in)
     alert_config = loaded.settings.alert_config
     steps = [step.step() for step in alert_config.escalation]
-    follow_ups = FollowUps(sessions.telling, steps, alert_config.repeat_interval, loaded.machines())
+    follow_ups = FollowUps(
+        sessions.following, steps, alert_config.repeat_interval, loaded.machines()
+    )
     return Delivery(
         outbox,
         spool,

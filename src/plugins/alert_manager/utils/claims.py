@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from ..domain.digest import MOST, digest
@@ -50,7 +49,7 @@ class Claims:
         if self._may_be_told and self.fallback is not None:
             await self._queue.take_back(self._name, self.fallback)
             self._may_be_told = False
-        now = time.time()
+        now = await self._queue.now()
         max_age, least = self.max_age(now), self._least(now)
         if alone:
             return await self._queue.claim(self._name, 1, max_age, least)
@@ -70,7 +69,7 @@ class Claims:
 
     async def next_due(self) -> float | None:
         """Returns the seconds until the next message is due (negative: overdue)."""
-        now = time.time()
+        now = await self._queue.now()
         return await self._queue.next_due(self._name, self.max_age(now), self._least(now))
 
     async def hand_over(self) -> bool:
@@ -78,7 +77,7 @@ class Claims:
         if self.fallback is None:
             return False
         self._may_be_told = True
-        now = time.time()
+        now = await self._queue.now()
         max_age, least = self.max_age(now), self._least(now)
         return await self._queue.hand_over(self._name, self.fallback, max_age, least)
 

@@ -176,8 +176,8 @@ class AlertStore:
         """Returns the newest change of each threshold."""
         return await self._ask(lambda cursor: load_thresholds(cursor))
 
-    async def load_silences(self) -> tuple[Silence, ...]:
-        """Returns the silences that count now, or will."""
+    async def load_silences(self) -> tuple[tuple[Silence, ...], float]:
+        """Returns the silences that count now, or will, and alert_db's time (epoch seconds)."""
         return await self._ask(load_silences)
 
     async def judged_until(self, silence: float, but: str | None = None) -> float:

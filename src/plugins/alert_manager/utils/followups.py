@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
+from ..domain.escalation import Step
+from ..domain.model import Payload, Severity
+from ..domain.silences import Silence
 from .pg import PgSession
 from .queries import query
+from .silences import load_silences
 
+_PAGE = 500  # at once, so that nobody waits for long
 _REPEATS = 8  # at growing distances: with 4 h, the last one after six weeks
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A step of the escalation: who is told, seconds after an alert that nobody acknowledged."""
-
-    after: float
-    channels: tuple[str, ...]
 
 
 class FollowUps:
@@ -54,22 +52,52 @@ class FollowUps:
         }
 
     async def queue(self) -> frozenset[str]:
-        """Queues what is due; returns the channels that have something to tell.
+        """Queues what is due and not silenced; returns the channels that have something to tell.
 
         Raises:
             NotNowError: alert_db does not answer.
         """
+        told: set[str] = set()
+        for kind, name, arguments in (
+            ("escalation", "escalations_due", self._steps),
+            ("repeat", "repeats_due", self._repeats),
+        ):
+            last: int | None = 0 if arguments["number"] else None
+            while last is not None:
+                page = partial(self._page, kind, name, {**arguments, "last": last})
+                last, channels = await self._session.run(page)
+                told |= channels
+        return frozenset(told)
 
-        def work(connection: Connection) -> frozenset[str]:
-            told: set[str] = set()
-            with connection.cursor() as cursor:
-                for name, arguments in (
-                    ("escalate", self._steps),
-                    ("repeat_critical", self._repeats),
-                ):
-                    if arguments["number"]:
-                        cursor.execute(query(name), {**arguments, "machines": self._machines})
-                        told.update(row[0] for row in cursor)
-            return frozenset(told)
+    def _page(
+        self, kind: str, name: str, arguments: dict[str, Any], connection: Connection
+    ) -> tuple[int | None, set[str]]:
+        """Queues a page; returns after which alert the next one begins, if there is one."""
+        with connection.cursor() as cursor:
+            silences, now = load_silences(cursor)
+            counting = [silence for silence in silences if silence.counts(now)]
+            cursor.execute(query(name), {**arguments, "machines": self._machines, "limit": _PAGE})
+            due = cursor.fetchall()
+            heard = [
+                (alert_id, channel, number)
+                for alert_id, channel, number, *about in due
+                if not _is_silenced(counting, *about)
+            ]
+            if not heard:
+                return _next(due), set()
+            ids, channels, numbers = zip(*heard, strict=True)
+            values = {"id": list(ids), "channel": list(channels), "number": list(numbers)}
+            cursor.execute(query("follow_ups_put"), {**values, "kind": kind})
+            return _next(due), {row[0] for row in cursor}
 
-        return await self._session.run(work)
+
+def _next(due: Sequence[tuple[Any, ...]]) -> int | None:
+    # The last alert may have more than the page held: it is looked at once more.
+    return int(due[-1][0]) - 1 if len(due) == _PAGE else None
+
+
+def _is_silenced(
+    counting: Sequence[Silence], rule: str | None, channel: str, data: Payload | None
+) -> bool:
+    about = (rule or "", Severity.CRITICA, channel, data or {})
+    return any(silence.covers(*about) for silence in counting)

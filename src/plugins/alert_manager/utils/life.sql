@@ -46,44 +46,51 @@ SELECT id FROM over ORDER BY id;
 -- name: alert_history
 SELECT at, action, who, note FROM alert_history WHERE alert_id = %(id)s ORDER BY id;
 
--- name: escalate
--- Critical alerts that people were told of, and that nobody has acknowledged after a step's time. One that
--- is older by a day was due while nobody was there to send it.
-WITH due AS (
-    SELECT a.id, s.number, s.channel
-      FROM unnest(%(number)s::int[], %(after)s::float8[], %(channel)s::text[]) AS s (number, after, channel)
-      JOIN alerts AS a ON a.created_at < now() - make_interval(secs => s.after)
-                      AND a.created_at > now() - make_interval(secs => s.after) - interval '1 day'
-     WHERE a.severity = 'critica' AND a.status = 'abierta'
-       AND EXISTS (SELECT FROM notifications AS n
-                    WHERE n.alert_id = a.id AND n.kind = 'alert' AND n.channel <> ALL(%(machines)s))
-), told AS (
-    INSERT INTO notifications (alert_id, channel, severity, kind, number)
-    SELECT id, channel, 4, 'escalation', number FROM due
-    ON CONFLICT (alert_id, channel, kind, number) DO NOTHING
-    RETURNING alert_id, channel, number
-), noted AS (
-    INSERT INTO alert_history (alert_id, action, who, note)
-    SELECT DISTINCT alert_id, 'escalada', 'alert_manager', 'paso ' || number FROM told
-)
-SELECT channel FROM told;
+-- name: escalations_due
+-- Of critical alerts that nobody has acknowledged a step's time after people were told, or were to be. What
+-- was due more than a day ago, was due while nobody was there to send it.
+SELECT a.id, s.channel, s.number, a.rule, a.channel, a.event_data
+  FROM alerts AS a
+ CROSS JOIN LATERAL (SELECT min(coalesce(n.finished_at, n.queued_at)) AS at FROM notifications AS n
+                      WHERE n.alert_id = a.id AND n.kind = 'alert' AND n.status <> 'muted'
+                        AND n.channel <> ALL(%(machines)s)) AS told
+  JOIN unnest(%(number)s::int[], %(after)s::float8[], %(channel)s::text[]) AS s (number, after, channel)
+    ON told.at < now() - make_interval(secs => s.after)
+   AND told.at > now() - make_interval(secs => s.after) - interval '1 day'
+ WHERE a.severity = 'critica' AND a.status = 'abierta' AND a.id > %(last)s
+   AND NOT EXISTS (SELECT FROM notifications AS n
+                    WHERE n.alert_id = a.id AND n.channel = s.channel AND n.kind = 'escalation'
+                      AND n.number = s.number)
+ ORDER BY a.id LIMIT %(limit)s;
 
--- name: repeat_critical
+-- name: repeats_due
 -- To whoever was told: only the newest repetition that is due, if CoreC was away for several.
-INSERT INTO notifications (alert_id, channel, severity, kind, number)
-SELECT DISTINCT ON (a.id, n.channel) a.id, n.channel, 4, 'repeat', r.number
-  FROM unnest(%(number)s::int[], %(after)s::float8[]) AS r (number, after)
-  JOIN alerts AS a ON a.created_at < now() - make_interval(secs => r.after)
-                  AND a.created_at > now() - make_interval(secs => r.after) - interval '1 day'
-  JOIN notifications AS n ON n.alert_id = a.id
- WHERE a.severity = 'critica' AND a.status = 'abierta'
-   AND n.kind = 'alert' AND n.status = 'sent' AND n.channel <> ALL(%(machines)s)
+SELECT DISTINCT ON (a.id, n.channel) a.id, n.channel, r.number, a.rule, a.channel, a.event_data
+  FROM alerts AS a
+  JOIN notifications AS n ON n.alert_id = a.id AND n.kind = 'alert' AND n.status = 'sent'
+                         AND n.channel <> ALL(%(machines)s)
+  JOIN unnest(%(number)s::int[], %(after)s::float8[]) AS r (number, after)
+    ON n.finished_at < now() - make_interval(secs => r.after)
+   AND n.finished_at > now() - make_interval(secs => r.after) - interval '1 day'
+ WHERE a.severity = 'critica' AND a.status = 'abierta' AND a.id > %(last)s
    AND NOT EXISTS (SELECT FROM notifications AS later
                     WHERE later.alert_id = a.id AND later.channel = n.channel
                       AND later.kind = 'repeat' AND later.number >= r.number)
- ORDER BY a.id, n.channel, r.number DESC
-ON CONFLICT (alert_id, channel, kind, number) DO NOTHING
-RETURNING channel;
+ ORDER BY a.id, n.channel, r.number DESC LIMIT %(limit)s;
+
+-- name: follow_ups_put
+WITH told AS (
+    INSERT INTO notifications (alert_id, channel, severity, kind, number)
+    SELECT a.id, f.channel, 4, %(kind)s, f.number
+      FROM unnest(%(id)s::bigint[], %(channel)s::text[], %(number)s::int[]) AS f (id, channel, number)
+      JOIN alerts AS a ON a.id = f.id AND a.status = 'abierta'
+    ON CONFLICT (alert_id, channel, kind, number) DO NOTHING
+    RETURNING alert_id, channel, kind, number
+), noted AS (
+    INSERT INTO alert_history (alert_id, action, who, note)
+    SELECT DISTINCT alert_id, 'escalada', 'alert_manager', 'paso ' || number FROM told WHERE kind = 'escalation'
+)
+SELECT channel FROM told;
 
 -- name: hand_over
 -- What a channel cannot tell now goes to its fallback, too.
@@ -126,10 +133,12 @@ UPDATE notifications AS n
 SELECT extract(epoch FROM now())::float8;
 
 -- name: silences_get
-SELECT id, matchers, extract(epoch FROM starts_at)::float8, extract(epoch FROM ends_at)::float8, weekly
-  FROM silences
- WHERE expired_at IS NULL AND (ends_at IS NULL OR ends_at > now())
- ORDER BY id;
+-- With the server's time, also where there is none.
+SELECT s.id, matchers, extract(epoch FROM starts_at)::float8, extract(epoch FROM ends_at)::float8, weekly,
+       extract(epoch FROM now())::float8
+  FROM (VALUES (1)) AS one (row)
+  LEFT JOIN silences AS s ON s.expired_at IS NULL AND (s.ends_at IS NULL OR s.ends_at > now())
+ ORDER BY s.id;
 
 -- name: silence_get
 SELECT id, matchers, extract(epoch FROM starts_at)::float8, extract(epoch FROM ends_at)::float8, weekly
@@ -138,7 +147,9 @@ SELECT id, matchers, extract(epoch FROM starts_at)::float8, extract(epoch FROM e
 -- name: silence_put
 INSERT INTO silences (matchers, starts_at, ends_at, weekly, who, reason)
 VALUES (%(matchers)s, coalesce(to_timestamp(%(starts)s), now()),
-        to_timestamp(%(ends)s), %(weekly)s, %(who)s, %(reason)s)
+        coalesce(to_timestamp(%(ends)s),
+                 coalesce(to_timestamp(%(starts)s), now()) + make_interval(secs => %(lasts)s)),
+        %(weekly)s, %(who)s, %(reason)s)
 RETURNING id;
 
 -- name: silences_list
@@ -162,6 +173,20 @@ SELECT n.id, a.rule, a.severity, a.channel, a.event_data
 -- name: notifications_mute
 UPDATE notifications SET status = 'muted', finished_at = now(), lease_token = NULL, last_error = %(reason)s
  WHERE id = ANY(%(ids)s::bigint[]) AND status = 'pending';
+
+-- name: alerts_muted
+-- Of which people were to be told, and are not.
+WITH muted AS (
+    UPDATE alerts AS a SET status = 'silenciada', silence_id = %(silence)s
+     WHERE a.status = 'abierta'
+       AND a.id IN (SELECT alert_id FROM notifications WHERE id = ANY(%(ids)s::bigint[]) AND kind = 'alert')
+       AND NOT EXISTS (SELECT FROM notifications AS n
+                        WHERE n.alert_id = a.id AND n.kind = 'alert' AND n.status IN ('sent', 'pending')
+                          AND n.channel <> ALL(%(machines)s))
+    RETURNING a.id
+)
+INSERT INTO alert_history (alert_id, action, who, note)
+SELECT id, 'silenciada', %(who)s, %(reason)s FROM muted;
 
 -- name: alerts_silenced
 WITH muted AS (

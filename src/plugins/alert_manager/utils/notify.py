@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
@@ -134,7 +133,7 @@ class Delivery:
         max_age = self._settings.max_age
         start = f"caducada tras {_in_words(max_age)}"
         reasons = {name: start + _obstacle(state) for name, state in self.states().items()}
-        now = time.time()
+        now = await self._outbox.now()
         ages = {name: worker.max_age(now) for name, worker in self._workers.items()}
         no_channel = f"{start}: el canal ya no está en uso (se quitó o se desactivó)"
         while not self._stopping.is_set():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -22,6 +23,7 @@ log = logging.getLogger("corec.alert_manager.outbox")
 
 LEASE = 60.0  # seconds in which a claimed message belongs to its claimer
 _LONGEST_HOLD = 600.0  # seconds
+_CLOCK_INTERVAL = 60.0  # seconds between two looks at the server's clock
 
 
 class Outbox:
@@ -33,6 +35,20 @@ class Outbox:
     def __init__(self, session: PgSession, hand_in: HandIn | None = None) -> None:
         self._session = session
         self._hand_in = hand_in
+        self._ahead = 0.0  # the server's clock, of our monotonic one
+        self._looked_at = float("-inf")
+
+    async def now(self) -> float:
+        """Returns the server's time (epoch seconds): the machine's clock may be wrong."""
+        if time.monotonic() - self._looked_at > _CLOCK_INTERVAL:
+
+            def work(connection: Connection) -> float:
+                with connection.cursor() as cursor:
+                    return float(fetch_value(cursor, "now"))
+
+            self._ahead = await self._session.run(work) - time.monotonic()
+            self._looked_at = time.monotonic()
+        return time.monotonic() + self._ahead
 
     async def claim(
         self,

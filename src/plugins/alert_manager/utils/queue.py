@@ -43,6 +43,10 @@ class Waiting(NamedTuple):
 class Queue(Protocol):
     """Messages to be told. Every call may raise `NotNowError`."""
 
+    async def now(self) -> float:
+        """Returns the time that counts for these messages (epoch seconds)."""
+        ...
+
     async def claim(
         self,
         channel: str,

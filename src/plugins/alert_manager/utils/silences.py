@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -14,10 +14,24 @@ from ..domain.time_intervals import Intervals
 from .queries import fetch_value, query
 
 
-def load_silences(cursor: Cursor) -> tuple[Silence, ...]:
-    """Returns the silences that count now, or will."""
+class Added(NamedTuple):
+    """A silence that was stored.
+
+    Attributes:
+        ends: epoch seconds; None: when somebody ends it.
+        muted: messages that will not be sent.
+    """
+
+    number: int
+    ends: float | None
+    muted: int
+
+
+def load_silences(cursor: Cursor) -> tuple[tuple[Silence, ...], float]:
+    """Returns the silences that count now, or will, and the server's time (epoch seconds)."""
     cursor.execute(query("silences_get"))
-    return tuple(silence(*row) for row in cursor)
+    found = cursor.fetchall()
+    return tuple(silence(*row) for *row, _ in found if row[0] is not None), float(found[0][-1])
 
 
 def silence(number: int, matchers: Any, starts: float, ends: float | None, weekly: Any) -> Silence:
@@ -43,18 +57,14 @@ def weekly_json(weekly: Intervals) -> dict[str, Any]:
     }
 
 
-def add_silence(cursor: Cursor, arguments: Mapping[str, Any]) -> tuple[int, int]:
-    """Stores a silence, and mutes what waits of alerts that it covers now.
-
-    Returns:
-        Its number, and how many messages will not be sent.
-    """
+def add_silence(cursor: Cursor, arguments: Mapping[str, Any]) -> Added:
+    """Stores a silence, and mutes what waits of alerts that it covers now."""
     number = int(fetch_value(cursor, "silence_put", arguments))
     cursor.execute(query("silence_get"), {"id": number})
     (new,) = (silence(*row) for row in cursor)
     now = float(fetch_value(cursor, "now"))
     if not new.counts(now):
-        return number, 0
+        return Added(number, new.ends, 0)
     cursor.execute(query("notifications_to_mute"), {"machines": arguments["machines"]})
     covered = [
         notification
@@ -63,4 +73,6 @@ def add_silence(cursor: Cursor, arguments: Mapping[str, Any]) -> tuple[int, int]
     ]
     reason = f"callada por el silencio {number}"
     cursor.execute(query("notifications_mute"), {"ids": covered, "reason": reason})
-    return number, int(cursor.rowcount)
+    muted = int(cursor.rowcount)
+    cursor.execute(query("alerts_muted"), {**arguments, "ids": covered, "silence": number})
+    return Added(number, new.ends, muted)

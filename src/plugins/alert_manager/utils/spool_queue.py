@@ -27,6 +27,10 @@ class SpoolQueue:
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
 
+    async def now(self) -> float:
+        """Returns the machine's time: there is no other one."""
+        return time.time()
+
     async def claim(
         self,
         channel: str,

@@ -29,7 +29,8 @@ KINDS: Mapping[str, _Kind] = {
     "apprise": _Kind(AppriseSettings, AppriseChannel),
 }
 
-REPORT_CHANNELS = ("alert_data", "alert_data_stream")
+STREAM_REPORT = "alert_data_stream"
+REPORT_CHANNELS = ("alert_data", STREAM_REPORT)
 """The plugin's own reports of every alert (`eventos`, and a Redis stream): always in use."""
 
 
