@@ -29,7 +29,7 @@ class Condition:
         self._metrics = metrics
         self._watch = watch
         self._not_before = 0.0
-        self._put_off = 0  # times in a row
+        self._no_time = 0  # times in a row that it asked us to wait for none
         self._is_long = False  # what it has asked us to wait
         self.disabled: str | None = None
         """Why no further message is tried, or None."""
@@ -60,8 +60,8 @@ class Condition:
 
     def hold(self, seconds: float) -> None:
         """Sends nothing for so long, as its server asked."""
-        least = _LEAST_WAIT * 2 ** min(self._put_off, _MOST_DOUBLED)
-        self._not_before = time.monotonic() + max(seconds, least)
+        least = _LEAST_WAIT * 2 ** min(self._no_time, _MOST_DOUBLED)
+        self._not_before = time.monotonic() + (least if seconds < _LEAST_WAIT else seconds)
         self._is_long = seconds > LONG
 
     def learn(self, outcome: Outcome) -> None:
@@ -87,13 +87,13 @@ class Condition:
     def _wait_as_asked(self, seconds: float, reason: str) -> None:
         told = self._is_long
         self.hold(seconds)
-        self._put_off += 1
+        self._no_time = self._no_time + 1 if seconds < _LEAST_WAIT else 0
         if self._is_long and not told and not self.is_open:
             log.error("%s: no se puede avisar durante %.0f s: %s", self._name, seconds, reason)
             self._watch.channel_down(self._name, reason)
 
     def _works(self, trouble: str | None) -> None:
-        self._put_off = 0
+        self._no_time = 0
         if self._is_long and not self.is_open:
             self._watch.channel_up(self._name)
         self._is_long = False

@@ -73,7 +73,7 @@ class Answer:
         in_body = content.get("retry_after") if isinstance(content, Mapping) else None
         headers = self.headers
         for said in (in_body, headers.get("Retry-After"), headers.get("X-RateLimit-Reset-After")):
-            if (wait := seconds(said)) is not None:
+            if (wait := seconds(said, headers.get("Date"))) is not None:
                 return wait
         return None
 
@@ -126,7 +126,7 @@ class HttpClient:
         if 300 <= answer.status < 400:
             told += ", una redirección; no se sigue, porque se entregaría a otro"
         limited = self.throttled(_UNSAID_WAIT if answer.wait is None else answer.wait)
-        after = seconds(answer.headers.get("Retry-After"))
+        after = seconds(answer.headers.get("Retry-After"), answer.headers.get("Date"))
         return verdict(answer.status, told, advice, limited, after)
 
     def throttled(self, wait: float) -> Retry:
@@ -173,23 +173,33 @@ def verdict(
     return Rejected(told)
 
 
-def seconds(value: Any) -> float | None:
-    """Returns a wait as servers write it: a number, or the date until when (RFC 9110, 10.2.3)."""
+def seconds(value: Any, now: str | None = None) -> float | None:
+    """Returns a wait as servers write it: a number, or the date until when (RFC 9110, 10.2.3).
+
+    `now` is the server's own date, where it says it: our clock may be wrong.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         wait = float(value)
     except (ValueError, OverflowError):
-        return _until(str(value))
+        return _until(str(value), now)
     return min(wait, _MAX_WAIT) if math.isfinite(wait) and wait >= 0 else None
 
 
-def _until(date: str) -> float | None:
+def _until(date: str, now: str | None) -> float | None:
+    moment = _epoch(date)
+    if moment is None:
+        return None
+    begin = None if now is None else _epoch(now)
+    return min(max(moment - (time.time() if begin is None else begin), 0.0), _MAX_WAIT)
+
+
+def _epoch(date: str) -> float | None:
     try:
-        moment = parsedate_to_datetime(date).timestamp()
+        return parsedate_to_datetime(date).timestamp()
     except (ValueError, OverflowError):
         return None
-    return min(max(moment - time.time(), 0.0), _MAX_WAIT)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
