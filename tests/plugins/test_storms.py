@@ -109,7 +109,7 @@ async def test_very_many_critical_ones_are_one_message_that_names_them(alert_db:
         (message,) = discord.messages
     description = message["embeds"][0]["description"]
     assert message["embeds"][0]["title"] == "CRÍTICA: 65 alertas juntas: 60 críticas, 5 bajas"
-    assert len(re.findall(r"CRÍTICA: título \d+", description)) == 60
+    assert len(re.findall(r"CRÍTICA: título \d+ \(", description)) == 60
 
 
 async def test_a_digest_that_fails_is_sent_again_and_loses_nothing(alert_db: World) -> None:

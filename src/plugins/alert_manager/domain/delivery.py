@@ -9,6 +9,8 @@ from .model import Payload, Severity
 
 AHEAD = "ahead"
 """The kind of a message that is told while alert_db does not answer: no row of it exists yet."""
+DIGEST = "digest"
+"""The kind of a message that stands for many alerts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,10 @@ class Message:
         timestamp: event time, seconds since the epoch.
         progress: what earlier attempts reached; None where all recipients are still to be told.
         recovered: True where the message says that the alert is over.
-        kind: `alert`, `recovery`, `repeat`, `escalation` or `ahead`.
+        kind: `alert`, `recovery`, `repeat`, `escalation`, `ahead` or `digest`.
         number: of the repetition, of the step of the escalation, or of what is told ahead.
         details: more lines of plain text, where it stands for many alerts.
+        alerts: their ids, and `members` the same for the same ones; empty where it is one.
     """
 
     alert_id: int
@@ -63,6 +66,8 @@ class Message:
     kind: str = "alert"
     number: int = 0
     details: tuple[str, ...] = ()
+    alerts: tuple[int, ...] = ()
+    members: str = ""
 
     @property
     def label(self) -> str:
@@ -75,8 +80,15 @@ class Message:
         return str(self.alert_id) if self.kind != AHEAD else "aún sin guardar"
 
     @property
+    def stored_id(self) -> int | None:
+        """The id of the one alert that it is about, where that is stored."""
+        return None if self.kind in (AHEAD, DIGEST) else self.alert_id
+
+    @property
     def identity(self) -> str:
         """The same for the same message, whenever and by whomever it is sent."""
+        if self.members:
+            return f"{DIGEST}-{self.members}"
         which = f"{self.alert_id}{self.kind}{self.number}"
         return which if self.kind != AHEAD else f"{which}-{self.timestamp:.6f}"
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from hashlib import sha256
 
-from .delivery import AHEAD, Message
+from .delivery import AHEAD, DIGEST, Message
 from .model import Severity
 
 MOST = 10_000  # alerts in one digest
 _IN_FULL = 10
 _RULES = 30  # that are named
-_CRITICAL = 200  # that are named, beyond those in full
+_CRITICAL = 200  # that are named
 _WHERE = {
     False: "Todas están guardadas: ./scripts/alerts.sh list",
     True: "La base de alertas no responde: se guardarán cuando vuelva.",
@@ -28,9 +29,11 @@ _WORDS = {
 def digest(messages: Sequence[Message]) -> Message:
     """Returns one message for many, which come with the worst first; at least one.
 
-    No critical alert goes unnamed, up to two hundred of them.
+    No critical alert goes unnamed, up to two hundred of them: names come before texts, as a channel
+    may have no room for all.
     """
-    worst = messages[0]
+    worst = next((message for message in messages if not message.recovered), messages[0])
+    names = chr(10).join(message.identity for message in messages)
     return replace(
         worst,
         attempt=max(message.attempt for message in messages),
@@ -41,8 +44,12 @@ def digest(messages: Sequence[Message]) -> Message:
         event_data={},
         timestamp=max(message.timestamp for message in messages),
         progress=None,
+        kind=AHEAD if worst.kind == AHEAD else DIGEST,
+        number=worst.number if worst.kind == AHEAD else 0,
         recovered=all(message.recovered for message in messages),
         details=tuple(_lines(messages)),
+        alerts=tuple(m.alert_id for m in messages if m.kind != AHEAD),
+        members=sha256(names.encode()).hexdigest()[:32],
     )
 
 
@@ -62,13 +69,13 @@ def _lines(messages: Sequence[Message]) -> Iterator[str]:
         yield f"{count} × {label.upper()} {rule}"
     if len(kinds) > _RULES:
         yield f"… y {len(kinds) - _RULES} clases más"
+    critical = [m for m in messages if m.severity is Severity.CRITICA and not m.recovered]
+    for message in critical[:_CRITICAL]:
+        yield _named(message)
+    if left := len(critical[_CRITICAL:]):
+        yield f"… y {left} críticas más: ./scripts/alerts.sh list --severity critica"
     for message in messages[:_IN_FULL]:
         yield _named(message, f" — {message.text}")
-    others = [m for m in messages[_IN_FULL:] if m.severity is Severity.CRITICA and not m.recovered]
-    for message in others[:_CRITICAL]:
-        yield _named(message)
-    if left := len(others[_CRITICAL:]):
-        yield f"… y {left} críticas más: ./scripts/alerts.sh list --severity critica"
 
 
 def _named(message: Message, text: str = "") -> str:

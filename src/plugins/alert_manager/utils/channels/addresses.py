@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, unquote_plus, urlsplit
 
 from ...hosts import is_loopback
 
 _KEY = re.compile(r"[\w.~+-]{8,}")
+_SHORTEST = 4  # characters of a key; shorter ones would be masked inside of common words
+_LONG = 8
 _UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
 
 
@@ -41,12 +43,19 @@ def is_here(parts: SplitResult) -> bool:
 def secret_parts(address: str) -> tuple[str, ...]:
     """Returns what of an address must not be repeated: all of it, and whatever may be a key in it.
 
-    The longest first: what is part of another is hidden with it.
+    As it is written, and as a server reads it. The longest first: what is part of another is hidden
+    with it.
     """
     _, _, rest = address.partition("://")
-    path = rest.partition("/")[2]
-    parts = {address, path, *_KEY.findall(path), *_KEY.findall(rest.rpartition("@")[0])}
-    return tuple(sorted(parts - {""}, key=len, reverse=True))
+    path, _, query = rest.partition("/")[2].partition("?")
+    values = {value for _, value in parse_qsl(query) if len(value) >= _SHORTEST}
+    values |= {part.partition("=")[2] for part in query.split("&")}
+    whole = {address, rest.partition("/")[2], path, rest.rpartition("@")[0]}
+    parts = {*whole, *values, *(part for part in path.split("/") if len(part) >= _LONG)}
+    parts |= {key for text in whole for key in _KEY.findall(text)}
+    read = {decoded for part in parts for decoded in (unquote(part), unquote_plus(part))}
+    found = {part for part in parts | read if len(part) >= _SHORTEST}
+    return tuple(sorted(found, key=len, reverse=True))
 
 
 def _split(address: str) -> SplitResult | None:

@@ -16,7 +16,7 @@ from ...domain.formats import Formats
 from ...domain.model import Severity
 from .addresses import secret_parts
 from .base import ChannelSettings, PerMinute, Waiting, needed_address
-from .common import answer_line, event_time, facts, headline, paragraphs
+from .common import answer_line, event_time, facts, fitting, headline, paragraphs
 from .http import verdict
 
 if TYPE_CHECKING:
@@ -81,9 +81,9 @@ class AppriseChannel:
     def _text(self, message: Message) -> str:
         about = [f"{label}: {value}" for label, value in facts(message)]
         moment = self._formats.to_the_second(event_time(message, self._formats.tzinfo))
-        return "\n".join(
-            (*paragraphs(message), *about, f"Hora: {moment}", f"ID: {message.reference}")
-        )
+        about += [f"Hora: {moment}", f"ID: {message.reference}"]
+        room = _MAX_TEXT - sum(len(line) + 1 for line in about)
+        return "\n".join((*fitting(paragraphs(message), room), *about))
 
     def _refused(self, result: AppriseResult) -> Outcome:
         told = [e.message for e in result.logs() if e.level in ("WARNING", "ERROR", "CRITICAL")]

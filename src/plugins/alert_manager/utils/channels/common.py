@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
-from ...domain.delivery import AHEAD, Message
+from ...domain.delivery import Message
 from ...domain.escape import clip, single_line
 from ...domain.redact import MASK, redact_text
 
@@ -18,6 +18,7 @@ _MAX_VALUE = 200  # characters of one field of an event
 # loop for most of a second.
 _MAX_READ = 8_000
 _LAST_TIME = 253_402_214_400.0  # 9999-12-31, the last day that a datetime holds in every zone
+_MORE = "… y {} líneas más: ./scripts/alerts.sh list"
 _EVENT_FIELDS = (
     ("Plugin", "plugin"),
     ("Exchange", "exchange"),
@@ -34,7 +35,7 @@ def shown(text: str) -> str:
 def as_json(message: Message) -> dict[str, Any]:
     """Returns what programs read of an alert; its keys are the columns of `alerts`."""
     return {
-        "id": None if message.kind == AHEAD else message.alert_id,
+        "id": message.stored_id,
         "severity": message.severity.key,
         "status": "resuelta" if message.recovered else "abierta",
         "kind": message.kind,
@@ -45,12 +46,28 @@ def as_json(message: Message) -> dict[str, Any]:
         "event_data": message.event_data,
         "timestamp": message.timestamp,
         **({"details": list(message.details)} if message.details else {}),
+        **({"alerts": list(message.alerts)} if message.alerts else {}),
     }
 
 
 def paragraphs(message: Message) -> list[str]:
     """Returns what it says: one paragraph, and more lines where it stands for many alerts."""
     return [shown(text) for text in (message.text, *message.details)]
+
+
+def fitting(lines: Sequence[str], limit: int, length: Callable[[str], int] = len) -> list[str]:
+    """Returns the lines that fit into `limit` characters, and says how many are left out."""
+    if sum(length(line) + 1 for line in lines) <= limit + 1:
+        return list(lines)
+    room = limit - len(_MORE) - len(str(len(lines)))
+    kept: list[str] = []
+    for line in lines:
+        room -= length(line) + 1
+        if room < 0:
+            break
+        kept.append(line)
+    # Of a single long one, the caller shows the beginning.
+    return [*kept, _MORE.format(len(lines) - len(kept))] if kept else list(lines[:1])
 
 
 def headline(message: Message) -> str:

@@ -9,7 +9,7 @@ from ...domain.delivery import Message
 from ...domain.escape import clip, discord_text, utf16_length
 from ...domain.formats import Formats
 from ...domain.model import Severity
-from .common import event_time, facts, headline, paragraphs
+from .common import event_time, facts, fitting, headline, paragraphs
 
 # discord.com/developers/docs/resources/message, "Embed Limits": characters.
 MAX_EMBEDS = 10
@@ -47,13 +47,10 @@ def payload(batch: Sequence[Message], username: str, formats: Formats) -> dict[s
 
 
 def _description(message: Message, limit: int) -> str:
-    lines: list[str] = []
-    for text in paragraphs(message):
-        if limit < 2:
-            break
-        lines.append(discord_text(text, limit))
-        limit -= utf16_length(lines[-1]) + 1
-    return "\n".join(lines)
+    if limit < 2:
+        return ""
+    lines = [discord_text(text, limit) for text in paragraphs(message)]
+    return "\n".join(fitting(lines, limit, utf16_length))
 
 
 def _frame(message: Message, formats: Formats, share: int) -> Embed:

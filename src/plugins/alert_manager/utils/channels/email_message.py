@@ -10,7 +10,6 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 from jinja2 import FileSystemLoader, StrictUndefined, select_autoescape
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -87,8 +86,8 @@ class MailWriter:
         kind = "resuelta" if message.recovered else "alerta"
         if message.number:
             kind = f"{message.kind}-{message.number}"
-        if message.details:  # another one, as soon as it stands for one alert more
-            kind = f"resumen-{crc32(chr(10).join(message.details).encode()):08x}"
+        if message.members:  # another one, as soon as it stands for one alert more
+            kind = f"resumen-{message.members}"
         return f"<corec-{kind}-{message.alert_id}-{moment}@{self._from.domain}>"
 
     def _values(self, message: Message) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import Literal
 
-from ...domain.delivery import AHEAD, Message, Outcome, Sent
+from ...domain.delivery import Message, Outcome, Sent
 from ...domain.model import Severity
 from .base import ChannelSettings
 from .common import event_time, paragraphs, shown
@@ -57,7 +57,7 @@ def _text_line(message: Message) -> str:
 
 def _json_line(message: Message) -> str:
     entry = {
-        "id": None if message.kind == AHEAD else message.alert_id,
+        "id": message.stored_id,
         "severity": message.severity.key,
         "status": "resuelta" if message.recovered else "abierta",
         "title": shown(message.title),

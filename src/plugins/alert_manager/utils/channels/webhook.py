@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from .http import HttpClient
 from .webhook_signature import key, signature
 
 _FORM = "https://servidor/ruta"
+_MAX_DATA = 32_768  # bytes of an event; a hundred of them are in one request
 
 
 class WebhookSettings(ChannelSettings):
@@ -65,7 +67,8 @@ class WebhookChannel:
 
     async def send(self, batch: Sequence[Message]) -> Outcome:
         """Posts `{"alerts": […]}`."""
-        body = msgspec.json.encode({"alerts": [_alert(message) for message in batch]})
+        # In a thread: a batch of large events takes a while to write.
+        body = await asyncio.to_thread(_body, batch)
         answer = await self._http.post(body, self._headers(batch, body))
         if isinstance(answer, Retry):
             return answer
@@ -89,6 +92,17 @@ class WebhookChannel:
         return headers
 
 
+def _body(batch: Sequence[Message]) -> bytes:
+    return msgspec.json.encode({"alerts": [_alert(message) for message in batch]})
+
+
 def _alert(message: Message) -> dict[str, Any]:
-    said = {"title": shown(message.title), "message": " | ".join(paragraphs(message))}
+    said: dict[str, Any] = {
+        "title": shown(message.title),
+        "message": " | ".join(paragraphs(message)),
+    }
+    size = len(msgspec.json.encode(message.event_data))
+    if size > _MAX_DATA:
+        how = f"./scripts/alerts.sh show {message.reference} --json"
+        said["event_data"] = {"recortado": f"{size} bytes; enteros: {how}"}
     return redact({**as_json(message), **said})
