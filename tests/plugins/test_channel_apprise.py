@@ -66,3 +66,12 @@ def test_a_service_that_nobody_knows_is_refused_without_showing_it() -> None:
     with pytest.raises(ValueError, match="Apprise no conoce ese servicio") as caught:
         AppriseSettings(url="fax://clave-secreta@123")
     assert "clave-secreta" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["slack", "twilio", "tgram"])
+def test_an_address_with_several_targets_is_refused(scheme: str) -> None:
+    """Apprise does not say whom of them it told: all would be told again."""
+    another = {"slack": "/#otros", "twilio": "/+5215599999999", "tgram": "/-1009999999999"}
+    several = documented(scheme) + another[scheme]
+    with pytest.raises(ValueError, match="avisa a 2 destinos"):
+        AppriseSettings.model_validate({"enabled": True, "url": several})

@@ -44,6 +44,7 @@ async def test_alerts_are_posted_as_the_documents_say(server: DiscordServer) -> 
                 "severity": "critica",
                 "status": "abierta",
                 "kind": "alert",
+                "number": 0,
                 "title": MESSAGE.title,
                 "message": MESSAGE.text,
                 "channel": "alertas",

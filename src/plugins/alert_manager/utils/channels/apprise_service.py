@@ -109,4 +109,8 @@ def _service(address: str, timeout: float = 1.0) -> Apprise:
         added = service.add(address)
     if not added or len(service) != 1:
         raise ValueError("Apprise no conoce ese servicio, o le falta una parte (valor oculto)")
+    if (targets := len(service[0])) > 1:  # it does not say whom of them it told
+        raise ValueError(
+            f"la dirección avisa a {targets} destinos; se espera uno: un canal para cada uno"
+        )
     return service

@@ -98,6 +98,7 @@ def _body(batch: Sequence[Message]) -> bytes:
 
 def _alert(message: Message) -> dict[str, Any]:
     said: dict[str, Any] = {
+        "number": message.number,
         "title": shown(message.title),
         "message": " | ".join(paragraphs(message)),
     }
