@@ -99,7 +99,7 @@ async def test_what_is_urgent_is_told_without_alert_db_and_stored_once(
     tell(world, server, smtp)
     async with world.running():
         lose(world, "BEFORE")
-        await eventually(lambda: told(server, "BEFORE") and mails(smtp, "BEFORE"))
+        await until_settled(world, "BEFORE")
         alert_server.kill()
         committed = lose(world, "DURING")
         world.write("trading_results", '{"profit": 900, "symbol": "GAIN"}')  # of severity baja
@@ -137,7 +137,7 @@ async def test_an_alert_db_that_hangs_is_no_reason_to_wait(
     with postgres_proxy(world.alert_dsn) as (cut, parameters):
         async with world.running(config={**world.config, "db_config": parameters}):
             lose(world, "BEFORE")
-            await eventually(lambda: told(server, "BEFORE") and mails(smtp, "BEFORE"))
+            await until_settled(world, "BEFORE")
             cut.freeze()
             for symbol in ("ONE", "TWO"):
                 committed = lose(world, symbol)
@@ -156,7 +156,7 @@ async def test_who_starts_again_without_alert_db_tells_nothing_twice(
     tell(world, server, None)
     async with world.running():
         lose(world, "BEFORE")
-        await eventually(lambda: told(server, "BEFORE"))
+        await until_settled(world, "BEFORE")
         await asyncio.sleep(6.0)  # how far it came is noted every five seconds
         alert_server.kill()
         lose(world, "FIRST")
@@ -180,7 +180,7 @@ async def test_what_alert_db_had_still_to_tell_is_told(
     tell(world, server, None)
     async with world.running():
         lose(world, "BEFORE")
-        await eventually(lambda: told(server, "BEFORE"))
+        await until_settled(world, "BEFORE")
         server.script.append(limited(4.0))
         symbols = ["ONE", "TWO", "THREE"]
         for symbol in symbols:
@@ -201,7 +201,7 @@ async def test_an_event_that_the_host_hands_over_is_kept(
     tell(world, server, None)
     async with world.running() as processor:
         lose(world, "BEFORE")
-        await eventually(lambda: told(server, "BEFORE"))
+        await until_settled(world, "BEFORE")
         alert_server.kill()
         events: dict[str, dict[Any, Any]] = {
             "JSON": {"profit": -700, "symbol": "JSON", 1: "a key that is no text"},
@@ -224,7 +224,7 @@ async def test_people_hear_when_alert_db_answers_and_takes_nothing(
     tell(world, server, None)
     async with world.running():
         lose(world, "BEFORE")
-        await eventually(lambda: told(server, "BEFORE"))
+        await until_settled(world, "BEFORE")
         world.alert(BROKEN)
         lose(world, "DURING")
         await eventually(lambda: told(server, "DURING"), 15.0)
@@ -245,7 +245,8 @@ async def test_what_was_told_before_is_not_told_again_as_news(
     async with world.running():
         lose(world, "BEFORE")
         world.write("macro_data", '{"vix_price": 45}')
-        await eventually(lambda: told(server, "BEFORE") and "VIX" in str(server.embeds))
+        await eventually(lambda: "VIX" in str(server.embeds))
+        await until_settled(world, "BEFORE")
         count = len(server.embeds)
         alert_server.kill()
         lose(world, "BEFORE")
@@ -267,7 +268,7 @@ async def test_a_fallback_tells_what_its_channel_cannot_without_alert_db_either(
     world.config["alert_config"]["routing"] = {"default": ["log", "discord"]}
     async with world.running():
         lose(world, "BEFORE")
-        await eventually(lambda: told(server, "BEFORE"))
+        await until_settled(world, "BEFORE")
         server.always = FAILING
         alert_server.kill()
         lose(world, "DURING")
@@ -291,7 +292,7 @@ async def test_the_log_has_it_when_nothing_can_be_written(
     monkeypatch.setenv("COREC_HOME", str(home))
     async with world.running():
         lose(world, "BEFORE")
-        await eventually(lambda: stored(world))
+        await until_settled(world, "BEFORE")
         alert_server.kill()
         committed = lose(world, "DURING")
         await eventually(lambda: "ALERTA sin guardar [ALTA] Pérdida" in caplog.text, 10.0)
