@@ -40,6 +40,13 @@ FORBIDDEN = {
     "pipeline": OUTSIDE | {"read_loop"},
     "read_loop": OUTSIDE,
     "health": OUTSIDE,
+    "silencer": OUTSIDE | READING,
+    "self_watch": OUTSIDE | READING,
+    "foresight": OUTSIDE | (READING - {"recorder"}),
+    "look_ahead": OUTSIDE | {"read_loop"},
+    "degraded": OUTSIDE | {"read_loop"},
+    "untold": OUTSIDE | READING,
+    "recent": OUTSIDE | READING,
     "utils": (OUTSIDE | READING) - {"utils"},
     "web": {"utils", "processors", "cli"} | READING,
 }

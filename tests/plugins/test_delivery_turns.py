@@ -237,3 +237,34 @@ async def test_a_server_that_says_again_in_0_s_is_asked_less_and_less(alert_db: 
     times = [request.time for request in discord.requests]
     assert 3 <= len(times) <= 10
     assert min(b - a for a, b in itertools.pairwise(times)) >= 0.09
+
+
+async def test_an_open_breaker_risks_one_message(alert_db: World) -> None:
+    for number in range(20):
+        queue(alert_db, "discord", f"m{number}")
+    async with DiscordServer() as discord:
+        discord.always = BROKEN
+        async with delivering(alert_db, webhook(discord), max_failures=1):
+            await eventually(lambda: len(discord.requests) >= 4)
+        sizes = [len(request.payload["embeds"]) for request in discord.requests]
+    assert sizes[0] == 10
+    assert set(sizes[1:]) == {1}
+
+
+async def test_what_is_being_sent_is_left_to_its_sender(alert_db: World) -> None:
+    """Neither too old nor taken by a fallback, as long as the lease lasts."""
+    queue(alert_db, "discord", "una", severity=4)
+    async with DiscordServer() as discord, SmtpServer() as smtp:
+        discord.always = Answer(200, {"id": "1"}, delay=3.0)
+        channels = {**webhook(discord), "email": mail(smtp)}
+        paces = {"discord": Pace(fallback="email")}
+        async with delivering(alert_db, channels, paces):
+            await eventually(lambda: len(discord.requests) == 1)
+            session = PgSession("t", parse_dsn(alert_db.alert_dsn))
+            outbox = Outbox(session)
+            assert not await outbox.hand_over("discord", "email", 86400.0, 0)
+            expired = await outbox.expire(0.0, {"discord": "x", "email": "x"}, {}, "x", 10)
+            await session.close()
+            assert expired == []
+            await eventually(lambda: statuses(alert_db, "discord") == {"sent": 1})
+    assert smtp.messages == []

@@ -175,3 +175,30 @@ async def test_a_silence_keeps_to_the_clock_of_the_database(
         world.write("trading_results", to_json(LOSS))
         await eventually(lambda: [a["status"] for a in world.alerts()] == ["silenciada"])
     assert server.embeds == []
+
+
+async def test_what_somebody_minds_or_only_a_log_was_told_goes_no_further(
+    world: World, server: DiscordServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with SmtpServer() as smtp:
+        tell(world, server, smtp)
+        world.config["alert_config"]["routing"] = {
+            "default": ["discord"],
+            "routes": [{"plugins": ["quiet"], "to": ["log"]}],
+        }
+        show_to_commands(world, monkeypatch, tmp_path)
+        async with world.running():
+            world.write("trading_results", to_json(LOSS))
+            await eventually(lambda: statuses(world, "discord") == {"sent": 1})
+            world.write("trading_results", to_json({**LOSS, "plugin": "quiet"}))
+            await eventually(lambda: statuses(world, "log") == {"sent": 2})
+            assert statuses(world, "discord") == {"sent": 1}
+            await command("ack", "1")
+            older(world, 11)
+            await asyncio.sleep(1.0)
+            assert kinds(world, "email") == []
+            world.alert("UPDATE alerts SET status = 'abierta' WHERE id = 1")  # as it was
+            await eventually(lambda: kinds(world, "email") == [("escalation", 1, "sent")])
+            older(world, 2 * 24 * 60)  # nobody was there to send the second step for two days
+            await asyncio.sleep(1.0)
+            assert kinds(world, "email") == [("escalation", 1, "sent")]

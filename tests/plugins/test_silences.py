@@ -57,6 +57,37 @@ def test_matchers(matchers: list[str], covered: bool) -> None:
     assert covers(*matchers) is covered
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    ["(a+)+", "(?:\\w+\\s?)*x", "(a|a)*b", "((a+)b)*", "(a?a?){2,}", "([ab]{1,3}c)+", "(x*){0,9}"],
+)
+def test_a_pattern_that_may_run_for_ever_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match="tardaría años"):
+        parse_matcher(f"symbol=~{pattern}")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "BTC.*",
+        "(BTC|ETH)/USDT",
+        "(a+)",
+        "(abc)+",
+        r"(\+)+",
+        "([+*])+",
+        "(?:ab)*c+",
+        "(a{2})+",
+        "a+b+",
+    ],
+)
+def test_other_patterns_are_quick_whatever_the_text(pattern: str) -> None:
+    silence = Silence(1, (parse_matcher(f"symbol=~{pattern}"),), 0.0)
+    begun = time.monotonic()
+    for text in ("a" * 5000, "ab" * 2500 + "!", "+" * 5000 + "x"):
+        silence.covers("r", Severity.ALTA, "c", {"symbol": text})
+    assert time.monotonic() - begun < 0.5
+
+
 @pytest.mark.parametrize("text", ["", "rule", "a b=c", "rule=~(", "severity=urgente"])
 def test_what_is_no_matcher_says_so(text: str) -> None:
     with pytest.raises(ValueError, match=r"se e|expresión|encontró"):

@@ -83,7 +83,7 @@ BEGIN
         id       bigserial PRIMARY KEY,
         alert_id bigint NOT NULL REFERENCES alerts (id) ON DELETE CASCADE,
         at       timestamptz NOT NULL DEFAULT now(),
-        action   text NOT NULL,               -- reconocida, resuelta, escalada
+        action   text NOT NULL,               -- reconocida, resuelta, escalada, silenciada
         who      text NOT NULL,
         note     text
     );

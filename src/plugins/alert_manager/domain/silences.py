@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from .model import Payload, Severity
 from .paths import lookup, parse_path
+from .patterns import MAX_TEXT, compile_pattern
 from .time_intervals import Intervals
 
 _MATCHER = re.compile(r"\s*([A-Za-z0-9_.]+)\s*(=~|!~|!=|=)\s*(.*?)\s*", re.DOTALL)
@@ -40,9 +40,9 @@ def parse_matcher(text: str) -> Matcher:
         value = Severity.parse(value).key
     if operator in ("=~", "!~"):
         try:
-            re.compile(value)
-        except re.error as error:
-            raise ValueError(f"{text!r}: expresión regular inválida: {error}") from None
+            compile_pattern(value)
+        except ValueError as error:
+            raise ValueError(f"{text!r}: {error}") from None
     return Matcher(field, operator, value)
 
 
@@ -84,8 +84,8 @@ def _holds(matcher: Matcher, own: Mapping[str, str], data: Payload) -> bool:
         case "!=":
             return text != matcher.value
         case "=~":
-            return _pattern(matcher.value).fullmatch(text) is not None
-    return _pattern(matcher.value).fullmatch(text) is None
+            return _matches(matcher.value, text) is True
+    return _matches(matcher.value, text) is False
 
 
 def _text(value: Any) -> str:
@@ -95,6 +95,8 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)[:1000]
 
 
-@lru_cache(maxsize=256)
-def _pattern(source: str) -> re.Pattern[str]:
-    return re.compile(source)
+def _matches(source: str, text: str) -> bool | None:
+    try:
+        return compile_pattern(source).fullmatch(text[:MAX_TEXT]) is not None
+    except ValueError:  # stored by another version of ours: better told than silenced
+        return None
