@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from src.core.event import Event
-from tests.plugins.conftest import BROKEN, SCHEMA, World, eventually
+from tests.plugins.conftest import BROKEN, SCHEMA, Streams, World, eventually
 from tests.plugins.hosts import host
 from tests.plugins.test_delivery import tell
 from tests.support.discord import BROKEN as FAILING
@@ -277,6 +277,35 @@ async def test_a_fallback_tells_what_its_channel_cannot_without_alert_db_either(
         alert_server.start()
         await until_settled(world, "BEFORE", "DURING")
     assert (len(told(server, "DURING")), mails(smtp, "DURING")) == (0, 1)
+
+
+async def test_without_both_databases_what_a_stream_brings_is_told(
+    world: World,
+    alert_server: TestPostgres,
+    postgres_server: TestPostgres,
+    streams: Streams,
+    server: DiscordServer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tell(world, server, None)
+    async with world.running():
+        lose(world, "BEFORE")
+        await until_settled(world, "BEFORE")
+        alert_server.kill()
+        postgres_server.kill()
+        try:
+            streams.add("trading_results", b'{"profit": -500, "symbol": "DURING"}')
+            begun = time.monotonic()
+            await eventually(lambda: told(server, "DURING"), 10.0)
+            assert time.monotonic() - begun < 10.0
+            assert "[ALTA] Pérdida de $500.00 en DURING" in caplog.text
+        finally:
+            postgres_server.start()
+        alert_server.start()
+        await until_settled(world, "BEFORE", "DURING")
+        assert streams.pending("trading_results") == 0
+    assert sorted(stored(world)) == ["BEFORE", "DURING"]
+    assert len(told(server, "DURING")) == 1
 
 
 async def test_the_log_has_it_when_nothing_can_be_written(
