@@ -64,10 +64,15 @@ class Degraded:
         self._since: float | None = None
         self._back_at = time.monotonic()
         self._told = False
-        self.looking = False
-        """True while events are read, and people told, without alert_db."""
+        self._looks: dict[str, asyncio.Task[None]] = {}
+        self._troubles: dict[str, str | None] = {}  # of the sources' looks; None: it works
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def looking(self) -> bool:
+        """True while events are read, and people told, without alert_db."""
+        return self.away and None in self._troubles.values()
 
     @property
     def away(self) -> bool:
@@ -90,6 +95,7 @@ class Degraded:
             for task in late:
                 task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await self._end_looks()
 
     async def tell(self, alarm: Candidate) -> None:
         """Stores an alert of our own; while alert_db is away it is told, and stored later.
@@ -136,16 +142,34 @@ class Degraded:
             log.error("alert_db no responde: lo urgente se avisa ya, y se guardará cuando vuelva")
         # What alert_db had to tell, and did not come to.
         self._wake(await spooled(self._spool, self._untold.take(), _STORED))
-        self.looking = False
         for ahead in self._aheads:
-            try:
-                self._wake(await ahead.look())
-                self.looking = True
-            except NotNowError as error:
-                log.warning("sin alert_db, tampoco se lee %s: %s", ahead.source, error)
+            look = self._looks.get(ahead.source)
+            if look is None or look.done():  # a source that hangs keeps no other one waiting
+                name = f"look-ahead-{ahead.source}"
+                self._looks[ahead.source] = asyncio.create_task(self._look(ahead), name=name)
         if not self._told and time.time() - self._since > _TELL_AFTER:
             self._told = True
             await self._tell_own(self._own_alerts.alert_db_away(self._since, time.time()))
+
+    async def _look(self, ahead: LookAhead[Any]) -> None:
+        trouble = None
+        try:
+            self._wake(await ahead.look())
+        except NotNowError as error:
+            trouble = str(error)
+        except Exception as error:  # noqa: BLE001  (no fault of ours may end the looking)
+            trouble = type(error).__name__
+            log_fault(log, f"fallo inesperado al leer {ahead.source} sin alert_db", error)
+        if trouble is not None and self._troubles.get(ahead.source) is None:
+            log.warning("sin alert_db, tampoco se lee %s: %s", ahead.source, trouble)
+        self._troubles[ahead.source] = trouble
+
+    async def _end_looks(self) -> None:
+        looks, self._looks = list(self._looks.values()), {}
+        for look in looks:
+            look.cancel()
+        await asyncio.gather(*looks, return_exceptions=True)
+        self._troubles.clear()
 
     async def _is_away(self) -> bool:
         now = time.monotonic()
@@ -166,7 +190,8 @@ class Degraded:
             if self._told:
                 alarm = self._own_alerts.alert_db_back(self._since, time.time())
                 await self._recorder.record((), Judged(0, (alarm,)))
-            self._since, self._told, self.looking = None, False, False
+            await self._end_looks()
+            self._since, self._told = None, False
             self._back_at = time.monotonic()
             self._foresight.forget()
         await self._hand_in()

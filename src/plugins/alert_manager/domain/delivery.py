@@ -76,8 +76,15 @@ class Message:
 
     @property
     def reference(self) -> str:
-        """What people call it by: the alert's id, or that it has none yet."""
+        """What people call it by: the alert's id, or that it has none yet, or several."""
+        if self.members:
+            return "varias"
         return str(self.alert_id) if self.kind != AHEAD else "aún sin guardar"
+
+    @property
+    def named(self) -> str:
+        """The same in a sentence: `alerta 12`."""
+        return "varias alertas" if self.members else f"alerta {self.reference}"
 
     @property
     def stored_id(self) -> int | None:

@@ -79,4 +79,4 @@ def _lines(messages: Sequence[Message]) -> Iterator[str]:
 
 
 def _named(message: Message, text: str = "") -> str:
-    return f"{message.label.upper()}: {message.title}{text} (alerta {message.reference})"
+    return f"{message.label.upper()}: {message.title}{text} ({message.named})"

@@ -70,7 +70,7 @@ def _frame(message: Message, formats: Formats, share: int) -> Embed:
             for name, value in fields
         ],
         "timestamp": event_time(message).isoformat(),
-        "footer": {"text": clip(f"CoreC · alerta {message.reference}", value_limit + len("CoreC"))},
+        "footer": {"text": clip(f"CoreC · {message.named}", value_limit + len("CoreC"))},
     }
 
 

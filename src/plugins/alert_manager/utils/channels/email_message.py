@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import FileSystemLoader, StrictUndefined, select_autoescape
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from ...domain.delivery import AHEAD, Message
+from ...domain.delivery import Message
 from ...domain.escape import clip, many_lines
 from ...domain.formats import Formats
 from ...domain.model import Payload, Severity
@@ -63,8 +63,8 @@ class MailWriter:
         mail["Date"] = datetime.now(UTC)
         mail["Message-ID"] = self._message_id(message)
         mail["Auto-Submitted"] = "auto-generated"
-        if message.kind != AHEAD:
-            mail["X-CoreC-Alert-Id"] = str(message.alert_id)
+        if message.stored_id is not None:
+            mail["X-CoreC-Alert-Id"] = str(message.stored_id)
         mail["X-CoreC-Severity"] = message.severity.key
         if message.severity in _PRIORITIES and not message.recovered:
             mail["X-Priority"] = _PRIORITIES[message.severity]
@@ -77,7 +77,7 @@ class MailWriter:
         return mail
 
     def _subject(self, message: Message) -> str:
-        ending = f" (alerta {message.reference})"
+        ending = f" ({message.named})"
         start = f"{self._prefix} {headline(message)}".strip()
         return clip(start, _MAX_SUBJECT - len(ending)) + ending
 
