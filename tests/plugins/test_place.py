@@ -215,3 +215,16 @@ async def test_a_leader_that_is_frozen_loses_the_lead(
             await eventually(lambda: told(world) == ["a"])
     finally:
         await frozen.close()
+
+
+async def test_a_standby_is_not_without_alert_db_because_a_commit_of_it_failed_once(
+    world: World,
+) -> None:
+    async with world.running("one"), world.running("two") as standby:
+        parts = standby._running.get()
+        await eventually(
+            lambda: all(loop.part().detail.startswith("en espera") for loop in parts.loops)
+        )
+        parts.recorder.failing_since = time.monotonic() - 60.0
+        await asyncio.sleep(2.0)
+        assert not parts.degraded.away

@@ -182,7 +182,10 @@ class Degraded:
                 return True
         self._alert_db.accept()
         failing = self._recorder.failing_since
-        return failing is not None and now - failing > _FAILING
+        if failing is None or now - failing <= _FAILING:
+            return False
+        # Where others read, nothing of ours is tried again, and what failed says nothing any more.
+        return not all(ahead.stands_by for ahead in self._aheads)
 
     async def _be_back(self) -> None:
         if self._since is not None:

@@ -63,13 +63,18 @@ class LookAhead(Generic[P]):
         self._saved: StoredPosition | None = None
         self._saved_at = float("-inf")
 
+    @property
+    def stands_by(self) -> bool:
+        """True where another instance reads the source."""
+        return self._pipeline.standby
+
     async def look(self) -> set[str]:
         """Spools what is urgent among what is new; returns the channels that have to tell it.
 
         Raises:
             NotNowError: the source does not answer.
         """
-        if self._pipeline.standby:
+        if self.stands_by:
             return set()
         channels: set[str] = set()
         position = self._position or await self._begin()
@@ -93,7 +98,7 @@ class LookAhead(Generic[P]):
         try:
             if position is not None and position != self._saved:
                 await self._spool.save_position(self.source, position)
-            elif self._pipeline.standby and self._saved is not None:
+            elif self.stands_by and self._saved is not None:
                 await self._spool.forget_position(self.source)
         except NotNowError as error:
             log.error("%s", error)

@@ -13,6 +13,8 @@ from typing import Any
 from .domain.errors import (
     AlreadyStoredError,
     RefusedError,
+    StaleReaderError,
+    StaleStateError,
     StaleThresholdsError,
     TooSlowError,
 )
@@ -253,6 +255,9 @@ class Recorder:
             committed = await self._store.commit(judged, moved, cached)
         except StaleThresholdsError:
             self._informed = False
+            raise
+        except (StaleReaderError, StaleStateError):  # it takes commits, of somebody else
+            self.failing_since = None
             raise
         except Exception:
             self.failing_since = self.failing_since or time.monotonic()

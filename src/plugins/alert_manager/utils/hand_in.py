@@ -12,7 +12,8 @@ from ..domain.errors import SpoolUnusableError
 from .commit import LOCK_CLASS
 from .pg import PgSession
 from .queries import query
-from .spool import Spool, Told
+from .spool import Spool
+from .spooled import Told
 
 log = logging.getLogger("corec.alert_manager.delivery")
 

@@ -7,99 +7,21 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from ..domain.model import RawEvent, Severity
-from ..domain.outcome import Candidate, Said
+from ..domain.model import RawEvent
+from ..domain.outcome import Candidate
 from ..ports import StoredPosition
 from ..untold import Untold
 from .channels.registry import REPORT_CHANNELS
 from .spool_file import SpoolFile, rows, statement
+from .spooled import StoredAlert, Told, decoded
 
 _MOST = 100_000  # alerts; what is beyond is told when alert_db is back
 HELD = float("inf")
 """Until when a message is held that is being sent."""
-
-
-class StoredAlert(msgspec.Struct, frozen=True):
-    """A candidate as the spool keeps it, in words."""
-
-    source: str
-    event_id: int | None
-    channel: str
-    rule: str
-    severity: int
-    title: str
-    message: str
-    words: Mapping[str, tuple[str, str]]
-    event_data: Any
-    timestamp: float
-    instance_id: str | None
-    fingerprint: bytes
-    window: float
-    targets: tuple[str, ...]
-
-    @classmethod
-    def of(cls, candidate: Candidate) -> StoredAlert:
-        """Words a candidate."""
-        said = candidate.words.say()
-        return cls(
-            candidate.source,
-            candidate.event_id,
-            candidate.channel,
-            candidate.rule,
-            int(candidate.severity),
-            said.title,
-            said.message,
-            said.channels,
-            candidate.event_data,
-            candidate.timestamp,
-            candidate.instance_id,
-            candidate.fingerprint,
-            candidate.window,
-            candidate.targets,
-        )
-
-    def candidate(self) -> Candidate:
-        """Returns what it was made of."""
-        return Candidate(
-            self.source,
-            self.event_id,
-            self.channel,
-            self.rule,
-            Severity(self.severity),
-            Said(self.title, self.message, self.words),
-            self.event_data,
-            self.timestamp,
-            self.instance_id,
-            self.fingerprint,
-            self.window,
-            self.targets,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A message that a channel has taken.
-
-    Attributes:
-        number: of it in the spool.
-        timestamp: event time of its alert; `window` is around it (seconds).
-        told_at: epoch seconds.
-    """
-
-    number: int
-    fingerprint: bytes
-    timestamp: float
-    window: float
-    channel: str
-    told_at: float
-    attempts: int
-    answer: str | None
-    external_id: str | None
 
 
 class Spool:
@@ -114,7 +36,10 @@ class Spool:
         self.waiting: Counter[str] = Counter()
         """Messages to be told, by channel."""
         self.held: dict[int, tuple[str, float]] = {}
-        """Messages that are not to be sent now: their channel, and until when (monotonic)."""
+        """Messages that are not to be sent now: their channel, and until when (monotonic).
+
+        Changed in the file's thread alone, together with the rows.
+        """
         self.unreported = False
         """True where alert_db has to hear what was told."""
         self._leftovers = False
@@ -181,11 +106,12 @@ class Spool:
             return
 
         def work(connection: sqlite3.Connection) -> None:
-            in_hand = [number for number, (_, until) in self.held.items() if until == HELD]
-            rows(connection, "drop_waiting", {"held": json.dumps(in_hand)})
+            for number, (_, until) in list(self.held.items()):
+                if until != HELD:
+                    del self.held[number]
+            rows(connection, "drop_waiting", {"held": json.dumps(list(self.held))})
             rows(connection, "drop_untold")
             self.recount(connection)
-            self.held = {number: self.held[number] for number in in_hand}
 
         await self.file.run(work)
 
@@ -263,13 +189,8 @@ class Spool:
         if self.waiting[channel] <= 0:
             return False
         now = time.monotonic()
-        held = sum(name == channel and until > now for name, until in self.held.values())
+        held = sum(name == channel and until > now for name, until in list(self.held.values()))
         return self.waiting[channel] > held
-
-
-def decoded(alert: str) -> StoredAlert:
-    """Reads an alert as the spool keeps it."""
-    return msgspec.json.decode(alert, type=StoredAlert)
 
 
 def _insert(

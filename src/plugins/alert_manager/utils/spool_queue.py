@@ -10,6 +10,7 @@ import json
 import sqlite3
 import time
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -17,8 +18,9 @@ import msgspec
 from ..domain.delivery import AHEAD, Attempt, Message, Progress, Sent, reminder
 from ..domain.model import Severity
 from .queue import Claim, Waiting
-from .spool import HELD, Spool, decoded
+from .spool import HELD, Spool
 from .spool_file import rows
+from .spooled import decoded
 
 
 class SpoolQueue:
@@ -44,34 +46,35 @@ class SpoolQueue:
 
         None of them is too old: it is told as soon as it came, or by alert_db.
         """
-        arguments = {
-            "channel": channel,
-            "limit": limit,
-            "least": least,
-            "mark": mark,
-            "held": self._held(channel),
-        }
-        # Before anybody else looks: a worker asks from the event loop, and waits for the answer.
-        found = await self._spool.file.run(lambda c: rows(c, "claim", arguments))
+        arguments = {"channel": channel, "limit": limit, "least": least, "mark": mark}
+
+        def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            found = rows(connection, "claim", {**arguments, "held": self._held(channel)})
+            self._hold(channel, [row[0] for row in found], HELD)
+            return found
+
+        found = await self._spool.file.run(work)
         if not found:
             return None
-        ids = tuple(row[0] for row in found)
-        self._hold(channel, ids, HELD)
         messages = tuple(_message(channel, brief, *row) for row in found)
-        return Claim(channel, str(uuid.uuid4()), ids, messages)
+        return Claim(channel, str(uuid.uuid4()), tuple(row[0] for row in found), messages)
 
     async def waiting(self, channel: str, max_age: float, least: int = 0) -> Waiting:
         """Returns what is due of a channel."""
-        arguments = {"channel": channel, "least": least, "held": self._held(channel)}
-        found = await self._spool.file.run(lambda c: rows(c, "count_due", arguments))
-        return Waiting(*found[0])
+        arguments = {"channel": channel, "least": least}
+
+        def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            return rows(connection, "count_due", {**arguments, "held": self._held(channel)})
+
+        return Waiting(*(await self._spool.file.run(work))[0])
 
     async def next_due(self, channel: str, max_age: float, least: int = 0) -> float | None:
         """Returns the seconds until a channel's next message is due (negative: overdue)."""
         if any(await self.waiting(channel, max_age, least)):
             return 0.0
         now = time.monotonic()
-        dues = [due for name, due in self._spool.held.values() if name == channel and due != HELD]
+        held = list(self._spool.held.values())
+        dues = [due for name, due in held if name == channel and due != HELD]
         return min(dues) - now if dues else None
 
     async def sent(self, claim: Claim, outcome: Sent, attempt: Attempt) -> None:
@@ -101,8 +104,12 @@ class SpoolQueue:
             "attempts": 0 if give_back else 1,
             "progress": None if progress is None else msgspec.json.encode(progress).decode(),
         }
-        await self._spool.file.run(lambda c: rows(c, "put_back", values))
-        self._hold(claim.channel, claim.ids, time.monotonic() + delay)
+
+        def work(connection: sqlite3.Connection) -> None:
+            rows(connection, "put_back", values)
+            self._hold(claim.channel, claim.ids, time.monotonic() + delay)
+
+        await self._spool.file.run(work)
 
     async def hold(self, channel: str) -> float:
         """Returns 0: only alert_db knows what others were asked."""
@@ -116,16 +123,12 @@ class SpoolQueue:
         """Gives what a channel cannot tell now to its fallback; all of it is urgent."""
         if self._spool.waiting[channel] <= 0:
             return False
-        arguments = {
-            "channel": channel,
-            "fallback": fallback,
-            "least": least,
-            "held": self._in_hand(channel),
-        }
+        arguments = {"channel": channel, "fallback": fallback, "least": least}
 
         def work(connection: sqlite3.Connection) -> int:
-            rows(connection, "move", arguments)
-            rows(connection, "moved", arguments)
+            waiting = {**arguments, "held": self._in_hand(channel)}
+            rows(connection, "move", waiting)
+            rows(connection, "moved", waiting)
             moved = connection.execute("SELECT changes()").fetchone()[0]
             self._spool.recount(connection)
             return int(moved)
@@ -139,12 +142,12 @@ class SpoolQueue:
         def work(connection: sqlite3.Connection) -> None:
             rows(connection, name, values)
             self._spool.recount(connection)
+            for number in claim.ids:
+                self._spool.held.pop(number, None)
 
         await self._spool.file.run(work)
-        for number in claim.ids:
-            self._spool.held.pop(number, None)
 
-    def _hold(self, channel: str, ids: tuple[int, ...], until: float) -> None:
+    def _hold(self, channel: str, ids: Iterable[int], until: float) -> None:
         self._spool.held.update(dict.fromkeys(ids, (channel, until)))
 
     def _in_hand(self, channel: str) -> str:

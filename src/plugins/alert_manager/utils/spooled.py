@@ -1,0 +1,95 @@
+"""What the spool keeps of an alert, and of who was told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from ..domain.model import Severity
+from ..domain.outcome import Candidate, Said
+
+
+class StoredAlert(msgspec.Struct, frozen=True):
+    """A candidate as the spool keeps it, in words."""
+
+    source: str
+    event_id: int | None
+    channel: str
+    rule: str
+    severity: int
+    title: str
+    message: str
+    words: Mapping[str, tuple[str, str]]
+    event_data: Any
+    timestamp: float
+    instance_id: str | None
+    fingerprint: bytes
+    window: float
+    targets: tuple[str, ...]
+
+    @classmethod
+    def of(cls, candidate: Candidate) -> StoredAlert:
+        """Words a candidate."""
+        said = candidate.words.say()
+        return cls(
+            candidate.source,
+            candidate.event_id,
+            candidate.channel,
+            candidate.rule,
+            int(candidate.severity),
+            said.title,
+            said.message,
+            said.channels,
+            candidate.event_data,
+            candidate.timestamp,
+            candidate.instance_id,
+            candidate.fingerprint,
+            candidate.window,
+            candidate.targets,
+        )
+
+    def candidate(self) -> Candidate:
+        """Returns what it was made of."""
+        return Candidate(
+            self.source,
+            self.event_id,
+            self.channel,
+            self.rule,
+            Severity(self.severity),
+            Said(self.title, self.message, self.words),
+            self.event_data,
+            self.timestamp,
+            self.instance_id,
+            self.fingerprint,
+            self.window,
+            self.targets,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A message that a channel has taken.
+
+    Attributes:
+        number: of it in the spool.
+        timestamp: event time of its alert; `window` is around it (seconds).
+        told_at: epoch seconds.
+    """
+
+    number: int
+    fingerprint: bytes
+    timestamp: float
+    window: float
+    channel: str
+    told_at: float
+    attempts: int
+    answer: str | None
+    external_id: str | None
+
+
+def decoded(alert: str) -> StoredAlert:
+    """Reads an alert as the spool keeps it."""
+    return msgspec.json.decode(alert, type=StoredAlert)
