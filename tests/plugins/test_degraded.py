@@ -8,14 +8,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg2
-import psycopg2.extras
 import pytest
-import yaml
 
 from src.core.event import Event
+from src.plugins.alert_manager import look_ahead
+from src.plugins.alert_manager.processors import alert_processor
 from tests.plugins.conftest import BROKEN, SCHEMA, Streams, World, eventually
-from tests.plugins.hosts import host
 from tests.plugins.test_delivery import tell
 from tests.support.discord import BROKEN as FAILING
 from tests.support.discord import DiscordServer, limited
@@ -38,6 +36,11 @@ def alert_server(server_root: Path, world: World) -> Iterator[TestPostgres]:
         yield server
     finally:
         server.stop("immediate")
+
+
+@pytest.fixture(autouse=True)
+def quick_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alert_processor, "_START_WAIT", 1.0)  # for databases that are away
 
 
 @pytest.fixture
@@ -143,7 +146,7 @@ async def test_an_alert_db_that_hangs_is_no_reason_to_wait(
                 committed = lose(world, symbol)
                 await eventually(lambda s=symbol: told(server, s) and mails(smtp, s), 10.0)  # type: ignore[misc]
                 assert time.monotonic() - committed < 10.0
-                await asyncio.sleep(4.0)
+                await asyncio.sleep(1.0)
             cut.thaw()
             await until_settled(world, "BEFORE", "ONE", "TWO")
     for symbol in ("BEFORE", "ONE", "TWO"):
@@ -151,13 +154,14 @@ async def test_an_alert_db_that_hangs_is_no_reason_to_wait(
 
 
 async def test_who_starts_again_without_alert_db_tells_nothing_twice(
-    world: World, alert_server: TestPostgres, server: DiscordServer
+    world: World, alert_server: TestPostgres, server: DiscordServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tell(world, server, None)
+    monkeypatch.setattr(look_ahead, "SAVE_INTERVAL", 0.5)
     async with world.running():
         lose(world, "BEFORE")
         await until_settled(world, "BEFORE")
-        await asyncio.sleep(6.0)  # how far it came is noted every five seconds
+        await asyncio.sleep(1.5)  # how far it came is noted now and then
         alert_server.kill()
         lose(world, "FIRST")
         await eventually(lambda: told(server, "FIRST"))
@@ -329,65 +333,3 @@ async def test_the_log_has_it_when_nothing_can_be_written(
         alert_server.start()
         await until_settled(world, "BEFORE", "DURING")
     assert "en DURING" in caplog.text
-
-
-def resident(pid: int) -> float:
-    """The memory that a process holds, in MiB."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-
-def write_trades(world: World, first: int, count: int) -> None:
-    """Writes trades at once; each tenth is of severity alta."""
-    values = [
-        ("trading_results", f'{{"profit": {-500 if n % 10 == 0 else 5}, "symbol": "T{n}"}}')
-        for n in range(first, first + count)
-    ]
-    connection = psycopg2.connect(world.corec_dsn)
-    with connection, connection.cursor() as cursor:
-        sql = (
-            "INSERT INTO eventos (canal, datos, timestamp, instance_id)"
-            " SELECT canal, datos::bytea, extract(epoch FROM clock_timestamp()), 'corec1'"
-            " FROM (VALUES %s) AS v (canal, datos)"
-        )
-        psycopg2.extras.execute_values(cursor, sql, values)
-    connection.close()
-
-
-async def test_alert_db_is_away_for_half_a_minute_under_events(
-    world: World, alert_server: TestPostgres, server: DiscordServer, tmp_path: Path
-) -> None:
-    """300 events a second, 30 of them urgent: each is told once, within 10 s, and stored once."""
-    tell(world, server, None)
-    world.config["notification_config"]["discord"]["digest_above"] = None
-    file = tmp_path / "alert_manager.yaml"
-    file.write_text(yaml.safe_dump(world.config), encoding="utf-8")
-    committed: dict[str, float] = {}
-    most = 0.0
-    with host(world, tmp_path / "h", environment={"ALERT_MANAGER_CONFIG": str(file)}) as process:
-        batch = 0
-        until = before = 0.0
-        while not until or time.monotonic() < until:
-            started = time.monotonic()
-            await asyncio.to_thread(write_trades, world, batch * 100, 100)
-            committed |= {f"T{batch * 100 + n}": time.monotonic() for n in range(0, 100, 10)}
-            batch += 1
-            if not until and batch > 10 and told(server, "T0") and stored(world):
-                before = resident(process.pid)
-                alert_server.kill()
-                until = time.monotonic() + 30.0
-            most = max(most, resident(process.pid))
-            await asyncio.sleep(max(0.0, started + 1 / 3 - time.monotonic()))
-        alert_server.start()
-        await eventually(lambda: len(stored(world)) >= len(committed), 60.0)
-        await until_settled(world)
-    assert most - before < 20.0, f"{before:.1f} MiB before, {most:.1f} MiB at the most"
-    assert sorted(stored(world)) == sorted(committed)
-    at = [
-        (embed["title"].split(" en ")[1], request.time)
-        for request in server.requests
-        for embed in request.payload["embeds"]
-        if " en T" in embed["title"]
-    ]
-    assert sorted(symbol for symbol, _ in at) == sorted(committed)
-    assert max(moment - committed[symbol] for symbol, moment in at) < 10.0
