@@ -214,7 +214,7 @@ WITH due AS (
        AND queued_at >= now() - make_interval(secs => %(max_age)s) AND severity >= %(least)s
        AND (%(mark)s::text IS NULL OR coalesce(progress ->> 'digest', '') = %(mark)s) AND {in_turn}
        AND NOT EXISTS (SELECT FROM channel_holds WHERE channel = %(channel)s AND until > now())
-     ORDER BY severity DESC, id
+     ORDER BY progress IS NOT NULL, severity DESC, id  -- what somebody has waits for what nobody has
      LIMIT %(limit)s
        FOR UPDATE SKIP LOCKED
 ), claimed AS (

@@ -65,7 +65,7 @@ SELECT m.id, m.attempts, m.progress, a.severity, a.alert
  WHERE m.status = 'waiting' AND m.channel = :channel AND m.severity >= :least
    AND (:mark IS NULL OR coalesce(m.progress ->> 'digest', '') = :mark)
    AND m.id NOT IN (SELECT value FROM json_each(:held))
- ORDER BY m.severity DESC, m.id LIMIT :limit;
+ ORDER BY m.progress IS NOT NULL, m.severity DESC, m.id LIMIT :limit;
 
 -- name: count_due
 SELECT count(*) FILTER (WHERE severity = 4 AND coalesce(progress ->> 'digest', '') = ''),
