@@ -12,12 +12,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from psycopg2.extensions import parse_dsn
 
+from src.plugins.alert_manager.domain.delivery import Retry, Sent
+from src.plugins.alert_manager.domain.errors import DatabaseUnavailableError
 from src.plugins.alert_manager.domain.pacing import Pace
 from src.plugins.alert_manager.metrics import Metrics
 from src.plugins.alert_manager.settings import BreakerSettings, DeliverySettings
 from src.plugins.alert_manager.utils import worker
 from src.plugins.alert_manager.utils.channels.base import Channel
 from src.plugins.alert_manager.utils.channels.email import EmailChannel, EmailSettings
+from src.plugins.alert_manager.utils.condition import Condition
 from src.plugins.alert_manager.utils.notify import Delivery
 from src.plugins.alert_manager.utils.outbox import Outbox
 from src.plugins.alert_manager.utils.pg import PgSession
@@ -106,6 +109,36 @@ async def test_a_channel_that_has_to_wait_for_hours_lets_its_fallback_tell(
             assert heard.said == [("down", "discord")]
             assert delivery.states()["discord"].open
     assert len(discord.requests) == 1
+
+
+async def test_a_channel_that_waited_for_hours_and_works_is_said_to(alert_db: World) -> None:
+    """Also where the last thing that its server asked for was a short wait."""
+    heard = Heard()
+    condition = Condition("discord", BreakerSettings(max_failures=3), Metrics(), heard)
+    for wait in (7200.0, 1.0, 7200.0):
+        condition.learn(Retry("límite", after=wait, throttled=True))
+    assert heard.said == [("down", "discord")]
+    condition.learn(Retry("límite", after=1.0, throttled=True))
+    condition.learn(Sent())
+    condition.learn(Sent())
+    assert heard.said == [("down", "discord"), ("up", "discord")]
+
+
+async def test_who_waits_for_alert_db_from_the_start_does_not_spin(
+    alert_db: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    async def away(self: Outbox, *_: object, **__: object) -> float:
+        nonlocal asked
+        asked += 1
+        raise DatabaseUnavailableError("no responde")
+
+    monkeypatch.setattr(Outbox, "hold", away)
+    async with DiscordServer() as discord, delivering(alert_db, webhook(discord)) as delivery:
+        delivery.wake(["discord"])
+        await asyncio.sleep(1.5)
+    assert 1 <= asked <= 10
 
 
 async def test_what_a_server_asked_for_counts_after_a_restart_and_for_others(

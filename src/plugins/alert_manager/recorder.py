@@ -253,11 +253,9 @@ class Recorder:
         cached = await self._cache.look_up(judged.candidates)
         try:
             committed = await self._store.commit(judged, moved, cached)
-        except StaleThresholdsError:
-            self._informed = False
-            raise
-        except (StaleReaderError, StaleStateError):  # it takes commits, of somebody else
+        except (StaleReaderError, StaleStateError) as error:  # it takes commits, of somebody else
             self.failing_since = None
+            self._informed = self._informed and not isinstance(error, StaleThresholdsError)
             raise
         except Exception:
             self.failing_since = self.failing_since or time.monotonic()

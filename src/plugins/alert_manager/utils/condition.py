@@ -31,6 +31,7 @@ class Condition:
         self._not_before = 0.0
         self._no_time = 0  # times in a row that it asked us to wait for none
         self._is_long = False  # what it has asked us to wait
+        self._said_down = False
         self.disabled: str | None = None
         """Why no further message is tried, or None."""
         self.last_error: str | None = None
@@ -81,25 +82,23 @@ class Condition:
             case Disabled(reason):
                 self.last_error = self.disabled = reason
                 log.critical("%s: canal deshabilitado hasta reiniciar: %s", self._name, reason)
-                self._watch.channel_down(self._name, reason)
+                self._say_down(reason)
         self._metrics.breaker_open.labels(self._name).set(int(self._breaker.is_open))
 
     def _wait_as_asked(self, seconds: float, reason: str) -> None:
-        told = self._is_long
         self.hold(seconds)
         self._no_time = self._no_time + 1 if seconds < _LEAST_WAIT else 0
-        if self._is_long and not told and not self.is_open:
+        if self._is_long and not self._said_down:
             log.error("%s: no se puede avisar durante %.0f s: %s", self._name, seconds, reason)
-            self._watch.channel_down(self._name, reason)
+            self._say_down(reason)
 
     def _works(self, trouble: str | None) -> None:
         self._no_time = 0
-        if self._is_long and not self.is_open:
-            self._watch.channel_up(self._name)
         self._is_long = False
-        if self._breaker.is_open:
+        if self._said_down:
             log.warning("%s: el canal funciona de nuevo", self._name)
             self._watch.channel_up(self._name)
+            self._said_down = False
         self._breaker = self._breaker.succeeded()
         self.last_error = trouble
 
@@ -108,4 +107,9 @@ class Condition:
         self._breaker = self._breaker.failed(time.monotonic())
         if self._breaker.is_open and not was_open:
             log.error("%s: circuit breaker abierto: %s", self._name, reason)
+            self._say_down(reason)
+
+    def _say_down(self, reason: str) -> None:
+        if not self._said_down:
             self._watch.channel_down(self._name, reason)
+        self._said_down = True

@@ -81,6 +81,7 @@ class Worker:
         self._suspects: set[int] = set()  # rows of a batch that was rejected: to be sent alone
         self._most: int | None = None  # alerts in a digest, where more were rejected
         self._trouble: str | None = None  # with alert_db
+        self._has_asked = False  # until when the server wants no requests
 
     def wake(self) -> None:
         """Says that there are messages."""
@@ -109,14 +110,8 @@ class Worker:
 
     async def run(self) -> None:
         """Sends what there is, until `stop`, or until the target turns out to be gone."""
-        asked = False
         while not self._stopping and not self._is_useless:
             try:
-                if not asked and not self._spool.has_due(self._name):
-                    # Before a restart, or by another instance.
-                    if (held := await self._outbox.hold(self._name)) > 0:
-                        self._condition.hold(held)
-                    asked = True
                 if self._condition.disabled is None:
                     await self._step()
                 else:
@@ -170,6 +165,10 @@ class Worker:
             if claim is not None:
                 return self._ahead, claim
         await self._records.catch_up()
+        if not self._has_asked:  # it may have been said before a restart, or to another instance
+            if (held := await self._outbox.hold(self._name)) > 0:
+                self._condition.hold(held)
+            self._has_asked = True
         claim = await self._claims.next(alone, self._most)
         self._trouble = None
         return self._outbox, claim
@@ -212,13 +211,12 @@ class Worker:
             self._bucket = self._bucket.taken(time.monotonic())
         started = time.monotonic()
         outcome = await self._attempt(claim)
-        apart = isinstance(outcome, Rejected) and len(claim.ids) > 1
-        again = apart or isinstance(outcome, Retry | Disabled)
-        self._spool.untold.sent(self._name, claim.alerts, again)
         seconds = time.monotonic() - started
-        if apart and isinstance(outcome, Rejected):
+        if isinstance(outcome, Rejected) and len(claim.ids) > 1:
             await self._take_apart(queue, claim, outcome, seconds)
             return
+        again = isinstance(outcome, Retry | Disabled)
+        self._spool.untold.sent(self._name, claim.alerts, to_be_retried=again)
         if not self._stopping:  # what our own stop did says nothing of the channel
             self._condition.learn(outcome)
         if isinstance(outcome, Sent) and self._most is not None:
@@ -260,6 +258,7 @@ class Worker:
         One mail for each of thousands is what a digest is there to prevent.
         """
         reason = outcome.reason
+        self._spool.untold.sent(self._name, claim.alerts, to_be_retried=True)
         log.warning("%s: rechaza varias alertas juntas, se separan: %s", self._name, reason)
         self._condition.last_error = reason
         if claim.digest:
