@@ -13,7 +13,7 @@ WITH taken AS (
        SET status = 'muted', finished_at = now(), lease_token = NULL, last_error = 'alguien la reconoció'
       FROM taken AS t
      WHERE n.alert_id = t.id AND n.kind IN ('repeat', 'escalation') AND n.status = 'pending'
-       AND (n.lease_token IS NULL OR n.next_attempt_at <= now())
+       AND {at_rest}
 )
 SELECT id FROM taken ORDER BY id;
 
@@ -33,7 +33,7 @@ WITH over AS (
        SET status = 'muted', finished_at = now(), lease_token = NULL, last_error = 'alguien la resolvió'
       FROM over AS o
      WHERE n.alert_id = o.id AND n.kind IN ('repeat', 'escalation') AND n.status = 'pending'
-       AND (n.lease_token IS NULL OR n.next_attempt_at <= now())
+       AND {at_rest}
 ), told AS (
     INSERT INTO notifications (alert_id, channel, severity, kind)
     SELECT DISTINCT ON (n.alert_id, n.channel) n.alert_id, n.channel, n.severity, 'recovery'
@@ -98,7 +98,7 @@ INSERT INTO notifications (alert_id, channel, severity, kind, number, queued_at,
 SELECT alert_id, %(fallback)s, severity, kind, number, queued_at, channel
   FROM notifications AS n
  WHERE channel = %(channel)s AND status = 'pending' AND severity >= %(least)s
-   AND (lease_token IS NULL OR next_attempt_at <= now())
+   AND {at_rest}
    AND queued_at >= now() - make_interval(secs => %(max_age)s)
    AND NOT EXISTS (SELECT FROM notifications AS f
                     WHERE f.alert_id = n.alert_id AND f.channel = %(fallback)s AND f.kind = n.kind
@@ -114,7 +114,7 @@ WITH told AS (
            last_error = 'lo entregó ' || f.channel || coalesce('; último fallo: ' || n.last_error, '')
       FROM notifications AS f
      WHERE n.channel = %(channel)s AND n.status = 'pending' AND n.severity >= %(least)s
-       AND (n.lease_token IS NULL OR n.next_attempt_at <= now())
+       AND {at_rest}
        AND f.alert_id = n.alert_id AND f.kind = n.kind AND f.number = n.number
        AND f.channel = %(fallback)s AND f.handed_from IS NOT NULL
        AND (f.status = 'sent'
@@ -168,7 +168,7 @@ RETURNING id;
 SELECT n.id, a.rule, a.severity, a.channel, a.event_data
   FROM notifications AS n JOIN alerts AS a ON a.id = n.alert_id
  WHERE n.status = 'pending' AND n.kind <> 'recovery' AND n.channel <> ALL(%(machines)s)
-   AND (n.lease_token IS NULL OR n.next_attempt_at <= now());
+   AND {at_rest};
 
 -- name: notifications_mute
 UPDATE notifications SET status = 'muted', finished_at = now(), lease_token = NULL, last_error = %(reason)s

@@ -1,4 +1,4 @@
-"""Loads queries.sql and life.sql (alert_db) and eventos.sql (corec_db): a statement by its name."""
+"""Loads statements by their names: queries.sql and life.sql (alert_db), eventos.sql (corec_db)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,23 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 _FILES = ("queries.sql", "life.sql", "eventos.sql")
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
+_SHARED = re.compile(r"\{(\w+)\}")
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 
 
 @cache
-def _queries() -> Mapping[str, str]:
-    texts = [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in _FILES]
+def statements(*files: str) -> Mapping[str, str]:
+    """Returns what is in files of this folder, by name; `{name}` stands for another one's text."""
+    texts = [Path(__file__).with_name(name).read_text(encoding="utf-8") for name in files]
     parts = [part for text in texts for part in _NAME.split(text)[1:]]
     found = {
         name: _COMMENT.sub("", sql).strip()
         for name, sql in zip(parts[::2], parts[1::2], strict=True)
     }
-    # A condition that several statements share.
-    return {name: sql.replace("{in_turn}", found["in_turn"]) for name, sql in found.items()}
+    return {
+        name: _SHARED.sub(lambda shared: found.get(shared[1], shared[0]), sql)
+        for name, sql in found.items()
+    }
 
 
 def fetch_row(
@@ -47,4 +51,4 @@ def query(name: str) -> str:
     Raises:
         KeyError: no file has such a name.
     """
-    return _queries()[name]
+    return statements(*_FILES)[name]

@@ -205,6 +205,10 @@ SELECT id, attempts, to_timestamp(told_at), 0, 'sent', coalesce('sin alert_db: '
     SELECT FROM notifications AS o
      WHERE o.alert_id = n.alert_id AND o.channel = n.channel AND o.kind <> 'recovery' AND o.status = 'pending'))
 
+-- name: at_rest
+-- Nobody is sending it right now: what is being sent is left to its sender.
+(n.lease_token IS NULL OR n.next_attempt_at <= now())
+
 -- name: notifications_claim
 -- Short transaction: the rows are ours until the lease ends, or until the token completes them.
 -- `mark`: of a digest that some recipients have; it is told to the others as it was.
@@ -261,11 +265,11 @@ WITH ours AS (
      WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND status = 'pending'
     RETURNING id, attempts, alert_id, channel, kind, number
 ), spared AS (  -- its fallback need not tell it any more
-    UPDATE notifications AS f
+    UPDATE notifications AS n
        SET status = 'moved', finished_at = now(), lease_token = NULL, last_error = 'lo entregó ' || o.channel
       FROM ours AS o
-     WHERE f.alert_id = o.alert_id AND f.kind = o.kind AND f.number = o.number AND f.handed_from = o.channel
-       AND f.status = 'pending' AND (f.lease_token IS NULL OR f.next_attempt_at <= now())
+     WHERE n.alert_id = o.alert_id AND n.kind = o.kind AND n.number = o.number AND n.handed_from = o.channel
+       AND n.status = 'pending' AND {at_rest}
 ), told AS (
     INSERT INTO deliveries (notification_id, attempt, seconds, status, answer, external_id)
     SELECT id, attempts, %(seconds)s, %(outcome)s, %(answer)s, %(external_id)s FROM ours
@@ -313,7 +317,7 @@ WITH used AS (
     SELECT n.id, u.reason FROM notifications AS n LEFT JOIN used AS u ON u.name = n.channel
      WHERE n.status = 'pending'
        AND n.queued_at < now() - make_interval(secs => coalesce(u.age, %(max_age)s))
-       AND (n.lease_token IS NULL OR n.next_attempt_at <= now())
+       AND {at_rest}
      LIMIT %(limit)s
        FOR UPDATE OF n SKIP LOCKED
 )

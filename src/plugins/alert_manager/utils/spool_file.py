@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import sqlite3
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..domain.errors import SpoolUnusableError
+from .queries import statements
 
 T = TypeVar("T")
 
-_NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 _BUSY = 5.0  # seconds
-
-
-@cache
-def _statements() -> Mapping[str, str]:
-    parts = _NAME.split(Path(__file__).with_name("spool.sql").read_text(encoding="utf-8"))[1:]
-    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def statement(name: str) -> str:
@@ -32,7 +24,7 @@ def statement(name: str) -> str:
     Raises:
         KeyError: there is no such name.
     """
-    return _statements()[name]
+    return statements("spool.sql")[name]
 
 
 class SpoolFile:
