@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -180,6 +182,26 @@ async def test_who_has_a_digest_does_not_get_it_again_when_another_was_put_off(
         (("beto@x.mx",), "25"),
         (("beto@x.mx",), "30"),
     ]
+
+
+@pytest.mark.parametrize("count", [4, 30])
+async def test_who_was_put_off_for_one_alert_is_told_all_others(
+    alert_db: World, count: int
+) -> None:
+    """One by one or in a digest: what ana has of one alert is not what she has of others."""
+    queue(alert_db, "email", "la primera", severity=4)
+    alert_db.alert(
+        "UPDATE notifications SET progress = %s",
+        (json.dumps({"remaining": ["beto@x.mx"], "refused": "", "told": True, "digest": ""}),),
+    )
+    storm(alert_db, "email", {3: count})
+    async with SmtpServer() as smtp:
+        channels = {"email": mail(smtp, "ana@x.mx, beto@x.mx")}
+        async with delivering(alert_db, channels, {"email": Pace(digest_above=20)}):
+            await eventually(lambda: statuses(alert_db, "email") == {"sent": count + 1})
+    told = Counter(recipient for m in smtp.messages for recipient in m.recipients)
+    others = 1 if count > 20 else count
+    assert told == {"ana@x.mx": others, "beto@x.mx": others + 1}
 
 
 async def test_a_rejected_digest_comes_apart_by_halves(alert_db: World) -> None:

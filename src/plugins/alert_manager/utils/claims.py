@@ -58,11 +58,12 @@ class Claims:
             return await self._queue.claim(self._name, self._batch, max_age, least)
         critical, others, mark = await self._queue.waiting(self._name, max_age, least)
         # In turn: who was put off waits for no flood of news, and news for no full mailbox.
-        self._is_again = mark is not None and not (self._is_again and critical + others > 0)
+        news = critical + others
+        self._is_again = mark is not None and not (self._is_again and news)
         if self._is_again:  # as it was: of those who have it nobody gets it with others in it
             return _together(await self._queue.claim(self._name, MOST, max_age, least, True, mark))
         # The critical ones go by themselves, and first, as long as that can be read.
-        if most is not None or critical > above or (not critical and others > above):
+        if (most and news) or critical > above or (not critical and others > above):
             limit = min(MOST, most or MOST)
             return _together(await self._queue.claim(self._name, limit, max_age, least, True, ""))
         return await self._queue.claim(self._name, self._batch, max_age, least, mark="")

@@ -211,12 +211,14 @@ SELECT id, attempts, to_timestamp(told_at), 0, 'sent', coalesce('sin alert_db: '
 
 -- name: notifications_claim
 -- Short transaction: the rows are ours until the lease ends, or until the token completes them.
--- `mark`: of a digest that some recipients have; it is told to the others as it was.
+-- `mark`: of a digest that some recipients have; it is told to the others as it was. A new digest (brief, and
+-- no mark) takes nothing that anybody has.
 WITH due AS (
     SELECT id FROM notifications AS n
      WHERE status = 'pending' AND channel = %(channel)s AND next_attempt_at <= now()
        AND queued_at >= now() - make_interval(secs => %(max_age)s) AND severity >= %(least)s
-       AND (%(mark)s::text IS NULL OR coalesce(progress ->> 'digest', '') = %(mark)s) AND {in_turn}
+       AND (%(mark)s::text IS NULL OR coalesce(progress ->> 'digest', '') = %(mark)s)
+       AND (NOT %(brief)s OR %(mark)s <> '' OR progress IS NULL) AND {in_turn}
        AND NOT EXISTS (SELECT FROM channel_holds WHERE channel = %(channel)s AND until > now())
      ORDER BY progress IS NOT NULL, severity DESC, id  -- what somebody has waits for what nobody has
      LIMIT %(limit)s
@@ -250,9 +252,9 @@ SELECT extract(epoch FROM until - now())::float8 FROM channel_holds
  WHERE channel = %(channel)s AND until > now();
 
 -- name: notifications_waiting
--- And the mark of a digest that some recipients have: what is in it is not counted.
-SELECT count(*) FILTER (WHERE severity = 4 AND progress ->> 'digest' IS NULL),
-       count(*) FILTER (WHERE severity < 4 AND progress ->> 'digest' IS NULL), min(progress ->> 'digest')
+-- What nobody has, and the mark of a digest that some recipients have.
+SELECT count(*) FILTER (WHERE severity = 4 AND progress IS NULL),
+       count(*) FILTER (WHERE severity < 4 AND progress IS NULL), min(nullif(progress ->> 'digest', ''))
   FROM notifications AS n
  WHERE {in_turn} AND status = 'pending' AND channel = %(channel)s AND next_attempt_at <= now()
    AND queued_at >= now() - make_interval(secs => %(max_age)s) AND severity >= %(least)s;

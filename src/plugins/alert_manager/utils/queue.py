@@ -31,8 +31,8 @@ class Waiting(NamedTuple):
     """What is due of a channel.
 
     Attributes:
-        critical: number of messages; those in a digest that some recipients have are left out.
-        mark: of such a digest, where there is one.
+        critical: number of messages that nobody has; `others` likewise.
+        mark: of a digest that some recipients have, where there is one.
     """
 
     critical: int = 0
@@ -59,8 +59,8 @@ class Queue(Protocol):
         """Claims up to `limit` due messages, the urgent ones first; None when none is due.
 
         Messages older than `max_age` seconds are left alone. Those less urgent than `least` wait.
-        `brief` leaves out what a digest does not show. `mark`: those of this digest alone; empty:
-        of none; None: all.
+        `brief`: for a digest; leaves out what that does not show. `mark`: those of this digest
+        alone; empty: of none, and for a digest, those alone that nobody has; None: all.
         """
         ...
 

@@ -64,13 +64,13 @@ SELECT m.id, m.attempts, m.progress, a.severity, a.alert
   FROM messages AS m JOIN alerts AS a ON a.id = m.alert
  WHERE m.status = 'waiting' AND m.channel = :channel AND m.severity >= :least
    AND (:mark IS NULL OR coalesce(m.progress ->> 'digest', '') = :mark)
+   AND (NOT :brief OR :mark <> '' OR m.progress IS NULL)
    AND m.id NOT IN (SELECT value FROM json_each(:held))
  ORDER BY m.progress IS NOT NULL, m.severity DESC, m.id LIMIT :limit;
 
 -- name: count_due
-SELECT count(*) FILTER (WHERE severity = 4 AND coalesce(progress ->> 'digest', '') = ''),
-       count(*) FILTER (WHERE severity < 4 AND coalesce(progress ->> 'digest', '') = ''),
-       nullif(max(coalesce(progress ->> 'digest', '')), '')
+SELECT count(*) FILTER (WHERE severity = 4 AND progress IS NULL),
+       count(*) FILTER (WHERE severity < 4 AND progress IS NULL), min(nullif(progress ->> 'digest', ''))
   FROM messages
  WHERE status = 'waiting' AND channel = :channel AND severity >= :least
    AND id NOT IN (SELECT value FROM json_each(:held));

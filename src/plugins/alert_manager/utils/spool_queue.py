@@ -47,6 +47,7 @@ class SpoolQueue:
         None of them is too old: it is told as soon as it came, or by alert_db.
         """
         arguments = {"channel": channel, "limit": limit, "least": least, "mark": mark}
+        arguments["brief"] = brief
 
         def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
             found = rows(connection, "claim", {**arguments, "held": self._held(channel)})
