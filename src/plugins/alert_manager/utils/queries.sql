@@ -220,7 +220,7 @@ WITH due AS (
        AND (%(mark)s::text IS NULL OR coalesce(progress ->> 'digest', '') = %(mark)s)
        AND (NOT %(brief)s OR %(mark)s <> '' OR progress IS NULL) AND {in_turn}
        AND NOT EXISTS (SELECT FROM channel_holds WHERE channel = %(channel)s AND until > now())
-     ORDER BY progress IS NOT NULL, severity DESC, id  -- what somebody has waits for what nobody has
+     ORDER BY severity DESC, id
      LIMIT %(limit)s
        FOR UPDATE SKIP LOCKED
 ), claimed AS (

@@ -66,7 +66,7 @@ SELECT m.id, m.attempts, m.progress, a.severity, a.alert
    AND (:mark IS NULL OR coalesce(m.progress ->> 'digest', '') = :mark)
    AND (NOT :brief OR :mark <> '' OR m.progress IS NULL)
    AND m.id NOT IN (SELECT value FROM json_each(:held))
- ORDER BY m.progress IS NOT NULL, m.severity DESC, m.id LIMIT :limit;
+ ORDER BY m.severity DESC, m.id LIMIT :limit;
 
 -- name: count_due
 SELECT count(*) FILTER (WHERE severity = 4 AND progress IS NULL),
