@@ -22,6 +22,7 @@ from src.plugins.alert_manager.utils.channels.discord import DiscordChannel, Dis
 from src.plugins.alert_manager.utils.notify import Delivery
 from src.plugins.alert_manager.utils.outbox import LEASE, Outbox
 from src.plugins.alert_manager.utils.pg import PgSession
+from src.plugins.alert_manager.utils.queue import Again, Due
 from tests.plugins.conftest import SCHEMA, World, eventually, unused_spool
 from tests.plugins.test_alert_manager import SPEC_EVENTS
 from tests.plugins.test_delivery import statuses, tell, until_health_says, write_spec_events
@@ -296,20 +297,20 @@ async def test_a_token_completes_no_claim_of_another(
     monkeypatch.setattr(outbox_module, "LEASE", 0.0)
     queue(alert_db, "discord")
     session = PgSession("t", parse_dsn(alert_db.alert_dsn))
-    outbox = Outbox(session)
+    outbox, due = Outbox(session), Due("discord", DAY)
     try:
-        slow = await outbox.claim("discord", 10, DAY)
+        slow = await outbox.claim(due, 10)
         assert slow is not None
         monkeypatch.setattr(outbox_module, "LEASE", 60.0)
-        quick = await outbox.claim("discord", 10, DAY)
+        quick = await outbox.claim(due, 10)
         assert quick is not None
         assert quick.ids == slow.ids
         attempt = Attempt("sent", 0.5, None)
         await outbox.sent(slow, Sent("1"), attempt)
-        await outbox.retry(slow, 0.0, "tarde", attempt)
+        await outbox.retry(slow, Again(0.0, "tarde"), attempt)
         await outbox.dead(slow, "tarde", attempt)
         assert statuses(alert_db, "discord") == {"pending": 1}
-        assert await outbox.claim("discord", 10, DAY) is None
+        assert await outbox.claim(due, 10) is None
         assert caplog.text.count("habían pasado a otra instancia") == 3
         assert alert_db.alert("SELECT * FROM deliveries") == []
         await outbox.sent(quick, Sent("2"), attempt)

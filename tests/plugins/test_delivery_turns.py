@@ -26,6 +26,7 @@ from src.plugins.alert_manager.utils.condition import Condition
 from src.plugins.alert_manager.utils.notify import Delivery
 from src.plugins.alert_manager.utils.outbox import Outbox
 from src.plugins.alert_manager.utils.pg import PgSession
+from src.plugins.alert_manager.utils.queue import Due
 from tests.plugins.conftest import World, eventually, unused_spool
 from tests.plugins.test_delivery import statuses
 from tests.plugins.test_delivery_faults import alert_db, queue, webhook
@@ -317,7 +318,7 @@ async def test_what_is_being_sent_is_left_to_its_sender(alert_db: World) -> None
             await eventually(lambda: len(discord.requests) == 1)
             session = PgSession("t", parse_dsn(alert_db.alert_dsn))
             outbox = Outbox(session)
-            assert not await outbox.hand_over("discord", "email", 86400.0, 0)
+            assert not await outbox.hand_over(Due("discord", 86400.0), "email")
             expired = await outbox.expire(0.0, {"discord": "x", "email": "x"}, {}, "x", 10)
             await session.close()
             assert expired == []

@@ -6,13 +6,12 @@ import time
 from collections.abc import Sequence
 
 from .domain.dedupe import is_repeat
-from .domain.model import RawEvent
+from .domain.model import URGENT, RawEvent
 from .domain.outcome import Candidate
 from .ports import Cache, Known
 from .recent import RecentStates
 from .recorder import Recorder
 from .silencer import Silencer
-from .untold import LEAST
 
 
 class Foresight:
@@ -56,7 +55,7 @@ class Foresight:
 
     def _is_urgent(self, candidate: Candidate) -> bool:
         recent = candidate.timestamp >= time.time() - self._max_age
-        return candidate.severity >= LEAST and candidate.silence is None and recent
+        return candidate.severity >= URGENT and candidate.silence is None and recent
 
 
 def _is_known(candidate: Candidate, known: Known) -> bool:

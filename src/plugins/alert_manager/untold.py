@@ -6,10 +6,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from .domain.model import Severity
+from .domain.model import URGENT
 from .domain.outcome import Candidate
 
-LEAST = Severity.ALTA
 MAX_AGE = 60.0  # seconds; what waits for longer does so for a reason, or somebody else told it
 _MOST = 2000  # alerts
 
@@ -33,7 +32,7 @@ class Untold:
         now = time.monotonic()
         for index, alert_id in alerts.items():
             candidate = candidates[index]
-            if candidate.severity >= LEAST and candidate.targets:
+            if candidate.severity >= URGENT and candidate.targets:
                 self._entries[alert_id] = _Entry(candidate, now, set(candidate.targets))
         while len(self._entries) > _MOST:
             del self._entries[next(iter(self._entries))]

@@ -60,6 +60,10 @@ class Severity(enum.IntEnum):
         raise ValueError(f"se encontró {text!r}; se permite: {allowed}")
 
 
+URGENT = Severity.ALTA
+"""From here on people have to know now: by another channel, or without alert_db."""
+
+
 class RawEvent(msgspec.Struct, frozen=True, gc=False):
     """An event as its source gave it, before it is decoded.
 

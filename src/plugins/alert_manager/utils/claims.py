@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..domain.digest import MOST, digest
 from ..domain.model import Severity
 from ..domain.pacing import Pace
-from .queue import Claim, Queue
+from .queue import Claim, Due, Queue
 
 
 class Claims:
@@ -49,41 +49,39 @@ class Claims:
         if self._may_be_told and self.fallback is not None:
             await self._queue.take_back(self._name, self.fallback)
             self._may_be_told = False
-        now = await self._queue.now()
-        max_age, least = self.max_age(now), self._least(now)
+        due = await self._due()
         if alone:
-            return await self._queue.claim(self._name, 1, max_age, least)
+            return await self._queue.claim(due, 1)
         above = self._pace.digest_above
         if above is None:
-            return await self._queue.claim(self._name, self._batch, max_age, least)
-        critical, others, mark = await self._queue.waiting(self._name, max_age, least)
+            return await self._queue.claim(due, self._batch)
+        critical, others, mark = await self._queue.waiting(due)
         # In turn: who was put off waits for no flood of news, and news for no full mailbox.
         news = critical + others
         self._is_again = mark is not None and not (self._is_again and news)
         if self._is_again:  # as it was: of those who have it nobody gets it with others in it
-            return _together(await self._queue.claim(self._name, MOST, max_age, least, True, mark))
+            return _together(await self._queue.claim(due, MOST, brief=True, mark=mark))
         # The critical ones go by themselves, and first, as long as that can be read.
         if (most and news) or critical > above or (not critical and others > above):
             limit = min(MOST, most or MOST)
-            return _together(await self._queue.claim(self._name, limit, max_age, least, True, ""))
-        return await self._queue.claim(self._name, self._batch, max_age, least, mark="")
+            return _together(await self._queue.claim(due, limit, brief=True, mark=""))
+        return await self._queue.claim(due, self._batch, mark="")
 
     async def next_due(self) -> float | None:
         """Returns the seconds until the next message is due (negative: overdue)."""
-        now = await self._queue.now()
-        return await self._queue.next_due(self._name, self.max_age(now), self._least(now))
+        return await self._queue.next_due(await self._due())
 
     async def hand_over(self) -> bool:
         """Lets the fallback tell what is urgent; returns whether it has something new."""
         if self.fallback is None:
             return False
         self._may_be_told = True
-        now = await self._queue.now()
-        max_age, least = self.max_age(now), self._least(now)
-        return await self._queue.hand_over(self._name, self.fallback, max_age, least)
+        return await self._queue.hand_over(await self._due(), self.fallback)
 
-    def _least(self, now: float) -> int:
-        return Severity.CRITICA if self._pace.is_quiet(now) else 0
+    async def _due(self) -> Due:
+        now = await self._queue.now()
+        least = Severity.CRITICA if self._pace.is_quiet(now) else 0
+        return Due(self._name, self.max_age(now), least)
 
 
 def _together(claim: Claim | None) -> Claim | None:

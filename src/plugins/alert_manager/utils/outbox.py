@@ -13,11 +13,11 @@ from typing import Any
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ..domain.delivery import Attempt, Message, Progress, Sent, reminder
-from ..domain.model import Severity
+from ..domain.model import URGENT, Severity
 from .hand_in import HandIn
 from .pg import PgSession
 from .queries import fetch_row, fetch_value, query
-from .queue import Claim, Waiting
+from .queue import Again, Claim, Due, Waiting
 
 log = logging.getLogger("corec.alert_manager.outbox")
 
@@ -51,30 +51,17 @@ class Outbox:
         return time.monotonic() + self._ahead
 
     async def claim(
-        self,
-        channel: str,
-        limit: int,
-        max_age: float,
-        least: int = 0,
-        brief: bool = False,
-        mark: str | None = None,
+        self, due: Due, limit: int, brief: bool = False, mark: str | None = None
     ) -> Claim | None:
-        """Claims up to `limit` due messages, the urgent ones first; None when none is due.
-
-        Messages older than `max_age` seconds are left to `expire`: news of yesterday, told as if
-        they were of now, would mislead. Those less urgent than `least` wait. `brief` leaves out
-        what a digest does not show. `mark`: those of this digest alone; empty: of none.
-        """
+        """Claims messages; those that are too old are left to `expire`."""
         if self._hand_in is not None:  # what we told while alert_db was away is not told again
             await self._hand_in.report()
         token = str(uuid.uuid4())
         arguments = {
-            "channel": channel,
+            **due._asdict(),
             "limit": limit,
             "token": token,
             "lease": LEASE,
-            "max_age": max_age,
-            "least": least,
             "brief": brief,
             "mark": mark,
         }
@@ -86,7 +73,7 @@ class Outbox:
             if not rows:
                 return None
             return Claim(
-                channel=channel,
+                channel=due.channel,
                 token=token,
                 ids=tuple(row[0] for row in rows),
                 messages=tuple(_message(row) for row in rows),
@@ -95,24 +82,22 @@ class Outbox:
 
         return await self._session.run(work)
 
-    async def waiting(self, channel: str, max_age: float, least: int = 0) -> Waiting:
-        """Returns what is due of a channel."""
-        arguments = {"channel": channel, "max_age": max_age, "least": least}
+    async def waiting(self, due: Due) -> Waiting:
+        """Returns how much is due."""
 
         def work(connection: Connection) -> Waiting:
             with connection.cursor() as cursor:
-                return Waiting(*(fetch_row(cursor, "notifications_waiting", arguments) or (0, 0)))
+                return Waiting(*(fetch_row(cursor, "notifications_waiting", due._asdict()) or ()))
 
         return await self._session.run(work)
 
-    async def next_due(self, channel: str, max_age: float, least: int = 0) -> float | None:
-        """Returns the seconds until a channel's next message is due (negative: overdue)."""
-        arguments = {"channel": channel, "max_age": max_age, "least": least}
+    async def next_due(self, due: Due) -> float | None:
+        """Returns the seconds until the next message is due (negative: overdue)."""
 
         def work(connection: Connection) -> float | None:
             with connection.cursor() as cursor:
-                due: float | None = fetch_value(cursor, "notifications_next", arguments)
-                return due
+                left: float | None = fetch_value(cursor, "notifications_next", due._asdict())
+                return left
 
         return await self._session.run(work)
 
@@ -121,34 +106,15 @@ class Outbox:
         accepted = {"external_id": outcome.external_id, "refused": outcome.refused}
         await self._complete("notifications_sent", claim, attempt, accepted)
 
-    async def retry(
-        self,
-        claim: Claim,
-        delay: float,
-        reason: str,
-        attempt: Attempt | None,
-        give_back: bool = False,
-        progress: Progress | None = None,
-        hold: float = 0.0,
-    ) -> None:
-        """Lets messages wait `delay` seconds.
-
-        Args:
-            claim: all of its messages wait.
-            delay: in seconds.
-            reason: why, for a person.
-            attempt: what was tried; None: nothing.
-            give_back: takes the attempt off their count.
-            progress: where the next attempt goes on; None leaves it where it was.
-            hold: seconds in which nobody sends anything to the channel.
-        """
+    async def retry(self, claim: Claim, again: Again, attempt: Attempt | None) -> None:
+        """Lets messages wait."""
         waiting = {
-            "delay": delay,
-            "reason": reason,
-            "give_back": int(give_back),
-            "progress": None if progress is None else json.dumps(asdict(progress)),
+            "delay": again.delay,
+            "reason": again.reason,
+            "give_back": int(again.give_back),
+            "progress": None if again.progress is None else json.dumps(asdict(again.progress)),
             # It may be about an address that is another one after a restart.
-            "hold": min(hold, _LONGEST_HOLD),
+            "hold": min(again.hold, _LONGEST_HOLD),
             "channel": claim.channel,
         }
         await self._complete("notifications_retry", claim, attempt, waiting)
@@ -166,17 +132,13 @@ class Outbox:
         """Gives messages up, for a reason that a person can see."""
         await self._complete("notifications_dead", claim, attempt, {"reason": reason})
 
-    async def hand_over(self, channel: str, fallback: str, max_age: float, least: int) -> bool:
+    async def hand_over(self, due: Due, fallback: str) -> bool:
         """Gives what a channel cannot tell now to its fallback, too, and takes back what that told.
 
         Only what is of severity alta or worse. Returns whether the fallback has something new.
         """
-        arguments = {
-            "channel": channel,
-            "fallback": fallback,
-            "least": max(int(Severity.ALTA), least),
-            "max_age": max_age,
-        }
+        urgent = due._replace(least=max(int(URGENT), due.least))
+        arguments = {**urgent._asdict(), "fallback": fallback}
 
         def work(connection: Connection) -> bool:
             with connection.cursor() as cursor:
@@ -188,7 +150,7 @@ class Outbox:
 
     async def take_back(self, channel: str, fallback: str) -> None:
         """Takes back what a fallback has told meanwhile."""
-        arguments = {"channel": channel, "fallback": fallback, "least": int(Severity.ALTA)}
+        arguments = {"channel": channel, "fallback": fallback, "least": int(URGENT)}
 
         def work(connection: Connection) -> None:
             with connection.cursor() as cursor:

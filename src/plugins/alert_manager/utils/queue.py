@@ -27,6 +27,38 @@ class Claim:
     digest: bool = False
 
 
+class Due(NamedTuple):
+    """Which messages of a channel may be told.
+
+    Attributes:
+        max_age: in seconds; older ones are left alone: news of yesterday, told as if they were of
+            now, would mislead.
+        least: the least urgent severity; the others wait.
+    """
+
+    channel: str
+    max_age: float
+    least: int = 0
+
+
+class Again(NamedTuple):
+    """How messages wait for another try.
+
+    Attributes:
+        delay: in seconds.
+        reason: why, for a person.
+        give_back: takes the attempt off their count.
+        progress: where the next attempt goes on; None leaves it where it was.
+        hold: seconds in which nobody sends anything to the channel.
+    """
+
+    delay: float
+    reason: str
+    give_back: bool = False
+    progress: Progress | None = None
+    hold: float = 0.0
+
+
 class Waiting(NamedTuple):
     """What is due of a channel.
 
@@ -48,70 +80,39 @@ class Queue(Protocol):
         ...
 
     async def claim(
-        self,
-        channel: str,
-        limit: int,
-        max_age: float,
-        least: int = 0,
-        brief: bool = False,
-        mark: str | None = None,
+        self, due: Due, limit: int, brief: bool = False, mark: str | None = None
     ) -> Claim | None:
         """Claims up to `limit` due messages, the urgent ones first; None when none is due.
 
-        Messages older than `max_age` seconds are left alone. Those less urgent than `least` wait.
         `brief`: for a digest; leaves out what that does not show. `mark`: those of this digest
         alone; empty: of none, and for a digest, those alone that nobody has; None: all.
         """
         ...
 
-    async def waiting(self, channel: str, max_age: float, least: int = 0) -> Waiting:
-        """Returns what is due of a channel."""
+    async def waiting(self, due: Due) -> Waiting:
+        """Returns how much is due."""
         ...
 
-    async def next_due(self, channel: str, max_age: float, least: int = 0) -> float | None:
-        """Returns the seconds until a channel's next message is due (negative: overdue)."""
+    async def next_due(self, due: Due) -> float | None:
+        """Returns the seconds until the next message is due (negative: overdue)."""
         ...
 
     async def sent(self, claim: Claim, outcome: Sent, attempt: Attempt) -> None:
         """Records that the channel accepted the messages."""
         ...
 
-    async def retry(
-        self,
-        claim: Claim,
-        delay: float,
-        reason: str,
-        attempt: Attempt | None,
-        give_back: bool = False,
-        progress: Progress | None = None,
-        hold: float = 0.0,
-    ) -> None:
-        """Lets messages wait `delay` seconds.
-
-        Args:
-            claim: all of its messages wait.
-            delay: in seconds.
-            reason: why, for a person.
-            attempt: what was tried; None: nothing.
-            give_back: takes the attempt off their count.
-            progress: where the next attempt goes on; None leaves it where it was.
-            hold: seconds in which nobody sends anything to the channel.
-        """
-        ...
-
-    async def hold(self, channel: str) -> float:
-        """Returns the seconds for which a channel's server wants no requests."""
+    async def retry(self, claim: Claim, again: Again, attempt: Attempt | None) -> None:
+        """Lets messages wait; `attempt` is what was tried, None: nothing."""
         ...
 
     async def dead(self, claim: Claim, reason: str, attempt: Attempt) -> None:
         """Gives messages up, for a reason that a person can see."""
         ...
 
-    async def hand_over(self, channel: str, fallback: str, max_age: float, least: int) -> bool:
+    async def hand_over(self, due: Due, fallback: str) -> bool:
         """Gives what a channel cannot tell now to its fallback, too, and takes back what that told.
 
-        Only what is of severity alta or worse, and not less urgent than `least`. Returns whether
-        the fallback has something new.
+        Only what is of severity alta or worse. Returns whether the fallback has something new.
         """
         ...
 

@@ -12,7 +12,7 @@ from ..domain.delivery import Attempt, Disabled, Outcome, Rejected, Retry, Sent
 from ..domain.errors import NotNowError
 from ..ports import ChannelWatch
 from ..settings import DeliverySettings
-from .queue import Claim, Queue
+from .queue import Again, Claim, Queue
 
 log = logging.getLogger("corec.alert_manager.delivery")
 
@@ -71,13 +71,13 @@ class Records:
             case Rejected(reason):
                 await queue.dead(claim, reason, attempt)
             case Disabled(reason):
-                await queue.retry(claim, 0.0, reason, attempt, give_back=True)
+                await queue.retry(claim, Again(0.0, reason, give_back=True), attempt)
             case Retry(reason, after, throttled, progress):
                 delay = self._delay(claim) if after is None else after
                 if progress is not None and claim.digest:
                     progress = replace(progress, digest=claim.token)
-                hold = after or 0.0
-                await queue.retry(claim, delay, reason, attempt, throttled, progress, hold)
+                again = Again(delay, reason, throttled, progress, hold=after or 0.0)
+                await queue.retry(claim, again, attempt)
 
     def _delay(self, claim: Claim) -> float:
         attempt = max(message.attempt for message in claim.messages)

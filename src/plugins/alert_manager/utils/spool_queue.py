@@ -17,7 +17,7 @@ import msgspec
 
 from ..domain.delivery import AHEAD, Attempt, Message, Progress, Sent, reminder
 from ..domain.model import Severity
-from .queue import Claim, Waiting
+from .queue import Again, Claim, Due, Waiting
 from .spool import HELD, Spool
 from .spool_file import rows
 from .spooled import decoded
@@ -34,49 +34,38 @@ class SpoolQueue:
         return time.time()
 
     async def claim(
-        self,
-        channel: str,
-        limit: int,
-        max_age: float,
-        least: int = 0,
-        brief: bool = False,
-        mark: str | None = None,
+        self, due: Due, limit: int, brief: bool = False, mark: str | None = None
     ) -> Claim | None:
-        """Claims up to `limit` due messages, the urgent ones first; None when none is due.
-
-        None of them is too old: it is told as soon as it came, or by alert_db.
-        """
-        arguments = {"channel": channel, "limit": limit, "least": least, "mark": mark}
-        arguments["brief"] = brief
+        """Claims messages; none is too old: it is told as soon as it came, or by alert_db."""
+        arguments = {**due._asdict(), "limit": limit, "brief": brief, "mark": mark}
 
         def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-            found = rows(connection, "claim", {**arguments, "held": self._held(channel)})
-            self._hold(channel, [row[0] for row in found], HELD)
+            found = rows(connection, "claim", {**arguments, "held": self._held(due.channel)})
+            self._hold(due.channel, [row[0] for row in found], HELD)
             return found
 
         found = await self._spool.file.run(work)
         if not found:
             return None
-        messages = tuple(_message(channel, brief, *row) for row in found)
-        return Claim(channel, str(uuid.uuid4()), tuple(row[0] for row in found), messages)
+        messages = tuple(_message(due.channel, brief, *row) for row in found)
+        return Claim(due.channel, str(uuid.uuid4()), tuple(row[0] for row in found), messages)
 
-    async def waiting(self, channel: str, max_age: float, least: int = 0) -> Waiting:
-        """Returns what is due of a channel."""
-        arguments = {"channel": channel, "least": least}
+    async def waiting(self, due: Due) -> Waiting:
+        """Returns how much is due."""
 
         def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
-            return rows(connection, "count_due", {**arguments, "held": self._held(channel)})
+            return rows(connection, "count_due", {**due._asdict(), "held": self._held(due.channel)})
 
         return Waiting(*(await self._spool.file.run(work))[0])
 
-    async def next_due(self, channel: str, max_age: float, least: int = 0) -> float | None:
-        """Returns the seconds until a channel's next message is due (negative: overdue)."""
-        if any(await self.waiting(channel, max_age, least)):
+    async def next_due(self, due: Due) -> float | None:
+        """Returns the seconds until the next message is due (negative: overdue)."""
+        if any(await self.waiting(due)):
             return 0.0
         now = time.monotonic()
         held = list(self._spool.held.values())
-        dues = [due for name, due in held if name == channel and due != HELD]
-        return min(dues) - now if dues else None
+        waits = [until for name, until in held if name == due.channel and until != HELD]
+        return min(waits) - now if waits else None
 
     async def sent(self, claim: Claim, outcome: Sent, attempt: Attempt) -> None:
         """Records that the channel accepted the messages; alert_db hears of it later."""
@@ -89,45 +78,33 @@ class SpoolQueue:
         await self._end(claim, "tell", values)
         self._spool.unreported = True
 
-    async def retry(
-        self,
-        claim: Claim,
-        delay: float,
-        reason: str,
-        attempt: Attempt | None,
-        give_back: bool = False,
-        progress: Progress | None = None,
-        hold: float = 0.0,
-    ) -> None:
-        """Lets messages wait `delay` seconds; the channel's worker remembers what it holds."""
+    async def retry(self, claim: Claim, again: Again, attempt: Attempt | None) -> None:
+        """Lets messages wait; for how long the channel is held, its worker remembers."""
+        progress = again.progress
         values = {
             "ids": json.dumps(claim.ids),
-            "attempts": 0 if give_back else 1,
+            "attempts": 0 if again.give_back else 1,
             "progress": None if progress is None else msgspec.json.encode(progress).decode(),
         }
 
         def work(connection: sqlite3.Connection) -> None:
             rows(connection, "put_back", values)
-            self._hold(claim.channel, claim.ids, time.monotonic() + delay)
+            self._hold(claim.channel, claim.ids, time.monotonic() + again.delay)
 
         await self._spool.file.run(work)
-
-    async def hold(self, channel: str) -> float:
-        """Returns 0: only alert_db knows what others were asked."""
-        return 0.0
 
     async def dead(self, claim: Claim, reason: str, attempt: Attempt) -> None:
         """Gives messages up; alert_db's own, later, say why."""
         await self._end(claim, "give_up", {"ids": json.dumps(claim.ids), "reason": reason})
 
-    async def hand_over(self, channel: str, fallback: str, max_age: float, least: int) -> bool:
+    async def hand_over(self, due: Due, fallback: str) -> bool:
         """Gives what a channel cannot tell now to its fallback; all of it is urgent."""
-        if self._spool.waiting[channel] <= 0:
+        if self._spool.waiting[due.channel] <= 0:
             return False
-        arguments = {"channel": channel, "fallback": fallback, "least": least}
+        arguments = {**due._asdict(), "fallback": fallback}
 
         def work(connection: sqlite3.Connection) -> int:
-            waiting = {**arguments, "held": self._in_hand(channel)}
+            waiting = {**arguments, "held": self._in_hand(due.channel)}
             rows(connection, "move", waiting)
             rows(connection, "moved", waiting)
             moved = connection.execute("SELECT changes()").fetchone()[0]

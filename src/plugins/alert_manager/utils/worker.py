@@ -31,7 +31,8 @@ from ..settings import BreakerSettings, DeliverySettings
 from .channels.base import Channel
 from .claims import Claims
 from .condition import Condition
-from .queue import Claim, Queue
+from .outbox import Outbox
+from .queue import Again, Claim, Queue
 from .records import Records
 from .spool import Spool
 from .spool_queue import SpoolQueue
@@ -52,7 +53,7 @@ class Worker:
         self,
         name: str,
         channel: Channel,
-        outbox: Queue,
+        outbox: Outbox,
         spool: Spool,
         breaker: BreakerSettings,
         settings: DeliverySettings,
@@ -152,7 +153,7 @@ class Worker:
             due = await self._claims.next_due()
             await self._idle(_FLOOR if due is None else min(max(due, _SOONEST), _FLOOR))
         elif self._stopping:
-            await queue.retry(claim, 0.0, _STOPPED_BEFORE, None, give_back=True)
+            await queue.retry(claim, Again(0.0, _STOPPED_BEFORE, give_back=True), None)
         else:
             await self._deliver(queue, claim)
 
