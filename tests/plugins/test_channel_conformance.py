@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
+import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import trustme
@@ -116,17 +123,16 @@ async def test_each_status(
 
 
 @pytest.mark.parametrize("kind", HTTP)
-@pytest.mark.parametrize("fault", ["cut", "slow", "refused", "stranger"])
+@pytest.mark.parametrize("fault", ["cut", "slow", "refused", "no TLS"])
 async def test_each_fault_of_the_network_is_one_to_try_again(
     kind: str, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    tls = trustme.CA().issue_cert("otro.example") if fault == "stranger" else None
     async with DiscordServer() as plain:
         plain.always = CUT if fault == "cut" else Answer(200, delay=5.0)
         base = base_of(plain)
-        if tls is not None:
-            base = base.replace("http://", "https://")  # a server that speaks none
+        if fault == "no TLS":
+            base = base.replace("http://", "https://")
         with refusing_port() as nobody:
             if fault == "refused":
                 base = f"http://127.0.0.1:{nobody}"
@@ -136,6 +142,56 @@ async def test_each_fault_of_the_network_is_one_to_try_again(
     assert (outcome.throttled, outcome.after) == (False, None)
     assert TOKEN not in outcome.reason
     assert TOKEN not in caplog.text
+
+
+async def sent_from_another_process(kind: str, base: str, authority: Path) -> list[str]:
+    """The outcome's type and reason of a send by who trusts this authority and no other."""
+    script = (
+        "import asyncio, sys\n"
+        "from tests.plugins.test_channel_conformance import HTTP, MESSAGE, opened, spoken\n"
+        "async def main():\n"
+        "    async with opened(HTTP[sys.argv[1]], sys.argv[2]) as channel:\n"
+        "        outcome = await channel.send([MESSAGE])\n"
+        "    print(type(outcome).__name__, spoken(outcome), sep='\\n')\n"
+        "asyncio.run(main())\n"
+    )
+    trusted = {"SSL_CERT_FILE": str(authority), "REQUESTS_CA_BUNDLE": str(authority)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", script, kind, base),
+        env={**os.environ, **trusted},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    said, complaint = await process.communicate()
+    assert process.returncode == 0, complaint.decode()
+    assert TOKEN not in complaint.decode()
+    return said.decode().splitlines()
+
+
+@pytest.mark.parametrize("kind", HTTP)
+@pytest.mark.parametrize(
+    ("certificate", "expected"),
+    [("good", "Sent"), ("another name", "Retry"), ("expired", "Retry"), ("untrusted", "Retry")],
+)
+async def test_only_a_certificate_that_is_valid_is_told_anything(
+    kind: str, certificate: str, expected: str, tmp_path: Path
+) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    name = "otro.example" if certificate == "another name" else "127.0.0.1"
+    ended = datetime.now(UTC) - timedelta(days=1) if certificate == "expired" else None
+    issuer = stranger if certificate == "untrusted" else authority
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issuer.issue_cert(name, not_after=ended).configure_cert(context)
+    async with DiscordServer(tls=context) as server:
+        server.always = Answer(200, {})
+        base = base_of(server)
+        outcome, *reason = await sent_from_another_process(kind, base, tmp_path / "ca.pem")
+        assert len(server.requests) == (1 if expected == "Sent" else 0)
+    assert outcome == expected
+    assert TOKEN not in "".join(reason)
+    if expected == "Retry" and kind != "apprise":  # which says no more than that it failed
+        assert "el certificado TLS de" in reason[0]
 
 
 @asynccontextmanager
