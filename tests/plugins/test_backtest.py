@@ -14,9 +14,9 @@ import yaml
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from src.plugins.alert_manager.cli import main
-from src.plugins.alert_manager.cli_backtest import since_when
-from src.plugins.alert_manager.cli_data import load_settings
+from src.plugins.alert_manager.cli.backtest import since_when
+from src.plugins.alert_manager.cli.data import load_settings
+from src.plugins.alert_manager.cli.main import main
 from src.plugins.alert_manager.utils.history import find_span, pages
 from tests.plugins.conftest import SCHEMA, World, eventually, show_to_commands
 from tests.plugins.histories import history, insert

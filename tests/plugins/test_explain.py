@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from src.plugins.alert_manager.cli import main
+from src.plugins.alert_manager.cli.main import main
 from src.plugins.alert_manager.domain.explain import explain as explained
 from src.plugins.alert_manager.domain.model import Event, Match
 from src.plugins.alert_manager.domain.rules import compile_rules

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from src.plugins.alert_manager.cli import main
+from src.plugins.alert_manager.cli.main import main
 from src.plugins.alert_manager.config_file import ConfigError
 from src.plugins.alert_manager.settings import check
 from src.plugins.alert_manager.utils import notify, worker

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from src.plugins.alert_manager.cli import main
+from src.plugins.alert_manager.cli.main import main
 from src.plugins.alert_manager.domain.delivery import Attempt, Disabled, Rejected, Retry, Sent
 from tests.plugins.conftest import SCHEMA, World, eventually, show_to_commands
 from tests.plugins.test_alert_manager import SPEC_EVENTS

@@ -15,7 +15,7 @@ import pytest
 import zstandard
 from click.testing import CliRunner
 
-from src.plugins.alert_manager.cli import main
+from src.plugins.alert_manager.cli.main import main
 from src.plugins.alert_manager.domain.cards import is_card
 from tests.plugins.conftest import Streams, World, eventually
 from tests.plugins.payloads import to_json

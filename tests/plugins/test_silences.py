@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from click.testing import CliRunner, Result
 
-from src.plugins.alert_manager.cli import main
+from src.plugins.alert_manager.cli.main import main
 from src.plugins.alert_manager.domain.model import Severity
 from src.plugins.alert_manager.domain.silences import Silence, parse_matcher
 from src.plugins.alert_manager.interval_settings import ActiveSettings

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.plugins.alert_manager.cli import main
+from src.plugins.alert_manager.cli.main import main
 from src.plugins.alert_manager.domain.measured import Series, alerts_at, limits
 from src.plugins.alert_manager.domain.model import Severity
 from src.plugins.alert_manager.domain.rule_spec import Limit, Measure

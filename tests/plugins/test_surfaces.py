@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from click.testing import CliRunner, Result
 
-from src.plugins.alert_manager.cli import main
+from src.plugins.alert_manager.cli.main import main
 from src.plugins.alert_manager.web.server import Address
 from tests.plugins.conftest import SHIPPED_CONFIG, World, eventually
 from tests.plugins.test_alert_manager import SPEC_EVENTS

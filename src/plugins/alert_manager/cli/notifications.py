@@ -12,14 +12,14 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from .cli_data import NOT_FOUND, changed, find_database, load_settings, rows
-from .cli_output import STATES, console, line, print_json, severity_text, shown_time
-from .domain.delivery import Attempt, Message, Outcome, Sent
-from .domain.formats import Formats
-from .domain.model import Severity
-from .settings import Loaded
-from .utils.channels.log import LOGGER
-from .utils.channels.registry import build
+from ..domain.delivery import Attempt, Message, Outcome, Sent
+from ..domain.formats import Formats
+from ..domain.model import Severity
+from ..settings import Loaded
+from ..utils.channels.log import LOGGER
+from ..utils.channels.registry import build
+from .data import NOT_FOUND, changed, find_database, load_settings, rows
+from .output import STATES, console, line, print_json, severity_text, shown_time
 
 
 @click.group()

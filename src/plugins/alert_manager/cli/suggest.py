@@ -11,17 +11,17 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from .cli_backtest import since_option, since_when
-from .cli_data import Database, load_settings, reading
-from .cli_output import console, line, print_json, replay_progress, severity_text
-from .domain.formats import Formats
-from .domain.measured import SHARES, alerts_at, limits, per_day
-from .domain.model import RawEvent, Severity
-from .domain.thresholds import Thresholds, fitting
-from .measure import Measured, Measuring
-from .settings import Settings
-from .utils.history import find_span, thresholds_before
-from .utils.replays import replayed
+from ..domain.formats import Formats
+from ..domain.measured import SHARES, alerts_at, limits, per_day
+from ..domain.model import RawEvent, Severity
+from ..domain.thresholds import Thresholds, fitting
+from ..measure import Measured, Measuring
+from ..settings import Settings
+from ..utils.history import find_span, thresholds_before
+from ..utils.replays import replayed
+from .backtest import since_option, since_when
+from .data import Database, load_settings, reading
+from .output import console, line, print_json, replay_progress, severity_text
 
 
 class Tried(NamedTuple):

@@ -8,10 +8,10 @@ import sys
 
 import click
 
-from .cli_data import NOT_FOUND, changed, find_database
-from .domain.escape import clip, single_line
-from .domain.redact import redact_text
-from .utils.channels.registry import REPORT_CHANNELS
+from ..domain.escape import clip, single_line
+from ..domain.redact import redact_text
+from ..utils.channels.registry import REPORT_CHANNELS
+from .data import NOT_FOUND, changed, find_database
 
 _MAX_NOTE = 500  # characters
 _IMPOSSIBLE = "no existe, o ya no se puede dar por {}"

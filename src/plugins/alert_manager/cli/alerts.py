@@ -1,68 +1,75 @@
-"""What the command line prints: tables and text for people, JSON for scripts."""
+"""`alerts.sh list` and `show`: what happened, and everything about one alert."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import re
 import sys
-from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from .domain.escape import single_line
-from .domain.formats import Formats
-from .domain.model import Severity
+from ..domain.formats import Formats
+from ..domain.model import Severity
+from .data import NOT_FOUND, find_database, rows
+from .output import STATES, console, line, print_json, severity_text, shown_time, to_json
 
-STATES = {
-    "pending": "pendiente",
-    "sent": "enviado",
-    "dead": "abandonado",
-    "moved": "entregado por otro canal",
-    "muted": "callado",
-}
 _KINDS = {"recovery": " (que se resolvió)", "repeat": " (otra vez)", "escalation": " (escalada)"}
-ATTEMPTS = {
+_ATTEMPTS = {
     "sent": "enviado",
     "retry": "se reintenta",
     "throttled": "pide esperar",
     "rejected": "rechazado",
     "disabled": "canal deshabilitado",
 }
-_COLOURS = {"critica": "bold red", "alta": "red", "media": "yellow", "baja": "cyan"}
-# JSON lets these through as they are: controls of the terminal (C1, DEL), and what hides text or
-# shows it in another order.
-_NOT_SHOWN = re.compile(
-    "[\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]"
-)
 
 
-def console() -> Console:
-    """Returns where to print."""
-    # rich leaves colours out by itself where the output is no terminal; there a line stays a line.
-    return Console(width=None if sys.stdout.isatty() else 1000)
+@click.command("list")
+@click.option("--severity", help="Solo una severidad: critica, alta, media o baja.")
+@click.option("--channel", help="Solo un canal de CoreC, por ejemplo trading_results.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--json", "as_json", is_flag=True, help="Una lista JSON.")
+def list_alerts(severity: str | None, channel: str | None, limit: int, as_json: bool) -> None:
+    """Las últimas alertas, la más nueva primero."""
+    try:
+        wanted = None if severity is None else Severity.parse(severity).key
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--severity") from None
+    database = find_database()
+    arguments = {"severity": wanted, "channel": channel, "limit": limit}
+    found = rows(database, "alerts_list", arguments)
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        click.echo("No hay alertas.")
+        return
+    console().print(_table(found, database.formats))
 
 
-@contextlib.contextmanager
-def replay_progress() -> Iterator[Callable[[int, int], None]]:
-    """Shows how far a replay is; yields what hears of more rows, and of how many there are."""
-    # On stderr, and only on a terminal: what scripts read stays as it is.
-    shown = Console(stderr=True)
-    columns = (TextColumn("eventos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(
-        *columns, console=shown, disable=not shown.is_terminal, transient=True
-    ) as progress:
-        task = progress.add_task("eventos", total=None)
-        yield lambda rows, total: progress.update(task, advance=rows, total=total)
+@click.command("show")
+@click.argument("alert_id", type=int, metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Un objeto JSON.")
+def show_alert(alert_id: int, as_json: bool) -> None:
+    """Una alerta entera: el evento, la regla y a quién se avisó."""
+    database = find_database()
+    found = rows(database, "alert_show", {"id": alert_id})
+    if not found:
+        click.echo(f"No existe la alerta {alert_id}.", err=True)
+        sys.exit(NOT_FOUND)
+    alert = {
+        **found[0],
+        "history": rows(database, "alert_history", {"id": alert_id}),
+        "notifications": rows(database, "alert_notifications", {"id": alert_id}),
+    }
+    if as_json:
+        print_json(alert)
+        return
+    _print(alert, database.formats)
 
 
-def alert_table(rows: list[dict[str, Any]], formats: Formats) -> Table:
+def _table(rows: list[dict[str, Any]], formats: Formats) -> Table:
     """Returns a table of alerts, one a line."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("id", "severidad", f"hora ({formats.zone})", "veces", "título"):
@@ -79,7 +86,7 @@ def alert_table(rows: list[dict[str, Any]], formats: Formats) -> Table:
     return table
 
 
-def print_alert(alert: dict[str, Any], formats: Formats) -> None:
+def _print(alert: dict[str, Any], formats: Formats) -> None:
     """Prints an alert with its `notifications`."""
     output = console()
     title = f"Alerta {alert['id']}: {alert['title'] or alert['message']}"
@@ -127,41 +134,6 @@ def _done(event: dict[str, Any], formats: Formats) -> str:
 def _attempt(attempt: dict[str, Any], formats: Formats) -> str:
     ended = datetime.fromisoformat(attempt["ended_at"]).timestamp()
     said = [text for text in (attempt["answer"], attempt["external_id"]) if text]
-    became = ATTEMPTS.get(attempt["status"], attempt["status"])
+    became = _ATTEMPTS.get(attempt["status"], attempt["status"])
     when = shown_time(ended, formats)
     return f"{when}: {became} en {attempt['seconds']:.1f} s{': ' if said else ''}{', '.join(said)}"
-
-
-def severity_text(key: str) -> Text:
-    """Returns a severity's name in its colour."""
-    try:
-        label = Severity.parse(key).label
-    except ValueError:
-        label = key
-    return line(label, style=_COLOURS.get(key, ""))
-
-
-def line(text: str, style: str = "") -> Text:
-    """Returns what an event or a server said, without what a terminal would obey."""
-    return Text(single_line(text), style=style)
-
-
-def shown_time(timestamp: float | None, formats: Formats) -> str:
-    """Returns a time (epoch seconds) as people read it."""
-    if timestamp is None:
-        return "-"
-    try:
-        return formats.to_the_second(formats.local(timestamp))
-    except (ValueError, OverflowError, OSError):  # an event may claim any number of seconds
-        return f"{timestamp:g} s"
-
-
-def print_json(value: Any) -> None:
-    """Prints JSON in which nothing hides."""
-    click.echo(to_json(value, indent=2))
-
-
-def to_json(value: Any, indent: int | None = None) -> str:
-    """Returns JSON in which nothing hides."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
-    return _NOT_SHOWN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -11,7 +11,13 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from rich.table import Table
 from rich.text import Text
 
-from .cli_data import (
+from ..domain.formats import Formats
+from ..domain.silences import parse_matcher
+from ..domain.time_intervals import Intervals, parse_hours, parse_weekdays
+from ..durations import parse_duration
+from ..start_from import parse_start_from
+from ..utils.silences import Added, add_silence, weekly_json
+from .data import (
     Database,
     answered,
     changed,
@@ -20,14 +26,8 @@ from .cli_data import (
     no_tables,
     rows,
 )
-from .cli_life import author, clean_note, report_each, who_option
-from .cli_output import console, line, print_json, shown_time
-from .domain.formats import Formats
-from .domain.silences import parse_matcher
-from .domain.time_intervals import Intervals, parse_hours, parse_weekdays
-from .durations import parse_duration
-from .start_from import parse_start_from
-from .utils.silences import Added, add_silence, weekly_json
+from .life import author, clean_note, report_each, who_option
+from .output import console, line, print_json, shown_time
 
 
 @click.group()

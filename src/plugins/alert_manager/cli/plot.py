@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from .cli_data import NOT_FOUND
-from .domain.model import Severity
-from .domain.verdicts import Told
+from ..domain.model import Severity
+from ..domain.verdicts import Told
+from .data import NOT_FOUND
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

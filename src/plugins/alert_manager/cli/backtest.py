@@ -15,21 +15,21 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from rich.table import Table
 from rich.text import Text
 
-from .absences import GRACE
-from .cli_data import Database, load_settings, reading
-from .cli_output import console, line, print_json, replay_progress, severity_text, shown_time
-from .cli_plot import need_folder, need_matplotlib, save_picture
-from .domain.dedupe import TWIN_WINDOW, Known
-from .domain.formats import Formats
-from .domain.model import RawEvent, Severity
-from .domain.thresholds import StoredThresholds
-from .domain.verdicts import Comparison, Told, Verdict, compare
-from .judge import BatchJudge
-from .replay import Replay, warm_up
-from .settings import REPORTS, Loaded
-from .start_from import parse_start_from
-from .utils.history import Happened, find_span, happened, known_before, thresholds_before
-from .utils.replays import replayed
+from ..absences import GRACE
+from ..domain.dedupe import TWIN_WINDOW, Known
+from ..domain.formats import Formats
+from ..domain.model import RawEvent, Severity
+from ..domain.thresholds import StoredThresholds
+from ..domain.verdicts import Comparison, Told, Verdict, compare
+from ..judge import BatchJudge
+from ..replay import Replay, warm_up
+from ..settings import REPORTS, Loaded
+from ..start_from import parse_start_from
+from ..utils.history import Happened, find_span, happened, known_before, thresholds_before
+from ..utils.replays import replayed
+from .data import Database, load_settings, reading
+from .output import console, line, print_json, replay_progress, severity_text, shown_time
+from .plot import need_folder, need_matplotlib, save_picture
 
 since_option = click.option(
     "--since",

@@ -11,18 +11,18 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from rich.text import Text
 
-from .cli_data import NOT_FOUND, Database, asked, load_settings
-from .cli_output import console, line, print_json, severity_text
-from .domain.decode import DecodeError
-from .domain.explain import Explained
-from .domain.model import RawEvent, StateKey, States
-from .domain.outcome import Candidate
-from .domain.redact import redact_text
-from .domain.thresholds import StoredThresholds
-from .judge import BatchJudge
-from .settings import Loaded
-from .utils.states import load_states
-from .utils.thresholds import load_thresholds
+from ..domain.decode import DecodeError
+from ..domain.explain import Explained
+from ..domain.model import RawEvent, StateKey, States
+from ..domain.outcome import Candidate
+from ..domain.redact import redact_text
+from ..domain.thresholds import StoredThresholds
+from ..judge import BatchJudge
+from ..settings import Loaded
+from ..utils.states import load_states
+from ..utils.thresholds import load_thresholds
+from .data import NOT_FOUND, Database, asked, load_settings
+from .output import console, line, print_json, severity_text
 
 
 @click.command()
