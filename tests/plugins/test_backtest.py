@@ -14,9 +14,9 @@ import yaml
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from src.plugins.alert_manager.cli.backtest import since_when
 from src.plugins.alert_manager.cli.data import load_settings
 from src.plugins.alert_manager.cli.main import main
+from src.plugins.alert_manager.cli.times import read_moment
 from src.plugins.alert_manager.utils.history import find_span, pages
 from tests.plugins.conftest import SCHEMA, World, eventually, show_to_commands
 from tests.plugins.histories import history, insert
@@ -207,8 +207,8 @@ def test_before_the_first_start_it_says_what_is_missing(written: World) -> None:
 
 def test_a_time_without_a_zone_is_the_familys(written: World) -> None:
     formats = load_settings().settings.alert_config.formats()
-    assert since_when("2026-11-23T16:50", 0.0, formats) == 1_795_474_200.0  # 22:50 UTC
-    assert since_when("2026-11-23T16:50+00:00", 0.0, formats) == 1_795_452_600.0
+    assert read_moment("2026-11-23T16:50", 0.0, formats) == 1_795_474_200.0  # 22:50 UTC
+    assert read_moment("2026-11-23T16:50+00:00", 0.0, formats) == 1_795_452_600.0
 
 
 @pytest.mark.parametrize(

@@ -91,12 +91,15 @@ async def test_what_was_given_up_is_sent_again_on_demand(
             assert [row["title"] for row in dead] == [None] * 4
             assert "caducada" in run("notifications", "list", "--channel", "discord").output
             ids = sorted(row["id"] for row in dead)
-            result = run("notifications", "retry", str(ids[0]), str(ids[1]))
-            assert result.output == "2 avisos se envían otra vez.\n"
+            result = run("notifications", "retry", str(ids[0]), str(ids[1]), "999")
+            assert result.exit_code == 1  # of one of them nothing is known
+            assert result.stdout == "".join(f"Aviso {i}: se envía otra vez.\n" for i in ids[:2])
+            assert "el canal discord no está activado" in result.stderr  # as far as is seen here
+            assert "Aviso 999: no existe" in result.stderr
             await eventually(lambda: statuses(alert_db, "discord") == {"dead": 2, "sent": 2})
             discord.refuses = None
             assert run("notifications", "retry", "--all", "--channel", "email").exit_code == 1
-            assert run("notifications", "retry", "--all").exit_code == 0
+            assert run("notifications", "retry", "--all").stdout == "2 avisos se envían otra vez.\n"
             await eventually(lambda: statuses(alert_db, "discord") == {"sent": 4})
     assert sorted(e["description"] for e in discord.embeds) == ["m0", "m1", "m2", "nueva"]
 

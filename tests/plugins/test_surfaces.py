@@ -62,7 +62,9 @@ def test_alerts_are_shown_while_the_configuration_is_not_valid(
 
 def test_list_shows_the_newest_first_and_filters(five: World) -> None:
     lines = run("list").output.splitlines()
-    assert " ".join(lines[0].split()) == "id severidad hora (America/Mexico_City) veces título"
+    assert (
+        " ".join(lines[0].split()) == "id severidad estado hora (America/Mexico_City) veces título"
+    )
     assert [line.split()[0] for line in lines[1:]] == ["5", "4", "3", "2", "1"]
     assert "Pérdida de $150.00 en BTC/USDT" in lines[4]
     assert all("\x1b" not in line for line in lines)

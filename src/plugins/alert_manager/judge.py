@@ -23,6 +23,7 @@ from .settings import REPORTS, Loaded
 log = logging.getLogger("corec.alert_manager.judge")
 
 MAX_DECODED = 4 << 20  # bytes
+REFUSED = "orden rechazada: "  # begins the reason of a command that was not followed
 
 
 class BatchJudge:
@@ -161,5 +162,5 @@ class BatchJudge:
         try:
             return read_command(event, self._thresholds, self._config.threshold_fault)
         except CommandError as error:
-            dead.append(dead_letter(event, f"orden rechazada: {error}", event.timestamp))
+            dead.append(dead_letter(event, f"{REFUSED}{error}", event.timestamp))
             return ()

@@ -11,9 +11,20 @@ from rich.table import Table
 from rich.text import Text
 
 from ..domain.formats import Formats
-from ..domain.model import Severity
 from .data import NOT_FOUND, find_database, rows
-from .output import STATES, console, line, print_json, severity_text, shown_time, to_json
+from .explain import reason_line, why
+from .filters import Filter, filtered
+from .output import (
+    STATES,
+    console,
+    json_option,
+    line,
+    print_json,
+    severity_text,
+    shown_time,
+    table,
+    to_json,
+)
 
 _KINDS = {"recovery": " (que se resolvió)", "repeat": " (otra vez)", "escalation": " (escalada)"}
 _ATTEMPTS = {
@@ -26,33 +37,27 @@ _ATTEMPTS = {
 
 
 @click.command("list")
-@click.option("--severity", help="Solo una severidad: critica, alta, media o baja.")
-@click.option("--channel", help="Solo un canal de CoreC, por ejemplo trading_results.")
+@filtered
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000))
-@click.option("--json", "as_json", is_flag=True, help="Una lista JSON.")
-def list_alerts(severity: str | None, channel: str | None, limit: int, as_json: bool) -> None:
-    """Las últimas alertas, la más nueva primero."""
-    try:
-        wanted = None if severity is None else Severity.parse(severity).key
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--severity") from None
+@json_option("Una lista JSON.")
+def list_alerts(wanted: Filter, limit: int, as_json: bool) -> None:
+    """Las últimas alertas, la más nueva primero. Cada filtro se puede repetir."""
     database = find_database()
-    arguments = {"severity": wanted, "channel": channel, "limit": limit}
+    arguments = {**wanted.arguments(database.formats), "last": None, "limit": limit}
     found = rows(database, "alerts_list", arguments)
     if as_json:
         print_json(found)
-        return
-    if not found:
-        click.echo("No hay alertas.")
-        return
-    console().print(_table(found, database.formats))
+    elif not found:
+        click.echo("No hay alertas." if wanted == Filter() else "No hay alertas así.")
+    else:
+        console().print(_table(found, database.formats))
 
 
 @click.command("show")
 @click.argument("alert_id", type=int, metavar="ID")
-@click.option("--json", "as_json", is_flag=True, help="Un objeto JSON.")
+@json_option()
 def show_alert(alert_id: int, as_json: bool) -> None:
-    """Una alerta entera: el evento, la regla y a quién se avisó."""
+    """Una alerta entera: el evento, por qué, a quién se avisó y qué se hizo con ella."""
     database = find_database()
     found = rows(database, "alert_show", {"id": alert_id})
     if not found:
@@ -60,6 +65,7 @@ def show_alert(alert_id: int, as_json: bool) -> None:
         sys.exit(NOT_FOUND)
     alert = {
         **found[0],
+        "why": [] if database.loaded is None else why(database.loaded, found[0]),
         "history": rows(database, "alert_history", {"id": alert_id}),
         "notifications": rows(database, "alert_notifications", {"id": alert_id}),
     }
@@ -71,19 +77,18 @@ def show_alert(alert_id: int, as_json: bool) -> None:
 
 def _table(rows: list[dict[str, Any]], formats: Formats) -> Table:
     """Returns a table of alerts, one a line."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("id", "severidad", f"hora ({formats.zone})", "veces", "título"):
-        table.add_column(name, no_wrap=name != "título")
+    made = table("id", "severidad", "estado", f"hora ({formats.zone})", "veces", "título")
     for row in rows:
         # Text, never markup: what an event says is shown, not interpreted.
-        table.add_row(
+        made.add_row(
             Text(str(row["id"])),
             severity_text(row["severity"]),
+            line(row["status"]),
             Text(shown_time(row["timestamp"], formats)),
             Text(str(row["occurrences"])),
             line(row["title"] or row["message"]),
         )
-    return table
+    return made
 
 
 def _print(alert: dict[str, Any], formats: Formats) -> None:
@@ -110,6 +115,8 @@ def _print(alert: dict[str, Any], formats: Formats) -> None:
         lines["Resuelta"] = line(end)
     for name, text in lines.items():
         output.print(Text(f"  {name + ':':<15}"), text, sep="")
+    for reason in alert["why"]:
+        output.print(Text(f"  {'Por qué:':<15}"), reason_line(**reason), sep="")
     for event in alert["history"]:
         output.print(Text(f"  {'Historia:':<15}"), line(_done(event, formats)), sep="")
     output.print(Text("  Avisos:"))

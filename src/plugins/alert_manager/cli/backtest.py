@@ -24,19 +24,21 @@ from ..domain.verdicts import Comparison, Told, Verdict, compare
 from ..judge import BatchJudge
 from ..replay import Replay, warm_up
 from ..settings import REPORTS, Loaded
-from ..start_from import parse_start_from
 from ..utils.history import Happened, find_span, happened, known_before, thresholds_before
 from ..utils.replays import replayed
 from .data import Database, load_settings, reading
-from .output import console, line, print_json, replay_progress, severity_text, shown_time
-from .plot import need_folder, need_matplotlib, save_picture
-
-since_option = click.option(
-    "--since",
-    default="7d",
-    show_default=True,
-    help="Desde cuándo: 7d, 12h, beginning (todo) o una hora ISO.",
+from .output import (
+    console,
+    json_option,
+    line,
+    print_json,
+    replay_progress,
+    severity_text,
+    shown_time,
+    table,
 )
+from .plot import need_folder, need_matplotlib, save_picture
+from .times import read_moment, since_option
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class Backtest:
     type=click.IntRange(0),
     help="Cuántos eventos que cambian se muestran.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Un objeto JSON, con todos los que cambian.")
+@json_option("Un objeto JSON, con todos los que cambian.")
 def backtest(since: str, file: Path | None, plot: Path | None, limit: int, as_json: bool) -> None:
     """Repite los eventos reales con una configuración, sin guardar ni enviar nada.
 
@@ -89,7 +91,7 @@ def backtest(since: str, file: Path | None, plot: Path | None, limit: int, as_js
         need_matplotlib()
         need_folder(plot)
     loaded = load_settings(file)
-    begin = since_when(since, time.time(), loaded.settings.alert_config.formats())
+    begin = read_moment(since, time.time(), loaded.settings.alert_config.formats())
     with reading(Database.of(load_settings())) as databases:
         result = _run(loaded, begin, *databases)
     comparison = result.comparison
@@ -101,14 +103,6 @@ def backtest(since: str, file: Path | None, plot: Path | None, limit: int, as_js
     if plot is not None:
         save_picture(plot, result.before.told, result.after, result.span, formats.zone)
         click.echo(f"Imagen: {plot}", err=True)
-
-
-def since_when(since: str, now: float, formats: Formats) -> float | None:
-    """Returns the time (epoch seconds) that `--since` means; None for all there is."""
-    try:
-        return parse_start_from(since, formats.tzinfo).threshold(now)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--since") from None
 
 
 def _run(
@@ -211,17 +205,15 @@ def _print(result: Backtest, comparison: Comparison, formats: Formats, limit: in
 
 
 def _counts(comparison: Comparison) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("regla")
-    table.add_column("severidad")
+    made = table("regla", "severidad")
     for name in ("hubo", "habría", "diferencia"):
-        table.add_column(name, justify="right")
+        made.add_column(name, justify="right")
     sums = [0, 0]
     for (rule, severity), (before, after) in comparison.counts.items():
         sums = [sums[0] + before, sums[1] + after]
-        table.add_row(line(rule), severity_text(severity.key), *_numbers(before, after))
-    table.add_row(Text("total", style="bold"), "", *_numbers(*sums))
-    return table
+        made.add_row(line(rule), severity_text(severity.key), *_numbers(before, after))
+    made.add_row(Text("total", style="bold"), "", *_numbers(*sums))
+    return made
 
 
 def _numbers(before: int, after: int) -> tuple[str, str, str]:
@@ -229,11 +221,9 @@ def _numbers(before: int, after: int) -> tuple[str, str, str]:
 
 
 def _changes(verdicts: tuple[Verdict, ...], formats: Formats) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("evento", f"hora ({formats.zone})", "regla", "hubo", "habría", "título"):
-        table.add_column(name, no_wrap=name != "título")
+    made = table("evento", f"hora ({formats.zone})", "regla", "hubo", "habría", "título")
     for verdict in verdicts:
-        table.add_row(
+        made.add_row(
             Text(str(verdict.event_id or "-")),
             Text(shown_time(verdict.timestamp, formats)),
             line(verdict.rule),
@@ -241,7 +231,7 @@ def _changes(verdicts: tuple[Verdict, ...], formats: Formats) -> Table:
             _severity(verdict.after),
             line(verdict.title),
         )
-    return table
+    return made
 
 
 def _severity(severity: Severity | None) -> Text:

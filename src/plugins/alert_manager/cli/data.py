@@ -38,15 +38,19 @@ def load_settings(file: Path | None = None) -> Loaded:
 
 
 class Database(NamedTuple):
-    """Where alert_db is (libpq keywords), and how the family reads times."""
+    """Where alert_db is (libpq keywords), and how the family reads times.
+
+    `loaded` is the configuration that says so; None where that is not valid.
+    """
 
     parameters: Mapping[str, Any]
     formats: Formats
+    loaded: Loaded | None = None
 
     @classmethod
     def of(cls, loaded: Loaded) -> Database:
         """Returns what a configuration says."""
-        return cls(loaded.settings.database(), loaded.settings.alert_config.formats())
+        return cls(loaded.settings.database(), loaded.settings.alert_config.formats(), loaded)
 
 
 def find_database() -> Database:
@@ -106,7 +110,7 @@ def reading(database: Database) -> Iterator[tuple[str, Connection, Connection]]:
         except psycopg2.OperationalError as error:
             _no_answer("una base de datos", error)
         except (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn) as error:
-            no_tables(f": {str(error).splitlines()[0]}")
+            no_tables(f": {_first_line(error)}")
 
 
 def no_tables(what: str = "") -> NoReturn:
@@ -116,16 +120,21 @@ def no_tables(what: str = "") -> NoReturn:
     sys.exit(NOT_FOUND)
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def _no_answer(name: str, error: Exception) -> NoReturn:
-    reason = str(error).strip().splitlines()[0]
-    click.echo(f"{name} no responde: {reason}\n¿Está en marcha? ./scripts/start.sh", err=True)
+    click.echo(
+        f"{name} no responde: {_first_line(error)}\n¿Está en marcha? ./scripts/start.sh", err=True
+    )
     sys.exit(NO_DATABASE)
 
 
 def answered(database: Database, work: Callable[[Connection], T]) -> T | None:
     """Returns what `work` finds in alert_db, None where its tables are not made yet.
 
-    Ends the program where alert_db does not answer.
+    Ends the program where alert_db does not answer, or does not take what is asked.
     """
     try:
         return asked(database, work)
@@ -133,6 +142,11 @@ def answered(database: Database, work: Callable[[Connection], T]) -> T | None:
         return None
     except psycopg2.OperationalError as error:
         _no_answer("alert_db", error)
+    except psycopg2.errors.UndefinedColumn as error:
+        no_tables(f" (el esquema de alert_db es antiguo): {_first_line(error)}")
+    except psycopg2.Error as error:  # a number that no column holds, a role that may not
+        click.echo(f"alert_db no lo admite: {_first_line(error)}", err=True)
+        sys.exit(NOT_FOUND)
 
 
 def rows(
@@ -141,14 +155,19 @@ def rows(
     """Returns the rows of a named statement; ends the program where alert_db does not answer."""
 
     def fetch(connection: Connection) -> list[dict[str, Any]]:
-        with connection.cursor(cursor_factory=RealDictCursor) as cursor:
-            cursor.execute(query(name), arguments)
-            found = [dict(row) for row in cursor]
+        found = ask(connection, name, arguments)
         if commit:
             connection.commit()
         return found
 
     return answered(database, fetch) or []
+
+
+def ask(connection: Connection, name: str, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns the rows of a named statement, by their columns."""
+    with connection.cursor(cursor_factory=RealDictCursor) as cursor:
+        cursor.execute(query(name), arguments)
+        return [dict(row) for row in cursor]
 
 
 def changed(database: Database, name: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -22,18 +23,17 @@ from ..settings import Loaded
 from ..utils.states import load_states
 from ..utils.thresholds import load_thresholds
 from .data import NOT_FOUND, Database, asked, load_settings
-from .output import console, line, print_json, severity_text
+from .output import console, json_option, line, print_json, severity_text
 
 
 @click.command()
 @click.option("--canal", required=True, help="El canal de CoreC, por ejemplo trading_results.")
 @click.option("--payload", required=True, help="El evento, en JSON o como lo escribe un plugin.")
-@click.option("--json", "as_json", is_flag=True, help="Un objeto JSON.")
+@json_option()
 def explain(canal: str, payload: str, as_json: bool) -> None:
     """Qué reglas miran un evento, por qué dan o no una alerta, y a quién se avisaría."""
     loaded = load_settings()
-    judge = BatchJudge(loaded)
-    judge.use(_thresholds(loaded))
+    judge = judge_of(loaded)
     raw = RawEvent("explain", None, canal, payload, time.time(), None, len(payload))
     if canal not in loaded.settings.watched():
         watched = ", ".join(loaded.settings.watched())
@@ -50,6 +50,34 @@ def explain(canal: str, payload: str, as_json: bool) -> None:
         print_json(_as_json(explained, judged.candidates))
         return
     _print(explained, judged.candidates)
+
+
+def judge_of(loaded: Loaded) -> BatchJudge:
+    """Returns what judges by a configuration, and by the thresholds that commands have set."""
+    judge = BatchJudge(loaded)
+    judge.use(_thresholds(loaded))
+    return judge
+
+
+def why(loaded: Loaded, alert: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns what an alert's rule says of its event today, each with whether it holds.
+
+    Nothing where the configuration has no such rule: an alert of our own, a rule that was removed.
+    """
+    data, moment = alert["event_data"] or {}, alert["timestamp"]
+    raw = RawEvent("explain", None, alert["channel"], data, moment, None, 0)
+    explained = judge_of(loaded).explain(raw, time.time())
+    return [r for one in explained if one.rule == alert["rule"] for r in reasons(one)]
+
+
+def reasons(explained: Explained) -> list[dict[str, Any]]:
+    """Returns the reasons of a rule, as JSON."""
+    return [{"text": reason.text, "holds": reason.holds} for reason in explained.reasons]
+
+
+def reason_line(text: str, holds: bool) -> Text:
+    """Returns a reason as people read it."""
+    return Text("✓ " if holds else "✗ ").append(line(text))
 
 
 def _thresholds(loaded: Loaded) -> StoredThresholds:
@@ -86,7 +114,7 @@ def _as_json(
             {
                 "rule": one.rule,
                 "found": one.found is not None,
-                "reasons": [{"text": r.text, "holds": r.holds} for r in one.reasons],
+                "reasons": reasons(one),
             }
             for one in explained
         ],
@@ -114,7 +142,7 @@ def _print(explained: list[Explained], candidates: tuple[Candidate, ...]) -> Non
         mark = "sí" if one.rule in told else "recuerda" if one.found is not None else "no"
         output.print(Text(f"{one.rule}: {mark}", style="bold" if one.rule in told else ""))
         for reason in one.reasons:
-            output.print(Text("  ✓ " if reason.holds else "  ✗ "), line(reason.text), sep="")
+            output.print(Text("  "), reason_line(reason.text, reason.holds), sep="")
     if not candidates:
         click.echo("Ninguna alerta.")
     for candidate in candidates:

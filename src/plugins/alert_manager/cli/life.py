@@ -12,6 +12,7 @@ from ..domain.escape import clip, single_line
 from ..domain.redact import redact_text
 from ..utils.channels.registry import REPORT_CHANNELS
 from .data import NOT_FOUND, changed, find_database
+from .output import json_option, print_json
 
 _MAX_NOTE = 500  # characters
 _IMPOSSIBLE = "no existe, o ya no se puede dar por {}"
@@ -24,18 +25,20 @@ who_option = click.option("--who", help="Quién; sin esto, el usuario de esta se
 @click.argument("ids", type=int, nargs=-1, required=True, metavar="ID…")
 @note_option
 @who_option
-def ack(ids: tuple[int, ...], note: str | None, who: str | None) -> None:
+@json_option("Una lista JSON.")
+def ack(ids: tuple[int, ...], note: str | None, who: str | None, as_json: bool) -> None:
     """Alguien se ocupa: esas alertas no se repiten ni escalan más."""
     arguments = {"ids": list(ids), "who": author(who), "note": clean_note(note)}
     done = changed(find_database(), "alerts_acknowledge", arguments)
-    report_each(ids, done, "Alerta", "reconocida", _IMPOSSIBLE.format("reconocida"))
+    report_each(ids, done, "Alerta", "reconocida", _IMPOSSIBLE.format("reconocida"), as_json)
 
 
 @click.command()
 @click.argument("ids", type=int, nargs=-1, required=True, metavar="ID…")
 @note_option
 @who_option
-def resolve(ids: tuple[int, ...], note: str | None, who: str | None) -> None:
+@json_option("Una lista JSON.")
+def resolve(ids: tuple[int, ...], note: str | None, who: str | None, as_json: bool) -> None:
     """Ya pasó: se avisa a quien se enteró de esas alertas."""
     name, text = author(who), clean_note(note)
     ending = f"La resolvió {name}{f': {text}' if text else ''}."
@@ -47,7 +50,7 @@ def resolve(ids: tuple[int, ...], note: str | None, who: str | None) -> None:
         "silent": list(REPORT_CHANNELS),
     }
     done = changed(find_database(), "alerts_close", arguments)
-    report_each(ids, done, "Alerta", "resuelta", _IMPOSSIBLE.format("resuelta"))
+    report_each(ids, done, "Alerta", "resuelta", _IMPOSSIBLE.format("resuelta"), as_json)
 
 
 def author(who: str | None) -> str:
@@ -69,11 +72,19 @@ def _user() -> str:
 
 
 def report_each(
-    ids: tuple[int, ...], done: list[dict[str, int]], what: str, state: str, otherwise: str
+    ids: tuple[int, ...],
+    done: list[dict[str, int]],
+    what: str,
+    state: str,
+    otherwise: str,
+    as_json: bool,
 ) -> None:
     """Says of each id whether it is done; ends the program where one is not."""
     found = {row["id"] for row in done}
-    for number in dict.fromkeys(ids):
+    numbers = list(dict.fromkeys(ids))
+    if as_json:
+        print_json([{"id": number, "done": number in found} for number in numbers])
+    for number in numbers if not as_json else ():
         is_done = number in found
         click.echo(f"{what} {number}: {state if is_done else otherwise}.", err=not is_done)
     if not found.issuperset(ids):

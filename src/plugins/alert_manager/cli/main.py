@@ -10,11 +10,15 @@ import click
 from .alerts import list_alerts, show_alert
 from .backtest import backtest
 from .config import check_config
+from .dead_letters import dead_letters
 from .explain import explain
 from .life import ack, resolve
 from .notifications import notifications, test_notify
 from .silence import silence
+from .stats import stats
 from .suggest import suggest_thresholds
+from .tail import tail
+from .thresholds import thresholds
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,9 +27,9 @@ def main() -> None:
 
 
 for command in (
-    *(list_alerts, show_alert),
+    *(list_alerts, show_alert, tail, stats),
     *(ack, resolve, silence),
-    *(notifications, test_notify),
-    *(check_config, explain, backtest, suggest_thresholds),
+    *(notifications, test_notify, dead_letters),
+    *(thresholds, check_config, explain, backtest, suggest_thresholds),
 ):
     main.add_command(command)

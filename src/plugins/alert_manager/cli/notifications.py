@@ -17,9 +17,22 @@ from ..domain.formats import Formats
 from ..domain.model import Severity
 from ..settings import Loaded
 from ..utils.channels.log import LOGGER
-from ..utils.channels.registry import build
-from .data import NOT_FOUND, changed, find_database, load_settings, rows
-from .output import STATES, console, line, print_json, severity_text, shown_time
+from ..utils.channels.registry import REPORT_CHANNELS, build
+from .data import NOT_FOUND, Database, changed, find_database, load_settings, rows
+from .life import report_each
+from .output import (
+    STATES,
+    console,
+    counted,
+    json_option,
+    line,
+    print_json,
+    severity_text,
+    shown_time,
+    table,
+)
+
+_NOT_AGAIN = "no existe, no está abandonado, o alguien se ocupa ya de su alerta"
 
 
 @click.group()
@@ -31,7 +44,7 @@ def notifications() -> None:
 @click.option("--status", type=click.Choice(list(STATES)), help="Solo los que están así.")
 @click.option("--channel", help="Solo los de un canal de aviso, por ejemplo discord.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000))
-@click.option("--json", "as_json", is_flag=True, help="Una lista JSON.")
+@json_option("Una lista JSON.")
 def list_notifications(status: str | None, channel: str | None, limit: int, as_json: bool) -> None:
     """Los últimos avisos, el más nuevo primero."""
     database = find_database()
@@ -48,21 +61,44 @@ def list_notifications(status: str | None, channel: str | None, limit: int, as_j
 @notifications.command("retry")
 @click.argument("ids", type=int, nargs=-1, metavar="[ID…]")
 @click.option("--all", "every", is_flag=True, help="Todos los abandonados.")
-@click.option("--channel", help="Solo los de un canal de aviso, por ejemplo discord.")
-def retry_notifications(ids: tuple[int, ...], every: bool, channel: str | None) -> None:
+@click.option("--channel", help="Con --all: solo los de un canal de aviso, por ejemplo discord.")
+@json_option("Una lista JSON.")
+def retry_notifications(
+    ids: tuple[int, ...], every: bool, channel: str | None, as_json: bool
+) -> None:
     """Envía otra vez avisos abandonados: los que se nombran, o --all."""
     if bool(ids) == every:
         raise click.UsageError("Se espera o bien el ID de uno o más avisos, o bien --all.")
+    database = find_database()
     arguments = {"ids": list(ids) or None, "channel": channel}
-    again = len(changed(find_database(), "notifications_again", arguments))
-    click.echo(f"{again} avisos se envían otra vez.")
-    if not again:
+    done = changed(database, "notifications_again", arguments)
+    _warn_of_unused(database, {row["channel"] for row in done})
+    if ids:
+        report_each(ids, done, "Aviso", "se envía otra vez", _NOT_AGAIN, as_json)
+        return
+    if as_json:
+        print_json([{"id": row["id"], "done": True} for row in done])
+    else:
+        click.echo(f"{counted(len(done), 'aviso se envía', 'avisos se envían')} otra vez.")
+    if not done:
         sys.exit(NOT_FOUND)
+
+
+def _warn_of_unused(database: Database, channels: set[str]) -> None:
+    """Says which channels nobody may serve; CoreC may run with another environment than ours."""
+    if database.loaded is None:
+        return
+    for name in sorted(channels - {*database.loaded.channels, *REPORT_CHANNELS}):
+        click.echo(
+            f"Aviso: el canal {name} no está activado en la configuración que se ve desde aquí; si "
+            "tampoco lo está en CoreC, estos avisos esperan a que lo esté, 24 h como mucho.",
+            err=True,
+        )
 
 
 @click.command("test-notify")
 @click.argument("channel")
-@click.option("--json", "as_json", is_flag=True, help="Un objeto JSON.")
+@json_option()
 def test_notify(channel: str, as_json: bool) -> None:
     """Envía un mensaje de prueba por un canal de aviso, y dice qué contestó su servidor."""
     loaded = load_settings()
@@ -124,14 +160,11 @@ def _trial(name: str) -> Message:
 
 
 def _table(found: list[dict[str, Any]], formats: Formats) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("id", "alerta", "severidad", "canal", "estado", "intentos"):
-        table.add_column(name)
-    table.add_column(f"desde ({formats.zone})", no_wrap=True)
-    table.add_column("título y motivo")
+    names = ("id", "alerta", "severidad", "canal", "estado", "intentos", f"desde ({formats.zone})")
+    made = table(*names, "título y motivo", long=("título y motivo",))
     for row in found:
         error = f" — {row['last_error']}" if row["last_error"] else ""
-        table.add_row(
+        made.add_row(
             Text(str(row["id"])),
             Text(str(row["alert_id"])),
             severity_text(row["severity"]),
@@ -141,4 +174,4 @@ def _table(found: list[dict[str, Any]], formats: Formats) -> Table:
             Text(shown_time(row["created_at"].timestamp(), formats)),
             line(f"{row['title'] or ''}{error}"),
         )
-    return table
+    return made

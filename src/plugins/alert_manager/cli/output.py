@@ -6,17 +6,20 @@ import contextlib
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 from rich.text import Text
 
 from ..domain.escape import single_line
 from ..domain.formats import Formats
 from ..domain.model import Severity
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 STATES = {
     "pending": "pendiente",
@@ -31,6 +34,11 @@ _COLOURS = {"critica": "bold red", "alta": "red", "media": "yellow", "baja": "cy
 _NOT_SHOWN = re.compile(
     "[\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]"
 )
+
+
+def json_option(help_text: str = "Un objeto JSON.") -> Callable[[F], F]:
+    """Returns the option `--json`, which a command gets as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help=help_text)
 
 
 def console() -> Console:
@@ -50,6 +58,19 @@ def replay_progress() -> Iterator[Callable[[int, int], None]]:
     ) as progress:
         task = progress.add_task("eventos", total=None)
         yield lambda rows, total: progress.update(task, advance=rows, total=total)
+
+
+def table(*columns: str, long: Collection[str] = ("título",)) -> Table:
+    """Returns an empty table; on a narrow terminal only `long` columns are broken."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        made.add_column(name, no_wrap=name not in long)
+    return made
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """Returns `1 aviso`, `2 avisos`."""
+    return f"{number} {one if number == 1 else many}"
 
 
 def severity_text(key: str) -> Text:
@@ -79,6 +100,12 @@ def shown_time(timestamp: float | None, formats: Formats) -> str:
 def print_json(value: Any) -> None:
     """Prints JSON in which nothing hides."""
     click.echo(to_json(value, indent=2))
+
+
+def print_json_line(value: Any) -> None:
+    """Prints JSON on one line, at once: somebody may be waiting for it in a pipe."""
+    click.echo(to_json(value))
+    sys.stdout.flush()
 
 
 def to_json(value: Any, indent: int | None = None) -> str:

@@ -27,7 +27,7 @@ from .data import (
     rows,
 )
 from .life import author, clean_note, report_each, who_option
-from .output import console, line, print_json, shown_time
+from .output import console, counted, json_option, line, print_json, shown_time, table
 
 
 @click.group()
@@ -43,6 +43,7 @@ def silence() -> None:
 @click.option("--from", "begin", help="Desde cuándo, una hora ISO; ahora mismo, sin esto.")
 @click.option("--weekly", help="Solo a ciertas horas de la semana: 'sab-dom 00:00-24:00'.")
 @who_option
+@json_option()
 def add(
     matchers: tuple[str, ...],
     reason: str,
@@ -51,6 +52,7 @@ def add(
     begin: str | None,
     weekly: str | None,
     who: str | None,
+    as_json: bool,
 ) -> None:
     """Calla las alertas en las que todo se cumple: rule=vix, symbol=~BTC.*, user_id!=ana.
 
@@ -86,16 +88,22 @@ def add(
     added = answered(Database.of(loaded), work)
     if added is None:
         no_tables()
+    if as_json:
+        print_json({"id": added.number, "ends_at": added.ends, "muted": added.muted})
+        return
     end = "que alguien lo termine" if added.ends is None else shown_time(added.ends, formats)
     click.echo(f"Silencio {added.number}, hasta {end}.")
     if added.muted:
-        click.echo(f"{added.muted} avisos que esperaban ya no salen.")
+        waiting = counted(
+            added.muted, "aviso que esperaba ya no sale", "avisos que esperaban ya no salen"
+        )
+        click.echo(f"{waiting}.")
 
 
 @silence.command("list")
 @click.option("--all", "every", is_flag=True, help="También los que ya terminaron.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
-@click.option("--json", "as_json", is_flag=True, help="Una lista JSON.")
+@json_option("Una lista JSON.")
 def list_silences(every: bool, limit: int, as_json: bool) -> None:
     """Los silencios: qué callan, hasta cuándo, quién los puso y por qué."""
     database = find_database()
@@ -111,10 +119,11 @@ def list_silences(every: bool, limit: int, as_json: bool) -> None:
 @silence.command("expire")
 @click.argument("ids", type=int, nargs=-1, required=True, metavar="ID…")
 @who_option
-def expire(ids: tuple[int, ...], who: str | None) -> None:
+@json_option("Una lista JSON.")
+def expire(ids: tuple[int, ...], who: str | None, as_json: bool) -> None:
     """Termina silencios: se vuelve a avisar."""
     done = changed(find_database(), "silence_expire", {"ids": list(ids), "who": author(who)})
-    report_each(ids, done, "Silencio", "terminado", "no existe, o ya terminó")
+    report_each(ids, done, "Silencio", "terminado", "no existe, o ya terminó", as_json)
 
 
 def _moment(text: str, formats: Formats) -> float:
@@ -144,13 +153,12 @@ def _weekly(text: str, formats: Formats) -> Intervals:
 
 
 def _table(found: list[dict[str, Any]], formats: Formats) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("id", "qué", f"hasta ({formats.zone})", "quién", "por qué", "alertas"):
-        table.add_column(name)
+    names = ("id", "qué", f"hasta ({formats.zone})", "quién", "por qué", "alertas")
+    made = table(*names, long=("qué", "por qué"))
     for row in found:
         end = row["expired_at"] or row["ends_at"]
         shown = "-" if end is None else shown_time(end.timestamp(), formats)
-        table.add_row(
+        made.add_row(
             Text(str(row["id"])),
             line(" ".join("".join(matcher) for matcher in row["matchers"])),
             Text(f"{shown}{' (a ciertas horas)' if row['weekly'] else ''}"),
@@ -158,4 +166,4 @@ def _table(found: list[dict[str, Any]], formats: Formats) -> Table:
             line(row["reason"]),
             Text(str(row["alerts"])),
         )
-    return table
+    return made

@@ -19,9 +19,17 @@ from ..measure import Measured, Measuring
 from ..settings import Settings
 from ..utils.history import find_span, thresholds_before
 from ..utils.replays import replayed
-from .backtest import since_option, since_when
 from .data import Database, load_settings, reading
-from .output import console, line, print_json, replay_progress, severity_text
+from .output import (
+    console,
+    json_option,
+    line,
+    print_json,
+    replay_progress,
+    severity_text,
+    table,
+)
+from .times import read_moment, since_option
 
 
 class Tried(NamedTuple):
@@ -54,7 +62,7 @@ class Suggestion(NamedTuple):
 
 @click.command("suggest-thresholds")
 @since_option
-@click.option("--json", "as_json", is_flag=True, help="Una lista JSON.")
+@json_option("Una lista JSON.")
 def suggest_thresholds(since: str, as_json: bool) -> None:
     """Los valores reales de cada regla, y cuántas alertas al día habría dado cada límite.
 
@@ -63,7 +71,7 @@ def suggest_thresholds(since: str, as_json: bool) -> None:
     loaded = load_settings()
     settings = loaded.settings
     now = time.time()
-    begin = since_when(since, now, settings.alert_config.formats())
+    begin = read_moment(since, now, settings.alert_config.formats())
     with reading(Database.of(loaded)) as (dsn, corec_db, alert_db), replay_progress() as on_rows:
         thresholds, _ = fitting(
             settings.alert_config.bounds(),
@@ -133,21 +141,19 @@ def _as_json(suggestion: Suggestion) -> dict[str, Any]:
 
 
 def _table(found: list[Suggestion], formats: Formats) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("umbral", "regla", "severidad"):
-        table.add_column(name)
+    made = table("umbral", "regla", "severidad")
     for name in ("valores", "ahora", "lo alcanza 1 de cada 10", "de cada 100", "de cada 1000"):
-        table.add_column(name, justify="right")
+        made.add_column(name, justify="right")
     for suggestion in found:
         shown = [Text(_shown(tried, formats)) for tried in suggestion.tried]
-        table.add_row(
+        made.add_row(
             line(suggestion.threshold or "-"),
             line(suggestion.rule),
             severity_text(suggestion.severity.key),
             Text(formats.number(suggestion.values)),
             *(*shown, *[Text("-")] * len(SHARES))[: 1 + len(SHARES)],
         )
-    return table
+    return made
 
 
 def _shown(tried: Tried, formats: Formats) -> str:

@@ -46,5 +46,9 @@ class AlreadyStoredError(RefusedError):
     """What was given is stored already."""
 
 
+class NoLetterError(Exception):
+    """A dead letter that was to be judged again is gone: somebody else did it."""
+
+
 class SpoolUnusableError(NotNowError):
     """The file for what is told ahead of alert_db cannot be written."""

@@ -120,6 +120,7 @@ class Judged:
         thresholds: number of the newest change that it was judged with; None: it used none.
         unsure: True where something seemed to be missing that another source may still bring.
         quiet_before: people are not told of events before it (epoch seconds), one by one.
+        revived: ids of dead letters whose events these are; they are none any more.
     """
 
     events: int
@@ -133,6 +134,7 @@ class Judged:
     thresholds: int | None = None
     unsure: bool = False
     quiet_before: float = 0.0
+    revived: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

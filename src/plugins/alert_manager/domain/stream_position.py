@@ -34,6 +34,11 @@ class EntryId(NamedTuple):
         fits = self.ms < 1 << _MS_BITS and self.sequence < 1 << _SEQUENCE_BITS
         return self.ms << _SEQUENCE_BITS | self.sequence if fits else None
 
+    @classmethod
+    def unpack(cls, packed: int) -> EntryId:
+        """Returns the id that `pack` made a number of."""
+        return cls(packed >> _SEQUENCE_BITS, packed & ((1 << _SEQUENCE_BITS) - 1))
+
 
 @dataclass(frozen=True, slots=True)
 class StreamPosition:

@@ -15,7 +15,7 @@ from .redact import redact_text
 
 ACTION = "update_threshold"
 FOLLOWED = 20  # commands about one threshold that another road may still bring
-_SUFFIX = "_threshold"
+SUFFIX = "_threshold"
 _MAX_SHOWN = 50  # characters of what somebody wrote that are repeated to people
 
 
@@ -101,10 +101,10 @@ def read_command(
         found = _shown(data["action"])
         raise CommandError(f"action: se encontró {found!r}; se permite: {ACTION}")
     wanted = {
-        key.removesuffix(_SUFFIX): value for key, value in data.items() if key.endswith(_SUFFIX)
+        key.removesuffix(SUFFIX): value for key, value in data.items() if key.endswith(SUFFIX)
     }
     if not wanted:
-        raise CommandError(f"{ACTION} sin umbral; se espera por ejemplo vix{_SUFFIX}: 22")
+        raise CommandError(f"{ACTION} sin umbral; se espera por ejemplo vix{SUFFIX}: 22")
     changes = [_change(name, value, event, thresholds) for name, value in wanted.items()]
     new = _values(thresholds)
     new |= {change.name: change.new for change in changes}
@@ -116,19 +116,19 @@ def read_command(
 def _change(name: str, value: object, event: Event, thresholds: Thresholds) -> Change:
     threshold = thresholds.get(name)
     if threshold is None:
-        known = ", ".join(f"{known}{_SUFFIX}" for known in sorted(thresholds)) or "ninguno"
-        raise CommandError(f"no existe {_shown(name)}{_SUFFIX}; se permite: {known}")
+        known = ", ".join(f"{known}{SUFFIX}" for known in sorted(thresholds)) or "ninguno"
+        raise CommandError(f"no existe {_shown(name)}{SUFFIX}; se permite: {known}")
     number = as_number(value)
     if number is None:
-        raise CommandError(f"{name}{_SUFFIX}: se espera un número")
+        raise CommandError(f"{name}{SUFFIX}: se espera un número")
     if not threshold.low <= number <= threshold.high:
         raise CommandError(
-            f"{name}{_SUFFIX}: se encontró {number:g}; "
+            f"{name}{SUFFIX}: se encontró {number:g}; "
             f"se permite de {threshold.low:g} a {threshold.high:g}"
         )
     if number != threshold.value and event.timestamp < threshold.changed:
         if not _was_followed(threshold, number, event.timestamp):
-            raise CommandError(f"{name}{_SUFFIX}: otra orden más nueva ya lo cambió")
+            raise CommandError(f"{name}{SUFFIX}: otra orden más nueva ya lo cambió")
         number = threshold.value  # by another road
     asked = _shown(event.data.get("plugin") or event.data.get("user_id") or "sin nombre")
     who = f"{asked} ({event.instance_id or event.source})"

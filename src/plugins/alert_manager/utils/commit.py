@@ -10,6 +10,7 @@ import psycopg2
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ..domain.dedupe import TWIN_WINDOW, Decision, Known, KnownAlert, Road, decide, is_repeat
+from ..domain.errors import NoLetterError
 from ..domain.model import Severity
 from ..domain.outcome import Candidate, Committed, DeadLetter, Judged, Said
 from .queries import query
@@ -230,3 +231,14 @@ def insert_dead_letters(cursor: Cursor, letters: Sequence[DeadLetter]) -> None:
     columns = ("source", "event_id", "channel", "reason", "size", "timestamp", "instance_id")
     arguments = {name: [getattr(letter, name) for letter in letters] for name in columns}
     cursor.execute(query("dead_letters_insert"), arguments)
+
+
+def take_dead_letters(cursor: Cursor, ids: Sequence[int]) -> None:
+    """Removes dead letters, whose events are judged in the same transaction.
+
+    Raises:
+        NoLetterError: one of them is gone.
+    """
+    cursor.execute(query("dead_letters_take"), {"ids": list(ids)})
+    if cursor.rowcount != len(ids):
+        raise NoLetterError("otra persona ya lo reintentó, o se borró por antiguo")

@@ -23,7 +23,7 @@ from ..domain.outcome import Committed, Judged
 from ..domain.silences import Silence
 from ..domain.thresholds import StoredThresholds
 from ..ports import Moved, StoredPosition
-from .commit import LOCK_CLASS, insert_dead_letters, store
+from .commit import LOCK_CLASS, insert_dead_letters, store, take_dead_letters
 from .pg import PgSession
 from .queries import fetch_row, fetch_value, query
 from .silences import load_silences
@@ -224,6 +224,8 @@ class AlertStore:
                     self._move(cursor, moved, judged.thresholds)
                 else:
                     _check_thresholds(cursor, judged.thresholds)
+                if judged.revived:
+                    take_dead_letters(cursor, judged.revived)
                 insert_dead_letters(cursor, judged.dead_letters)
                 store_states(cursor, judged.states)
                 if judged.changes:  # one after the other: each names what was before

@@ -1,4 +1,4 @@
-"""Loads statements by their names: queries.sql and life.sql (alert_db), eventos.sql (corec_db)."""
+"""Loads statements by their names; eventos.sql is about corec_db, the others about alert_db."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_FILES = ("queries.sql", "life.sql", "eventos.sql")
+_FILES = ("queries.sql", "life.sql", "operators.sql", "eventos.sql")
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 _SHARED = re.compile(r"\{(\w+)\}")
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)

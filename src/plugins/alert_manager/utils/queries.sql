@@ -176,6 +176,9 @@ SELECT * FROM unnest(%(source)s::text[], %(event_id)s::bigint[], %(channel)s::te
                      %(instance_id)s::text[])
 ON CONFLICT (source, event_id, timestamp) WHERE event_id IS NOT NULL DO NOTHING;
 
+-- name: dead_letters_take
+DELETE FROM dead_letters WHERE id = ANY(%(ids)s::bigint[]);
+
 -- name: told_ahead_put
 WITH forgotten AS (DELETE FROM told_ahead WHERE reported_at < now() - interval '2 days')
 INSERT INTO told_ahead (fingerprint, timestamp, span, channel, told_at, attempts, answer, external_id)
@@ -329,43 +332,6 @@ UPDATE notifications AS n
                     || coalesce('; último fallo: ' || n.last_error, '')
   FROM old WHERE n.id = old.id
 RETURNING n.channel, n.alert_id;
-
--- name: alerts_list
-SELECT id, severity, title, message, channel, rule, status, occurrences, timestamp, last_seen
-  FROM alerts
- WHERE (%(severity)s::text IS NULL OR severity = %(severity)s)
-   AND (%(channel)s::text IS NULL OR channel = %(channel)s)
- ORDER BY id DESC LIMIT %(limit)s;
-
--- name: alert_show
-SELECT id, severity, title, message, channel, rule, status, occurrences, timestamp, last_seen, source,
-       event_id, instance_id, event_data, created_at, resolved_at, resolution
-  FROM alerts WHERE id = %(id)s;
-
--- name: alert_notifications
-SELECT n.id, channel, kind, number, handed_from, n.status, attempts, created_at, finished_at, n.external_id, last_error,
-       (SELECT coalesce(jsonb_agg(jsonb_build_object(
-                   'attempt', d.attempt, 'ended_at', d.ended_at, 'seconds', d.seconds, 'status', d.status,
-                   'answer', d.answer, 'external_id', d.external_id) ORDER BY d.id), '[]')
-          FROM deliveries AS d WHERE d.notification_id = n.id) AS deliveries
-  FROM notifications AS n WHERE alert_id = %(id)s ORDER BY n.id;
-
--- name: notifications_list
-SELECT n.id, n.alert_id, n.channel, n.kind, n.number, n.status, n.attempts, n.created_at, n.finished_at,
-       n.next_attempt_at, n.last_error, a.severity, a.title
-  FROM notifications AS n JOIN alerts AS a ON a.id = n.alert_id
- WHERE (%(status)s::text IS NULL OR n.status = %(status)s)
-   AND (%(channel)s::text IS NULL OR n.channel = %(channel)s)
- ORDER BY n.id DESC LIMIT %(limit)s;
-
--- name: notifications_again
--- To somebody who was not told: it is due at once, and its age begins anew.
-UPDATE notifications
-   SET status = 'pending', next_attempt_at = now(), queued_at = now(), finished_at = NULL, attempts = 0,
-       lease_token = NULL
- WHERE status = 'dead' AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
-   AND (%(channel)s::text IS NULL OR channel = %(channel)s)
-RETURNING channel;
 
 -- name: alerts_before
 SELECT id, fingerprint, timestamp FROM alerts

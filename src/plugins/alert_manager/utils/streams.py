@@ -27,6 +27,7 @@ log = logging.getLogger("corec.alert_manager.streams")
 
 GROUP = "alert_manager"
 FIELD = b"data"
+STREAM = "stream:"  # and its name: the source of its entries
 _BLOCK = 1.0  # seconds; the longest wait of one blocking call, and so of `wake`
 _POLL = 0.25  # seconds between looks in a cluster, where no call can wait for several streams
 _AT_ONCE = 1000  # entries acknowledged in one command
@@ -169,7 +170,7 @@ class StreamsReader:
         # By their time: what one stream says goes before what another says later.
         found.sort(key=lambda entry: entry[1])
         self._in_hand = [(name, entry_id) for name, entry_id, _ in found]
-        events = tuple(self._raw_event(*entry) for entry in found)
+        events = tuple(stream_event(*entry, self._max_bytes) for entry in found)
         if sum(event.size for event in events) > _LARGE:
             self._count = max(1, self._count // 8)
         else:
@@ -275,18 +276,22 @@ class StreamsReader:
         block = max(1, int(min(seconds, _BLOCK) * 1000))
         return bool(await self._redis.xread(last, count=1, block=block))
 
-    def _raw_event(self, name: str, entry_id: EntryId, fields: Mapping[bytes, bytes]) -> RawEvent:
-        data = fields.get(FIELD)
-        size = len(data or b"")
-        return RawEvent(
-            source=f"stream:{name}",
-            event_id=entry_id.pack(),
-            channel=name,
-            payload=data if size <= self._max_bytes else None,
-            timestamp=entry_id.ms / 1000,
-            instance_id=None,
-            size=size,
-        )
+
+def stream_event(
+    name: str, entry_id: EntryId, fields: Mapping[bytes, bytes], max_bytes: int
+) -> RawEvent:
+    """Returns an entry as an event; of one larger than `max_bytes` the payload is left out."""
+    data = fields.get(FIELD)
+    size = len(data or b"")
+    return RawEvent(
+        source=f"{STREAM}{name}",
+        event_id=entry_id.pack(),
+        channel=name,
+        payload=data if size <= max_bytes else None,
+        timestamp=entry_id.ms / 1000,
+        instance_id=None,
+        size=size,
+    )
 
 
 def _by_stream(reply: Any) -> dict[str, list[tuple[Any, Any]]]:
