@@ -123,11 +123,12 @@ async def test_what_a_silence_muted_while_it_waited_is_told_to_nobody_else(
         async with world.running():
             world.write("trading_results", to_json(LOSS))
             await eventually(lambda: "canal_caido" in [a["rule"] for a in world.alerts()])
-            assert "1 avisos que esperaban ya no salen" in await silenced()
+            assert "1 aviso que esperaba ya no sale" in await silenced()
             assert world.alerts()[0]["status"] == "silenciada"
             older(world, 11)
             await asyncio.sleep(1.0)
-            assert kinds(world, "email") == []
+            about_it = "SELECT count(*) FROM notifications WHERE channel = 'email' AND alert_id = 1"
+            assert world.alert(about_it) == [(0,)]
 
 
 async def test_time_counts_from_when_people_were_told(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -26,6 +27,10 @@ def told(world: World, rule: str) -> list[str]:
         " WHERE rule = %s ORDER BY 1"
     )
     return [row[0] for row in world.alert(sql, (rule,))]
+
+
+def ended(world: World, rule: str) -> list[bool]:
+    return [a["status"] == "resuelta" for a in world.alerts() if a["rule"] == rule]
 
 
 def loss(world: World, profit: float) -> None:
@@ -52,8 +57,12 @@ async def test_a_channel_that_fails_is_told_over_the_others_once_and_so_is_its_r
             await eventually(lambda: len(smtp.messages) == 2)
             assert any("502" in str(m.mail.get_body(("plain",))) for m in smtp.messages)
             discord.always = None
-            await eventually(lambda: len(own(world)) == 2)
-        assert own(world)[1] == ("canal_recuperado", "Se avisa de nuevo por discord")
+            await eventually(lambda: len(smtp.messages) == 3)
+            await eventually(lambda: ended(world, "canal_caido") == [True])
+        end = smtp.messages[-1].mail.get_body(("plain",))
+        assert end is not None
+        assert "Se avisa de nuevo por discord" in end.get_content()
+        assert len(own(world)) == 1
 
 
 async def test_a_channel_that_comes_and_goes_is_down_until_it_stays(
@@ -72,15 +81,45 @@ async def test_a_channel_that_comes_and_goes_is_down_until_it_stays(
                 loss(world, -600 - number)
                 await eventually(lambda: "pending" not in statuses(world, "discord"))
             assert own(world) == [DOWN]
-            await eventually(lambda: len(own(world)) == 2)
+            await eventually(lambda: ended(world, "canal_caido") == [True])
             discord.always = BROKEN
             loss(world, -700)
-            await eventually(lambda: len(own(world)) == 3)  # down again: that is news
-        assert [rule for rule, _ in own(world)] == [
-            "canal_caido",
-            "canal_recuperado",
-            "canal_caido",
-        ]
+            await eventually(lambda: own(world) == [DOWN, DOWN])  # down again: that is news
+        assert ended(world, "canal_caido") == [True, False]
+
+
+async def test_a_channel_that_stays_down_over_restarts_is_one_alert_and_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(self_watch, "STEADY", 0.2)
+    async with DiscordServer() as discord:
+        tell(world, discord, None)
+        discord.always = BROKEN
+        counted = "SELECT occurrences FROM alerts WHERE rule = 'canal_caido'"
+        for number in (1, 2, 3):
+            async with world.running():
+                loss(world, -500 - number)
+                await eventually(partial(lambda n: world.alert(counted) == [(n,)], number))
+        assert ended(world, "canal_caido") == [False]
+        discord.always = None
+        async with world.running():
+            await eventually(lambda: ended(world, "canal_caido") == [True])
+
+
+@pytest.mark.parametrize("fallback", ["email", None])
+async def test_that_the_only_channel_of_people_is_down_is_told_by_another(
+    world: World, fallback: str | None
+) -> None:
+    async with DiscordServer() as discord, SmtpServer() as smtp:
+        tell(world, discord, smtp)
+        world.config["alert_config"]["routing"] = {"default": ["discord"]}
+        world.config["notification_config"]["discord"]["fallback"] = fallback
+        discord.always = BROKEN
+        async with world.running():
+            loss(world, -500)
+            await eventually(lambda: "email" in told(world, "canal_caido"))
+            subject = "No se puede avisar por discord"
+            await eventually(lambda: any(subject in m.mail["Subject"] for m in smtp.messages))
 
 
 async def test_without_redis_nobody_is_told_that_its_reports_fail(world: World) -> None:
@@ -123,7 +162,7 @@ async def test_a_reader_that_stays_behind_is_told_and_so_is_its_end(
         world.write("market_data", to_json({"symbol": "BTC/USDT", "price": 100 + number / 1e6}))
     async with world.running():
         await eventually(lambda: [rule for rule, _ in own(world)][:1] == ["lectura_retrasada"])
-        await eventually(lambda: [rule for rule, _ in own(world)][1:] == ["lectura_al_dia"], 60.0)
+        await eventually(lambda: ended(world, "lectura_retrasada") == [True], 60.0)
 
 
 async def test_messages_that_are_given_up_are_told(world: World) -> None:

@@ -155,7 +155,8 @@ async def test_a_silence_mutes_people_and_never_the_record(
             await eventually(lambda: len(discord.embeds) == 2)
         history = json.loads(run("show", "1", "--json").stdout)["history"]
         assert [(e["action"], e["who"], e["note"]) for e in history] == [
-            ("silenciada", "ana", "pruebas")
+            ("silenciada", "ana", "pruebas"),
+            ("abierta", "alert_manager", "sigue, y el silencio 1 ya no cuenta"),
         ]
         assert run("silence", "expire", "1").exit_code == 1
 

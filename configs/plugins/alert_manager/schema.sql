@@ -10,7 +10,7 @@ BEGIN
     -- Refreshes the catalogue cache, which an advisory lock does not: another one may have made them.
     PERFORM FROM pg_class LIMIT 1;
 
-    IF obj_description(to_regclass('alerts'), 'pg_class') = 'alert_manager: 10'
+    IF obj_description(to_regclass('alerts'), 'pg_class') = 'alert_manager: 11'
        AND NOT EXISTS (
            SELECT FROM unnest(ARRAY['notifications', 'dead_letters', 'reader_positions', 'rule_states',
                                     'threshold_changes', 'deliveries',
@@ -63,6 +63,9 @@ BEGIN
     CREATE INDEX IF NOT EXISTS alerts_timestamp ON alerts (timestamp);
     CREATE INDEX IF NOT EXISTS alerts_critical ON alerts (created_at)
         WHERE severity = 'critica' AND status = 'abierta';  -- what is told again, and to others
+
+    CREATE INDEX IF NOT EXISTS alerts_silenced ON alerts (rule, id)
+        WHERE status = 'silenciada';  -- what goes on after its silence
 
     -- Alerts of which people are not told for a while.
     CREATE TABLE IF NOT EXISTS silences (
@@ -142,6 +145,8 @@ BEGIN
         channel text PRIMARY KEY,
         until   timestamptz NOT NULL
     );
+    ALTER TABLE channel_holds
+        ADD COLUMN IF NOT EXISTS target text NOT NULL DEFAULT '';  -- the address that it is about, as a hash
 
     -- What people were told while this database did not answer: it is not told again when it is stored.
     CREATE TABLE IF NOT EXISTS told_ahead (
@@ -156,6 +161,9 @@ BEGIN
         reported_at timestamptz NOT NULL DEFAULT now(),
         PRIMARY KEY (fingerprint, timestamp, channel)
     );
+    ALTER TABLE told_ahead
+        ADD COLUMN IF NOT EXISTS alert_id bigint,    -- that it counts for, as soon as that is stored
+        ADD COLUMN IF NOT EXISTS progress jsonb;     -- who is still to be told, where some recipients were
 
     -- Events that could not be judged. The payload itself stays in its source: it may carry secrets.
     CREATE TABLE IF NOT EXISTS dead_letters (
@@ -211,7 +219,7 @@ BEGIN
     );
     CREATE INDEX IF NOT EXISTS threshold_changes_name ON threshold_changes (name, id);
 
-    COMMENT ON TABLE alerts IS 'alert_manager: 10';
+    COMMENT ON TABLE alerts IS 'alert_manager: 11';
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'otra sesión usa las tablas de alert_db desde hace más de 5 s: no se cambiaron. '
                     'Mira en pg_stat_activity qué transacción sigue abierta, espera a que acabe y repite'

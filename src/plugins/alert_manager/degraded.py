@@ -11,7 +11,7 @@ from typing import Any
 
 from .domain.errors import DatabaseUnavailableError, NotNowError
 from .domain.model import RawEvent
-from .domain.outcome import Candidate, Judged
+from .domain.outcome import Candidate, Judged, Resolution
 from .faults import log_fault
 from .foresight import Foresight
 from .look_ahead import LookAhead, spooled
@@ -62,8 +62,11 @@ class Degraded:
         self._wake = wake
         self._hand_in = hand_in
         self._since: float | None = None
+        self._away_at = 0.0  # the same, on a clock that nobody sets
         self._back_at = time.monotonic()
         self._told = False
+        # Somebody may have been told before a start: that is over as soon as alert_db answers.
+        self._ends = [own_alerts.alert_db_back(None, time.time())]
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._troubles: dict[str, str | None] = {}  # of the sources' looks; None: it works
         self._stopping = asyncio.Event()
@@ -97,18 +100,23 @@ class Degraded:
             await asyncio.gather(self._task, return_exceptions=True)
         await self._end_looks()
 
-    async def tell(self, alarm: Candidate) -> None:
-        """Stores an alert of our own; while alert_db is away it is told, and stored later.
+    async def tell(self, news: Candidate | Resolution) -> None:
+        """Stores an alert of our own, or its end.
+
+        While alert_db is away an alert is told, and stored later; so is an end, after it.
 
         Raises:
             NotNowError: neither is possible now.
         """
         try:
-            await self._recorder.record((), Judged(0, (alarm,)))
+            await self._recorder.record((), _judged(news))
         except NotNowError:
             if not self.away:
                 raise
-            await self._tell_own(alarm)
+            if isinstance(news, Resolution):
+                self._ends.append(news)
+            else:
+                await self._tell_own(news)
 
     async def keep(self, event: RawEvent) -> None:
         """Keeps an event that the host handed over until alert_db is back; tells what is urgent.
@@ -138,7 +146,7 @@ class Degraded:
             await self._be_back()
             return
         if self._since is None:
-            self._since = time.time()
+            self._since, self._away_at = time.time(), time.monotonic()
             log.error("alert_db no responde: lo urgente se avisa ya, y se guardará cuando vuelva")
         # What alert_db had to tell, and did not come to.
         self._wake(await spooled(self._spool, self._untold.take(), _STORED))
@@ -147,7 +155,7 @@ class Degraded:
             if look is None or look.done():  # a source that hangs keeps no other one waiting
                 name = f"look-ahead-{ahead.source}"
                 self._looks[ahead.source] = asyncio.create_task(self._look(ahead), name=name)
-        if not self._told and time.time() - self._since > _TELL_AFTER:
+        if not self._told and time.monotonic() - self._away_at > _TELL_AFTER:
             self._told = True
             await self._tell_own(self._own_alerts.alert_db_away(self._since, time.time()))
 
@@ -191,8 +199,7 @@ class Degraded:
         if self._since is not None:
             log.info("alert_db responde de nuevo: se guarda lo que ya se avisó")
             if self._told:
-                alarm = self._own_alerts.alert_db_back(self._since, time.time())
-                await self._recorder.record((), Judged(0, (alarm,)))
+                self._ends.append(self._own_alerts.alert_db_back(self._since, time.time()))
             await self._end_looks()
             self._since, self._told = None, False
             self._back_at = time.monotonic()
@@ -200,6 +207,9 @@ class Degraded:
         await self._hand_in()
         await self._spool.drop_waiting()
         await self._store_kept()
+        while self._ends:  # after what they are the end of
+            await self._recorder.record((), _judged(self._ends[0]))
+            del self._ends[0]
         for ahead in self._aheads:
             await ahead.stand_back()
             if ahead.emptied_since(self._back_at):
@@ -211,10 +221,16 @@ class Degraded:
             await self._recorder.push(event)
             await self._spool.forget_event(event)
         for number, alarm in await self._spool.own():
-            await self._recorder.record((), Judged(0, (alarm,)))
+            await self._recorder.record((), _judged(alarm))
             await self._spool.forget_own(number)
         await self._spool.clear(_PUSHED)
         await self._spool.clear(_STORED)
 
     async def _tell_own(self, alarm: Candidate) -> None:
         self._wake(await spooled(self._spool, [alarm], _OWN, own=True))
+
+
+def _judged(news: Candidate | Resolution) -> Judged:
+    if isinstance(news, Resolution):
+        return Judged(0, resolutions=(news,))
+    return Judged(0, (news,))

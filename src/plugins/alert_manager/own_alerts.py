@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from .candidates import OWN_SOURCE
 from .domain.backlog import Backlog
 from .domain.fingerprint import fingerprint
 from .domain.formats import Formats, duration
-from .domain.model import Severity
-from .domain.outcome import Candidate, Said
+from .domain.model import Payload, Severity
+from .domain.outcome import Candidate, Resolution, Said
 from .domain.redact import redact_text
 from .domain.routing import Router
 
 CHANNEL = "alert_data"
 _WINDOW = 3600.0  # seconds
+LASTING = frozenset(("lectura_detenida", "lectura_retrasada", "sin_base_de_alertas", "canal_caido"))
+"""Troubles that go on until we say that they are over."""
+_IDENTITY = ("origen", "canal")
 
 
 class OwnAlerts:
     """Words our own troubles as alerts, ready to be stored like any other."""
 
-    def __init__(self, router: Router, instance: str, formats: Formats) -> None:
+    def __init__(
+        self,
+        router: Router,
+        instance: str,
+        formats: Formats,
+        machines: Collection[str] = (),
+        fallbacks: Mapping[str, str] | None = None,
+    ) -> None:
+        """`machines`: channels that no person reads. `fallbacks`: who stands in for a channel."""
         self._router = router
         self._formats = formats
         self._instance = instance
+        self._machines = frozenset(machines)
+        self._fallbacks = dict(fallbacks or {})
 
     def begun_anew(self, what: str, now: float) -> Candidate:
         """A source was emptied or restored; `what` says which, and until where it was read."""
@@ -83,16 +96,10 @@ class OwnAlerts:
             now,
         )
 
-    def reading_again(self, source: str, since: float, now: float) -> Candidate:
-        """A source is read again after `not_reading` was told."""
-        return self._candidate(
-            "lectura_recuperada",
-            Severity.MEDIA,
-            f"Se leen de nuevo eventos de {source}",
-            f"Estuvo sin leerse desde el {self._time(since)}. Se pone al día con lo que esperaba.",
-            {"origen": source, "desde": int(since)},
-            now,
-        )
+    def reading_again(self, source: str, severity: Severity, now: float) -> Resolution:
+        """A source is read (again), whether or not `not_reading` was told."""
+        text = f"Se leen de nuevo eventos de {source}. Se pone al día con lo que esperaba."
+        return self._end("lectura_detenida", severity, {"origen": source}, text, now)
 
     def behind(self, source: str, seconds: float, now: float) -> Candidate:
         """Writers have been faster than the reader for so many seconds."""
@@ -107,16 +114,10 @@ class OwnAlerts:
             now,
         )
 
-    def caught_up(self, source: str, now: float) -> Candidate:
+    def caught_up(self, source: str, now: float) -> Resolution:
         """The reader has caught up after `behind`."""
-        return self._candidate(
-            "lectura_al_dia",
-            Severity.BAJA,
-            f"Los eventos de {source} se leen al día",
-            "No queda ninguno por juzgar.",
-            {"origen": source},
-            now,
-        )
+        text = f"Los eventos de {source} se leen al día."
+        return self._end("lectura_retrasada", Severity.ALTA, {"origen": source}, text, now)
 
     def alert_db_away(self, since: float, now: float) -> Candidate:
         """alert_db does not answer, or stores nothing; what is urgent is told all the same."""
@@ -131,41 +132,38 @@ class OwnAlerts:
             now,
         )
 
-    def alert_db_back(self, since: float, now: float) -> Candidate:
-        """alert_db works again after `alert_db_away` was told."""
-        return self._candidate(
-            "base_de_alertas_recuperada",
-            Severity.MEDIA,
-            "La base de alertas (alert_db) responde de nuevo",
-            f"Estuvo fuera desde el {self._time(since)}. Se guarda lo que se avisó sin ella, sin "
-            "avisar otra vez, y se avisa de lo que esperaba.",
-            {"desde": int(since)},
-            now,
+    def alert_db_back(self, since: float | None, now: float) -> Resolution:
+        """alert_db works (again); `since` when it was away, where that is known."""
+        away = "" if since is None else f" Estuvo fuera desde el {self._time(since)}."
+        text = (
+            f"La base de alertas (alert_db) responde de nuevo.{away} Se guarda lo que se avisó sin "
+            "ella, sin avisar otra vez, y se avisa de lo que esperaba."
         )
+        return self._end("sin_base_de_alertas", Severity.CRITICA, {}, text, now)
 
     def channel_down(self, name: str, reason: str, now: float) -> Candidate:
         """A notification channel cannot tell; the others say so."""
+        fallback = self._fallbacks.get(name)
+        waiting = (
+            "Sus avisos esperan, y si no vuelve en un día se abandonan"
+            if fallback is None
+            else f"Lo urgente sale por {fallback}; lo demás espera, un día como mucho"
+        )
         return self._candidate(
             "canal_caido",
             Severity.ALTA,
             f"No se puede avisar por {name}",
-            f"{redact_text(reason)}. Sus avisos esperan, y si no vuelve se abandonan. Para "
-            f"probarlo: ./scripts/alerts.sh test-notify {name}",
-            {"canal": name, "desde": int(now)},
+            f"{redact_text(reason)}. {waiting}. Para probarlo: ./scripts/alerts.sh test-notify "
+            f"{name}",
+            {"canal": name},
             now,
             but=name,
         )
 
-    def channel_up(self, name: str, now: float) -> Candidate:
-        """A notification channel works again after `channel_down`."""
-        return self._candidate(
-            "canal_recuperado",
-            Severity.BAJA,
-            f"Se avisa de nuevo por {name}",
-            "Lo que esperaba sale ahora.",
-            {"canal": name, "desde": int(now)},
-            now,
-        )
+    def channel_up(self, name: str, now: float) -> Resolution:
+        """A notification channel works (again)."""
+        text = f"Se avisa de nuevo por {name}. Lo que esperaba sale ahora."
+        return self._end("canal_caido", Severity.ALTA, {"canal": name}, text, now)
 
     def given_up(self, name: str, count: int, reason: str, now: float) -> Candidate:
         """Messages of a channel will not be told any more; the others say so."""
@@ -196,7 +194,6 @@ class OwnAlerts:
     ) -> Candidate:
         """Words an alert, for all channels that it is routed to but one."""
         data = {"tipo": rule, "plugin": "alert_manager", **details}
-        targets = self._router.targets(severity, rule, CHANNEL, data)
         return Candidate(
             source=OWN_SOURCE,
             event_id=None,
@@ -207,7 +204,31 @@ class OwnAlerts:
             event_data=data,
             timestamp=now,
             instance_id=self._instance,
-            fingerprint=fingerprint(rule, severity, data, None),
+            fingerprint=_fingerprint(rule, severity, details),
             window=_WINDOW,
-            targets=tuple(name for name in targets if name != but),
+            targets=self._targets(severity, rule, data, but),
         )
+
+    def _end(
+        self, rule: str, severity: Severity, about: Mapping[str, str], text: str, now: float
+    ) -> Resolution:
+        return Resolution((_fingerprint(rule, severity, about),), text, now, closes=True)
+
+    def _targets(
+        self, severity: Severity, rule: str, data: Payload, but: str | None
+    ) -> tuple[str, ...]:
+        """Returns who is told; where only a broken channel would tell people, others do."""
+        told = [n for n in self._router.targets(severity, rule, CHANNEL, data) if n != but]
+        if but is None or not self._machines.issuperset(told):
+            return tuple(told)
+        others = [n for n in self._router.admitting(severity) if n != but and n not in told]
+        fallback = self._fallbacks.get(but)
+        return (*told, *([fallback] if fallback in others else others))
+
+
+def _fingerprint(rule: str, severity: Severity, details: Mapping[str, object]) -> bytes:
+    """Returns what recognises a trouble; of one that lasts, since when and why do not count."""
+    about = {
+        name: value for name, value in details.items() if rule not in LASTING or name in _IDENTITY
+    }
+    return fingerprint(rule, severity, {"tipo": rule, "plugin": "alert_manager", **about}, None)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from .domain.errors import RefusedError
 from .domain.model import Fetched, P, RawEvent, StateKey, States
 from .domain.outcome import Candidate, Committed, Judged
-from .domain.silences import Silence
+from .domain.silences import Silences
 from .domain.thresholds import StoredThresholds
 
 Known = Mapping[bytes, tuple[int, float]]
@@ -145,8 +145,8 @@ class Store(Protocol):
         """Returns the newest change of each threshold."""
         ...
 
-    async def load_silences(self) -> tuple[tuple[Silence, ...], float]:
-        """Returns the silences that count now, or will, and alert_db's time (epoch seconds)."""
+    async def load_silences(self) -> Silences:
+        """Returns the silences that count now, or will."""
         ...
 
     async def judged_until(self, silence: float, but: str | None = None) -> float:
@@ -179,6 +179,7 @@ class Store(Protocol):
             StaleReaderError: the version in `moved` is not the stored one.
             StaleStateError: what a rule remembers was changed by another source's reader.
             StaleThresholdsError: a threshold was changed.
+            StaleSilencesError: a silence was added.
             RefusedError: the database does not take a value.
             TooSlowError: it was too much for one commit; nothing was stored.
         """

@@ -12,13 +12,13 @@ import backoff
 from .degraded import Degraded
 from .domain.errors import DatabaseUnavailableError, NotNowError, SourceUnavailableError
 from .domain.model import P, Severity
-from .domain.outcome import Candidate
 from .domain.redact import redact_text
 from .faults import log_fault
 from .health import Part
 from .own_alerts import OwnAlerts
 from .pipeline import Pipeline
 from .recorder import Summary
+from .self_watch import News, said
 
 log = logging.getLogger("corec.alert_manager.reading")
 
@@ -54,7 +54,7 @@ class ReadLoop:
         self._task: asyncio.Task[None] | None = None
         self._trouble: str | None = "arrancando"
         self._since = time.time()
-        self._told = self._told_behind = False
+        self._told = self._told_behind = self._ended = False
         self._silent = optional
         self.optional = optional
         self._summary = Summary()
@@ -173,16 +173,22 @@ class ReadLoop:
             return
         if self._degraded.looking:  # it is read, and people know why nothing is stored
             return
-        source = self._pipeline.source
-        severity = Severity.ALTA if self.optional else Severity.CRITICA
-        alarm = self._own_alerts.not_reading(source, severity, self._since, trouble, time.time())
+        source, now = self._pipeline.source, time.time()
+        alarm = self._own_alerts.not_reading(source, self._severity, self._since, trouble, now)
         self._told = await self._tell(alarm)
+        self._ended = False
 
     async def _tell_end(self) -> None:
-        if self._told:
+        """Ends what was told; after a start also what was told before it."""
+        if self._told or (self._pipeline.leading and not self._ended):
             source = self._pipeline.source
-            news = self._own_alerts.reading_again(source, self._since, time.time())
-            self._told = not await self._tell(news)
+            end = self._own_alerts.reading_again(source, self._severity, time.time())
+            self._ended = await self._tell(end)
+            self._told = self._told and not self._ended
+
+    @property
+    def _severity(self) -> Severity:
+        return Severity.ALTA if self.optional else Severity.CRITICA
 
     async def _tell_behind(self) -> None:
         """Tells people when writers stay faster than we are, and when we have caught up."""
@@ -194,15 +200,15 @@ class ReadLoop:
             news = self._own_alerts.caught_up(source, time.time())
             self._told_behind = not await self._tell(news)
 
-    async def _tell(self, alarm: Candidate) -> bool:
-        """Stores an alert of our own; False where alert_db is the one that is away."""
+    async def _tell(self, news: News) -> bool:
+        """Stores an alert of our own or its end; False where alert_db is the one that is away."""
         try:
-            await self._degraded.tell(alarm)
+            await self._degraded.tell(news)
         except NotNowError as error:
-            log.error("no se pudo guardar el aviso «%s»: %s", alarm.words.say().title, error)
+            log.error("no se pudo guardar el aviso «%s»: %s", said(news), error)
             return False
         except Exception as error:  # noqa: BLE001  (telling must not end the reading)
-            log_fault(log, f"no se pudo guardar el aviso «{alarm.words.say().title}»", error)
+            log_fault(log, f"no se pudo guardar el aviso «{said(news)}»", error)
             return False
         return True
 

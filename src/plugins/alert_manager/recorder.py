@@ -263,7 +263,7 @@ class Recorder:
         self.failing_since = None
         self._recent.update(_as_stored(judged.states))
         self._informed = self._informed and not judged.changes
-        self._untold.stored(judged.candidates, committed.alerts)
+        self._untold.stored(judged.candidates, committed)
         await self._cache.remember(judged.candidates, committed)
         self._count(judged, committed)
         if committed.channels:

@@ -10,14 +10,15 @@ from collections.abc import Awaitable, Callable
 import backoff
 
 from .domain.errors import NotNowError
-from .domain.outcome import Candidate
+from .domain.outcome import Candidate, Resolution
 from .faults import log_fault
 from .own_alerts import OwnAlerts
 
 log = logging.getLogger("corec.alert_manager.watch")
 
-Tell = Callable[[Candidate], Awaitable[None]]
-"""Stores an alert of our own, or tells it without."""
+News = Candidate | Resolution
+Tell = Callable[[News], Awaitable[None]]
+"""Stores an alert of our own or its end, or tells it without."""
 
 STEADY = 60.0  # seconds for which a channel has to work before it is said to
 _MOST = 1000  # alerts that wait to be stored; each channel makes a few an hour
@@ -32,8 +33,9 @@ class SelfWatch:
 
     def __init__(self, own_alerts: OwnAlerts) -> None:
         self._own_alerts = own_alerts
-        self._waiting: asyncio.Queue[Candidate] = asyncio.Queue(_MOST)
+        self._waiting: asyncio.Queue[News] = asyncio.Queue(_MOST)
         self._down: set[str] = set()
+        self._up: set[str] = set()  # of the others nothing is known, as after a start
         self._rising: dict[str, asyncio.TimerHandle] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -57,40 +59,50 @@ class SelfWatch:
         """
         if timer := self._rising.pop(name, None):
             timer.cancel()
+        self._up.discard(name)
         if name not in self._down:
             self._down.add(name)
             self._add(self._own_alerts.channel_down(name, reason, time.time()))
 
     def channel_up(self, name: str) -> None:
-        """Hears that a channel works."""
-        if name in self._down and name not in self._rising:
+        """Hears that a channel works.
+
+        An alert about it may be from before a start: it ends, too.
+        """
+        if name not in self._up and name not in self._rising:
             loop = asyncio.get_running_loop()
             self._rising[name] = loop.call_later(STEADY, self._is_up, name)
 
     def _is_up(self, name: str) -> None:
         del self._rising[name]
         self._down.discard(name)
+        self._up.add(name)
         self._add(self._own_alerts.channel_up(name, time.time()))
 
     def given_up(self, name: str, count: int, reason: str) -> None:
         """Hears that messages of a channel were given up."""
         self._add(self._own_alerts.given_up(name, count, reason, time.time()))
 
-    def _add(self, alarm: Candidate) -> None:
+    def _add(self, news: News) -> None:
         try:
-            self._waiting.put_nowait(alarm)
+            self._waiting.put_nowait(news)
         except asyncio.QueueFull:
-            log.error("aviso sin guardar: %s", alarm.words.say().title)
+            log.error("aviso sin guardar: %s", said(news))
 
     async def _run(self, tell: Tell) -> None:
         while True:
-            alarm = await self._waiting.get()
+            news = await self._waiting.get()
             try:
-                await _told(tell, alarm)
+                await _told(tell, news)
             except Exception as error:  # noqa: BLE001  (telling must not end the telling)
-                log_fault(log, f"no se pudo guardar el aviso «{alarm.words.say().title}»", error)
+                log_fault(log, f"no se pudo guardar el aviso «{said(news)}»", error)
 
 
 @backoff.on_exception(backoff.expo, NotNowError, max_value=30, logger=None)
-async def _told(tell: Tell, alarm: Candidate) -> None:
-    await tell(alarm)
+async def _told(tell: Tell, news: News) -> None:
+    await tell(news)
+
+
+def said(news: News) -> str:
+    """Returns what it says, in a line."""
+    return news.message if isinstance(news, Resolution) else news.words.say().title

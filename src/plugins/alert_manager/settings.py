@@ -167,6 +167,10 @@ class Loaded:
             default=routing.default,
         )
 
+    def fallbacks(self) -> dict[str, str]:
+        """Returns the channel that stands in for each channel that has one."""
+        return {name: c.fallback for name, c in self.channels.items() if c.fallback is not None}
+
     def machines(self) -> frozenset[str]:
         """Returns the names of the channels that wake nobody: the log and our own reports."""
         logs = (name for name, c in self.channels.items() if isinstance(c, LogSettings))

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from .domain.outcome import Candidate, Judged
-from .domain.silences import Silence
+from .domain.silences import Silence, first_covering
 from .ports import Store
 
 
@@ -32,9 +32,10 @@ class Silencer:
         """
         if not judged.candidates:
             return judged
-        self._silences, now = await self._store.load_silences()
-        self._ahead = now - time.monotonic()
-        return self.mute_as_known(judged)
+        silences = await self._store.load_silences()
+        self._silences = silences.all
+        self._ahead = silences.now - time.monotonic()
+        return replace(self.mute_as_known(judged), silences=silences.newest)
 
     def mute_as_known(self, judged: Judged) -> Judged:
         """Does the same by the silences that were last read."""
@@ -47,7 +48,7 @@ class Silencer:
 
     def _quiet(self, candidate: Candidate, counting: Sequence[Silence]) -> Candidate:
         about = (candidate.rule, candidate.severity, candidate.channel, candidate.event_data)
-        number = next((silence.number for silence in counting if silence.covers(*about)), None)
+        number = first_covering(counting, *about)
         if number is None:
             return candidate
         targets = tuple(n for n in candidate.targets if n in self._machines)

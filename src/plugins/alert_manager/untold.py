@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from .domain.model import URGENT
-from .domain.outcome import Candidate
+from .domain.outcome import Candidate, Committed
 
 MAX_AGE = 60.0  # seconds; what waits for longer does so for a reason, or somebody else told it
 _MOST = 2000  # alerts
@@ -27,13 +27,14 @@ class Untold:
     def __init__(self) -> None:
         self._entries: dict[int, _Entry] = {}
 
-    def stored(self, candidates: Sequence[Candidate], alerts: Mapping[int, int]) -> None:
+    def stored(self, candidates: Sequence[Candidate], committed: Committed) -> None:
         """Hears which candidates, by their index, became which alerts."""
         now = time.monotonic()
-        for index, alert_id in alerts.items():
+        for index, alert_id in committed.alerts.items():
             candidate = candidates[index]
-            if candidate.severity >= URGENT and candidate.targets:
-                self._entries[alert_id] = _Entry(candidate, now, set(candidate.targets))
+            left = {name for name in candidate.targets if (alert_id, name) not in committed.told}
+            if candidate.severity >= URGENT and left:
+                self._entries[alert_id] = _Entry(candidate, now, left)
         while len(self._entries) > _MOST:
             del self._entries[next(iter(self._entries))]
 
@@ -44,7 +45,7 @@ class Untold:
                 self._entries[alert_id].in_hand.add(channel)
 
     def sent(self, channel: str, alerts: Iterable[int], to_be_retried: bool) -> None:
-        """Hears what became of it."""
+        """Hears what became of it; where some recipients have it, alert_db knows who is left."""
         for alert_id in alerts:
             entry = self._entries.get(alert_id)
             if entry is None:

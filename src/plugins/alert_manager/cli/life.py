@@ -28,7 +28,12 @@ who_option = click.option("--who", help="Quién; sin esto, el usuario de esta se
 @json_option("Una lista JSON.")
 def ack(ids: tuple[int, ...], note: str | None, who: str | None, as_json: bool) -> None:
     """Alguien se ocupa: esas alertas no se repiten ni escalan más."""
-    arguments = {"ids": list(ids), "who": author(who), "note": clean_note(note)}
+    arguments = {
+        "ids": list(ids),
+        "who": author(who),
+        "note": clean_note(note),
+        "spared": "alguien la reconoció",
+    }
     done = changed(find_database(), "alerts_acknowledge", arguments)
     report_each(ids, done, "Alerta", "reconocida", _IMPOSSIBLE.format("reconocida"), as_json)
 
@@ -47,6 +52,7 @@ def resolve(ids: tuple[int, ...], note: str | None, who: str | None, as_json: bo
         "who": name,
         "note": text,
         "resolution": ending,
+        "spared": "alguien la resolvió",
         "silent": list(REPORT_CHANNELS),
     }
     done = changed(find_database(), "alerts_close", arguments)

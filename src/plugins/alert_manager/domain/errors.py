@@ -34,6 +34,10 @@ class StaleThresholdsError(StaleStateError):
     """A threshold was changed meanwhile; nothing was stored: judge again."""
 
 
+class StaleSilencesError(StaleStateError):
+    """A silence was added meanwhile; nothing was stored: judge again."""
+
+
 class DatabaseUnusableError(NotNowError):
     """A table is missing, our role may not use it, it is a standby: a person has to mend that."""
 

@@ -30,11 +30,13 @@ class Resolution:
         fingerprints: of the alerts that are over.
         message: says so, to those who were told of them.
         timestamp: event time of the end (epoch seconds).
+        closes: True where the next of the kind is news, however soon it comes.
     """
 
     fingerprints: tuple[bytes, ...]
     message: str
     timestamp: float
+    closes: bool = False
 
 
 class Said(NamedTuple):
@@ -120,6 +122,7 @@ class Judged:
         thresholds: number of the newest change that it was judged with; None: it used none.
         unsure: True where something seemed to be missing that another source may still bring.
         quiet_before: people are not told of events before it (epoch seconds), one by one.
+        silences: number of the newest silence that was looked at; None: none was.
         revived: ids of dead letters whose events these are; they are none any more.
     """
 
@@ -134,6 +137,7 @@ class Judged:
     thresholds: int | None = None
     unsure: bool = False
     quiet_before: float = 0.0
+    silences: int | None = None
     revived: tuple[int, ...] = ()
 
 
@@ -147,6 +151,7 @@ class Committed:
         dead_letters: number of dead letters stored.
         known: (alert id, event time of the first alert) of each fingerprint, for the cache.
         channels: notification channels that have something new to tell.
+        told: (alert id, channel) of what was told before it was stored.
     """
 
     alerts: Mapping[int, int] = field(default_factory=dict)
@@ -154,3 +159,4 @@ class Committed:
     dead_letters: int = 0
     known: Mapping[bytes, tuple[int, float]] = field(default_factory=dict)
     channels: frozenset[str] = frozenset()
+    told: frozenset[tuple[int, str]] = frozenset()

@@ -79,6 +79,10 @@ class Router:
             severity, rule, channel, _name(data.get("plugin")), _name(data.get("user_id"))
         )
 
+    def admitting(self, severity: Severity) -> tuple[str, ...]:
+        """Returns the names of all notification channels that tell alerts of a severity."""
+        return tuple(n for n, least in self._least.items() if severity >= least)
+
     def _find(
         self, severity: Severity, rule: str, channel: str, plugin: str, user: str
     ) -> tuple[str, ...]:

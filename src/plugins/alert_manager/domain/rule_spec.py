@@ -159,6 +159,13 @@ class RuleSpec:
         return self.absence is not None or (self.measure is not None and self.measure.remembers)
 
     @property
+    def lasts(self) -> bool:
+        """True where something later says that its alert is over; until then it goes on."""
+        return self.absence is not None or (
+            self.measure is not None and self.measure.clear is not None
+        )
+
+    @property
     def identity(self) -> tuple[Path, ...] | None:
         """The fields that identify a repeat."""
         return self.per if self.dedupe_by is None and self.remembers else self.dedupe_by

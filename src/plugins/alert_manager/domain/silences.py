@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -73,6 +73,32 @@ class Silence:
         """Says whether it is about such an alert; `data` is the redacted payload."""
         own = {"rule": rule, "severity": severity.key, "channel": channel}
         return all(_holds(matcher, own, data) for matcher in self.matchers)
+
+
+class Silences(NamedTuple):
+    """The silences that count now, or will.
+
+    Attributes:
+        now: the server's time (epoch seconds).
+        newest: number of the newest of all; 0: there never was one.
+    """
+
+    all: tuple[Silence, ...]
+    now: float
+    newest: int
+
+    @property
+    def counting(self) -> list[Silence]:
+        """Those that count now."""
+        return [silence for silence in self.all if silence.counts(self.now)]
+
+
+def first_covering(
+    silences: Iterable[Silence], rule: str, severity: Severity, channel: str, data: Payload
+) -> int | None:
+    """Returns the number of the first silence that covers an alert, or None."""
+    covering = (s.number for s in silences if s.covers(rule, severity, channel, data))
+    return next(covering, None)
 
 
 def _holds(matcher: Matcher, own: Mapping[str, str], data: Payload) -> bool:

@@ -31,21 +31,18 @@ from ..settings import Loaded, Settings
 from ..silencer import Silencer
 from ..untold import Untold
 from ..utils.alert_db_watch import AlertDbWatch
-from ..utils.channels.base import Channel
-from ..utils.channels.registry import STREAM_REPORT, build
-from ..utils.channels.report import EventosReport, StreamReport
+from ..utils.channels.registry import STREAM_REPORT
 from ..utils.db import AlertStore
 from ..utils.dedupe import DedupeCache
 from ..utils.eventos import EventosReader
-from ..utils.followups import FollowUps
 from ..utils.hand_in import HandIn
 from ..utils.notify import Delivery
-from ..utils.outbox import Outbox
 from ..utils.pg import PgSession
 from ..utils.spool import Spool
 from ..utils.spool_file import SpoolFile
 from ..utils.streams import StreamsReader
 from ..web.server import Address, WebServer
+from .sending import Sending, build_delivery
 
 log = logging.getLogger("corec.alert_manager")
 
@@ -128,12 +125,19 @@ def assemble(
         loaded = loaded.without(STREAM_REPORT)
     settings = loaded.settings
     sessions = _Sessions.of(db_config, settings)
-    own_alerts = OwnAlerts(loaded.router(), instance, settings.alert_config.formats())
+    own_alerts = OwnAlerts(
+        loaded.router(),
+        instance,
+        settings.alert_config.formats(),
+        loaded.machines(),
+        loaded.fallbacks(),
+    )
     watch = SelfWatch(own_alerts)
     untold = Untold()
     spool = Spool(SpoolFile(home / "spool" / f"{instance}.sqlite3"), untold)
     hand_in = HandIn(spool, sessions.telling)
-    delivery = _delivery(loaded, redis, instance, sessions, metrics, watch, spool, hand_in)
+    sending = Sending(sessions.telling, sessions.following, sessions.reporting)
+    delivery = build_delivery(loaded, redis, instance, sending, metrics, watch, spool, hand_in)
     store = AlertStore(sessions.storing, instance, schema)
     cache = DedupeCache(redis, settings.alert_config.dedupe.redis_timeout)
     silencer = Silencer(store, loaded.machines())
@@ -257,53 +261,3 @@ class _Sessions(NamedTuple):
             asking_alert=PgSession("salud", alert_db),
             watching=PgSession("vigilancia", alert_db),
         )
-
-
-def _delivery(
-    loaded: Loaded,
-    redis: Any,
-    instance: str,
-    sessions: _Sessions,
-    metrics: Metrics,
-    watch: SelfWatch,
-    spool: Spool,
-    hand_in: HandIn,
-) -> Delivery:
-    config = loaded.settings.config
-    channels: dict[str, Channel] = {
-        "alert_data": EventosReport(sessions.reporting, instance),
-        **_configured_channels(loaded),
-    }
-    if redis is not None:
-        channels[STREAM_REPORT] = StreamReport(redis, instance)
-    zone = loaded.settings.alert_config.timezone
-    paces = {name: settings.pace(zone) for name, settings in loaded.channels.items()}
-    outbox = Outbox(sessions.telling, hand_in)
-    alert_config = loaded.settings.alert_config
-    steps = [step.step() for step in alert_config.escalation]
-    follow_ups = FollowUps(
-        sessions.following, steps, alert_config.repeat_interval, loaded.machines()
-    )
-    return Delivery(
-        outbox,
-        spool,
-        channels,
-        config.circuit_breaker,
-        config.delivery,
-        metrics,
-        paces,
-        follow_ups,
-        watch,
-    )
-
-
-def _configured_channels(loaded: Loaded) -> dict[str, Channel]:
-    settings = loaded.settings
-    formats = settings.alert_config.formats()
-    return {
-        name: build(
-            name, settings.notification_config.get(name, {}), loaded.channels[name], formats
-        )
-        for name in settings.notification_channels
-        if name in loaded.channels
-    }

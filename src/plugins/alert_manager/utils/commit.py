@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 import psycopg2
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ..domain.dedupe import TWIN_WINDOW, Decision, Known, KnownAlert, Road, decide, is_repeat
-from ..domain.errors import NoLetterError
+from ..domain.errors import NoLetterError, StaleSilencesError
 from ..domain.model import Severity
 from ..domain.outcome import Candidate, Committed, DeadLetter, Judged, Said
-from .queries import query
+from .queries import fetch_value, query
 
 LOCK_CLASS = 0x616C6572  # "aler": the first half of our advisory lock keys in alert_db
 
@@ -22,9 +23,14 @@ def store(cursor: Cursor, judged: Judged, cached: Mapping[bytes, tuple[int, floa
     """Stores candidates as alerts or repeats, inside the caller's transaction.
 
     `cached` is (alert id, event time) by fingerprint as the cache knows it: a hint, never trusted.
+
+    Raises:
+        StaleSilencesError: people may have to be spared by a silence that was not looked at.
     """
     candidates = judged.candidates
     cursor.execute(query("serialise_commits"), {"key": LOCK_CLASS})
+    if judged.silences not in (None, fetch_value(cursor, "silences_newest")):
+        raise StaleSilencesError("se añadió un silencio mientras se juzgaba")
     known = _known(cursor, candidates, cached)
     decision = decide(candidates, known)
     muted = _count_repeats(cursor, candidates, decision)
@@ -38,19 +44,21 @@ def store(cursor: Cursor, judged: Judged, cached: Mapping[bytes, tuple[int, floa
         seen[index].append(candidates[repeat])
     ids = _insert_alerts(cursor, seen)
     _silence(cursor, {ids[index]: candidates[index].silence for index in decision.news})
-    told = [
+    messages = [
         (ids[index], name, candidates[index].severity)
         for index, those in seen.items()
         for name in dict.fromkeys(name for candidate in those for name in candidate.targets)
     ]
-    told += _told_late(judged, decision, known)
-    told += _heard_again(cursor, candidates, decision, muted)
+    messages += _told_late(judged, decision, known)
+    messages += _heard_again(cursor, candidates, decision, muted)
+    queued = queue_messages(cursor, messages)
     return Committed(
         alerts=ids,
         repeats=len(decision.repeats_of_news) + len(decision.repeats_of_known),
         dead_letters=len(judged.dead_letters),
         known={candidates[i].fingerprint: (ids[i], candidates[i].timestamp) for i in ids},
-        channels=_insert_notifications(cursor, told),
+        channels=queued.channels,
+        told=queued.told,
     )
 
 
@@ -205,13 +213,23 @@ def _own_words(said: Said) -> str | None:
     return msgspec.json.encode(words).decode()
 
 
-def _insert_notifications(
-    cursor: Cursor, told: Sequence[tuple[int, str, Severity]]
-) -> frozenset[str]:
-    """Queues messages of (alert id, channel, severity); returns the channels."""
-    if not told:
-        return frozenset()
-    alert_ids, names, severities = zip(*told, strict=True)
+class Queued(NamedTuple):
+    """What queueing messages came to.
+
+    Attributes:
+        channels: that have something to tell.
+        told: (alert id, channel) of what was told before it was stored.
+    """
+
+    channels: frozenset[str] = frozenset()
+    told: frozenset[tuple[int, str]] = frozenset()
+
+
+def queue_messages(cursor: Cursor, messages: Sequence[tuple[int, str, Severity]]) -> Queued:
+    """Queues messages of (alert id, channel, severity)."""
+    if not messages:
+        return Queued()
+    alert_ids, names, severities = zip(*messages, strict=True)
     cursor.execute(
         query("notifications_insert"),
         {
@@ -221,7 +239,7 @@ def _insert_notifications(
         },
     )
     cursor.execute(query("told_ahead_apply"), {"ids": list(dict.fromkeys(alert_ids))})
-    return frozenset(names)
+    return Queued(frozenset(names), frozenset((row[0], row[1]) for row in cursor))
 
 
 def insert_dead_letters(cursor: Cursor, letters: Sequence[DeadLetter]) -> None:

@@ -31,7 +31,7 @@ class Condition:
         self._not_before = 0.0
         self._no_time = 0  # times in a row that it asked us to wait for none
         self._is_long = False  # what it has asked us to wait
-        self._said_down = False
+        self._said_down = self._said_up = False
         self.disabled: str | None = None
         """Why no further message is tried, or None."""
         self.last_error: str | None = None
@@ -97,8 +97,9 @@ class Condition:
         self._is_long = False
         if self._said_down:
             log.warning("%s: el canal funciona de nuevo", self._name)
+        if not self._said_up:
             self._watch.channel_up(self._name)
-            self._said_down = False
+        self._said_down, self._said_up = False, True
         self._breaker = self._breaker.succeeded()
         self.last_error = trouble
 
@@ -112,4 +113,4 @@ class Condition:
     def _say_down(self, reason: str) -> None:
         if not self._said_down:
             self._watch.channel_down(self._name, reason)
-        self._said_down = True
+        self._said_down, self._said_up = True, False

@@ -20,7 +20,7 @@ from ..domain.errors import (
 )
 from ..domain.model import StateKey, States
 from ..domain.outcome import Committed, Judged
-from ..domain.silences import Silence
+from ..domain.silences import Silences
 from ..domain.thresholds import StoredThresholds
 from ..ports import Moved, StoredPosition
 from .commit import LOCK_CLASS, insert_dead_letters, store, take_dead_letters
@@ -176,8 +176,8 @@ class AlertStore:
         """Returns the newest change of each threshold."""
         return await self._ask(lambda cursor: load_thresholds(cursor))
 
-    async def load_silences(self) -> tuple[tuple[Silence, ...], float]:
-        """Returns the silences that count now, or will, and alert_db's time (epoch seconds)."""
+    async def load_silences(self) -> Silences:
+        """Returns the silences that count now, or will."""
         return await self._ask(load_silences)
 
     async def judged_until(self, silence: float, but: str | None = None) -> float:
@@ -215,6 +215,7 @@ class AlertStore:
             StaleReaderError: the version is not the stored one.
             StaleStateError: what a rule remembers was changed by another source's reader.
             StaleThresholdsError: a threshold was changed.
+            StaleSilencesError: a silence was added.
             DatabaseUnavailableError: alert_db went away; the position tells what it stored.
         """
 

@@ -1,4 +1,4 @@
-"""Critical alerts that nobody has acknowledged: told again, and told to others."""
+"""What time brings: critical alerts told again and to others, silences that begin and end."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ from typing import Any
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ..domain.escalation import Step
-from ..domain.model import Payload, Severity
-from ..domain.silences import Silence
+from ..domain.model import Severity
+from ..domain.routing import Router
+from ..domain.silences import first_covering
+from .commit import queue_messages
 from .pg import PgSession
 from .queries import query
-from .silences import load_silences
+from .silences import load_silences, mute_waiting
 
 _PAGE = 500  # at once, so that nobody waits for long
 _REPEATS = 8  # at growing distances: with 4 h, the last one after six weeks
 
 
 class FollowUps:
-    """Queues what is due of critical alerts that are still open.
+    """Queues what is due of critical alerts that are still open, and mutes what is not to be told.
 
     Args:
         session: with alert_db.
+        router: says who is told of an alert that goes on after its silence.
+        lasting: names of rules that say when an alert is over; until then it goes on.
         steps: of the escalation, in order.
         repeat_interval: seconds until the first repetition; the next ones come after twice as long
             each. None: there are none.
@@ -33,11 +37,16 @@ class FollowUps:
     def __init__(
         self,
         session: PgSession,
+        router: Router,
+        lasting: Collection[str],
         steps: Sequence[Step],
         repeat_interval: float | None,
         machines: Collection[str],
     ) -> None:
         self._session = session
+        self._router = router
+        self._lasting = list(lasting)
+        self._muted_by: frozenset[int] = frozenset()  # silences that counted at the last look
         self._machines = list(machines)
         pairs = [(n, step.after, name) for n, step in enumerate(steps, 1) for name in step.channels]
         self._steps = {
@@ -57,47 +66,72 @@ class FollowUps:
         Raises:
             NotNowError: alert_db does not answer.
         """
+        self._muted_by = await self._session.run(self._mute)
         told: set[str] = set()
+        looks = [self._heard_page] if self._lasting else []
         for kind, name, arguments in (
             ("escalation", "escalations_due", self._steps),
             ("repeat", "repeats_due", self._repeats),
         ):
-            last: int | None = 0 if arguments["number"] else None
+            if arguments["number"]:
+                looks.append(partial(self._page, kind, name, arguments))
+        for look in looks:
+            last: int | None = 0
             while last is not None:
-                page = partial(self._page, kind, name, {**arguments, "last": last})
-                last, channels = await self._session.run(page)
+                last, channels = await self._session.run(partial(look, last))
                 told |= channels
         return frozenset(told)
 
+    def _mute(self, connection: Connection) -> frozenset[int]:
+        """Mutes what waits and is not to be told any more; returns the silences that count."""
+        with connection.cursor() as cursor:
+            cursor.execute(query("follow_ups_spare"))
+            counting = load_silences(cursor).counting
+            numbers = frozenset(silence.number for silence in counting)
+            if counting:
+                mute_waiting(cursor, counting, self._machines, not numbers <= self._muted_by)
+            return numbers
+
+    def _heard_page(self, last: int, connection: Connection) -> tuple[int | None, set[str]]:
+        """Queues alerts that go on after their silence, of which nothing else would tell."""
+        with connection.cursor() as cursor:
+            counting = load_silences(cursor).counting
+            arguments = {"rules": self._lasting, "last": last, "limit": _PAGE}
+            cursor.execute(query("silenced_lasting"), arguments)
+            found = cursor.fetchall()
+            told: list[tuple[int, str, Severity]] = []
+            for alert_id, key, rule, channel, event_data in found:
+                severity, data = Severity.parse(key), event_data or {}
+                if first_covering(counting, rule, severity, channel, data) is None:
+                    names = self._router.targets(severity, rule, channel, data)
+                    told += [(alert_id, name, severity) for name in names]
+            cursor.execute(query("alerts_heard"), {"ids": sorted({one[0] for one in told})})
+            channels = set(queue_messages(cursor, told).channels)
+            return (int(found[-1][0]) if len(found) == _PAGE else None), channels
+
     def _page(
-        self, kind: str, name: str, arguments: dict[str, Any], connection: Connection
+        self, kind: str, name: str, arguments: dict[str, Any], last: int, connection: Connection
     ) -> tuple[int | None, set[str]]:
         """Queues a page; returns after which alert the next one begins, if there is one."""
+        values = {**arguments, "last": last, "machines": self._machines, "limit": _PAGE}
         with connection.cursor() as cursor:
-            silences, now = load_silences(cursor)
-            counting = [silence for silence in silences if silence.counts(now)]
-            cursor.execute(query(name), {**arguments, "machines": self._machines, "limit": _PAGE})
+            counting = load_silences(cursor).counting
+            cursor.execute(query(name), values)
             due = cursor.fetchall()
             heard = [
-                (alert_id, channel, number)
-                for alert_id, channel, number, *about in due
-                if not _is_silenced(counting, *about)
+                row[:3]
+                for row in due
+                if first_covering(counting, row[3] or "", Severity.CRITICA, row[4], row[5] or {})
+                is None
             ]
             if not heard:
                 return _next(due), set()
             ids, channels, numbers = zip(*heard, strict=True)
-            values = {"id": list(ids), "channel": list(channels), "number": list(numbers)}
-            cursor.execute(query("follow_ups_put"), {**values, "kind": kind})
+            put = {"id": list(ids), "channel": list(channels), "number": list(numbers)}
+            cursor.execute(query("follow_ups_put"), {**put, "kind": kind})
             return _next(due), {row[0] for row in cursor}
 
 
 def _next(due: Sequence[tuple[Any, ...]]) -> int | None:
     # The last alert may have more than the page held: it is looked at once more.
     return int(due[-1][0]) - 1 if len(due) == _PAGE else None
-
-
-def _is_silenced(
-    counting: Sequence[Silence], rule: str | None, channel: str, data: Payload | None
-) -> bool:
-    about = (rule or "", Severity.CRITICA, channel, data or {})
-    return any(silence.covers(*about) for silence in counting)

@@ -62,6 +62,7 @@ def _store(connection: Connection, told: list[Told]) -> None:
         "attempts": [one.attempts for one in told],
         "answer": [one.answer for one in told],
         "external_id": [one.external_id for one in told],
+        "progress": [one.progress for one in told],
     }
     with connection.cursor() as cursor:
         # Before or after a commit, never beside one: it would see nothing of us, nor we of it.

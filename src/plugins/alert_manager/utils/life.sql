@@ -1,21 +1,15 @@
 -- The life of an alert after it was told: acknowledged, resolved, told again, told to others.
 
 -- name: alerts_acknowledge
-WITH taken AS (
+WITH over AS (
     UPDATE alerts SET status = 'reconocida'
      WHERE id = ANY(%(ids)s) AND status IN ('abierta', 'silenciada')
     RETURNING id
 ), noted AS (
     INSERT INTO alert_history (alert_id, action, who, note)
-    SELECT id, 'reconocida', %(who)s, %(note)s FROM taken
-), spared AS (
-    UPDATE notifications AS n
-       SET status = 'muted', finished_at = now(), lease_token = NULL, last_error = 'alguien la reconoció'
-      FROM taken AS t
-     WHERE n.alert_id = t.id AND n.kind IN ('repeat', 'escalation') AND n.status = 'pending'
-       AND {at_rest}
-)
-SELECT id FROM taken ORDER BY id;
+    SELECT id, 'reconocida', %(who)s, %(note)s FROM over
+), spared AS ({spare})
+SELECT id FROM over ORDER BY id;
 
 -- name: alerts_close
 -- By a person: whoever was told of it is told so, and whoever is about to be.
@@ -28,17 +22,11 @@ WITH over AS (
 ), noted AS (
     INSERT INTO alert_history (alert_id, action, who, note)
     SELECT id, 'resuelta', %(who)s, %(note)s FROM over
-), spared AS (
-    UPDATE notifications AS n
-       SET status = 'muted', finished_at = now(), lease_token = NULL, last_error = 'alguien la resolvió'
-      FROM over AS o
-     WHERE n.alert_id = o.id AND n.kind IN ('repeat', 'escalation') AND n.status = 'pending'
-       AND {at_rest}
-), told AS (
+), spared AS ({spare}), told AS (
     INSERT INTO notifications (alert_id, channel, severity, kind)
     SELECT DISTINCT ON (n.alert_id, n.channel) n.alert_id, n.channel, n.severity, 'recovery'
       FROM over AS o JOIN notifications AS n ON n.alert_id = o.id
-     WHERE (n.status = 'sent' OR n.status = 'pending' AND n.kind = 'alert') AND n.channel <> ALL(%(silent)s)
+     WHERE {hears_the_end} AND n.channel <> ALL(%(silent)s)
     ON CONFLICT (alert_id, channel, kind, number) DO NOTHING
 )
 SELECT id FROM over ORDER BY id;
@@ -78,6 +66,16 @@ SELECT DISTINCT ON (a.id, n.channel) a.id, n.channel, r.number, a.rule, a.channe
                       AND later.kind = 'repeat' AND later.number >= r.number)
  ORDER BY a.id, n.channel, r.number DESC LIMIT %(limit)s;
 
+-- name: follow_ups_spare
+-- Somebody took care of it while it was being sent, or was put back.
+UPDATE notifications AS n
+   SET status = 'muted', finished_at = now(), lease_token = NULL,
+       last_error = CASE a.status WHEN 'resuelta' THEN 'ya está resuelta'
+                                  WHEN 'reconocida' THEN 'alguien la reconoció' ELSE 'está silenciada' END
+  FROM alerts AS a
+ WHERE a.id = n.alert_id AND n.kind IN ('repeat', 'escalation') AND n.status = 'pending' AND {at_rest}
+   AND a.status <> 'abierta';
+
 -- name: follow_ups_put
 WITH told AS (
     INSERT INTO notifications (alert_id, channel, severity, kind, number)
@@ -107,20 +105,25 @@ ON CONFLICT (alert_id, channel, kind, number) DO NOTHING;
 
 -- name: take_back
 -- What the fallback has told needs not be told any more, nor the end of what was never told here. It may
--- have handed it on, and have it from another channel.
-WITH told AS (
+-- have handed it on, and so may who took it.
+WITH done AS (
+    SELECT n.id, teller.channel
+      FROM notifications AS n
+     CROSS JOIN LATERAL (
+        WITH RECURSIVE taker AS (
+            SELECT f.channel, f.status FROM notifications AS f
+             WHERE f.alert_id = n.alert_id AND f.kind = n.kind AND f.number = n.number
+               AND f.channel = %(fallback)s AND f.handed_from IS NOT NULL
+            UNION
+            SELECT f.channel, f.status FROM taker AS t JOIN notifications AS f ON f.handed_from = t.channel
+             WHERE f.alert_id = n.alert_id AND f.kind = n.kind AND f.number = n.number
+        ) SELECT channel FROM taker WHERE status = 'sent' LIMIT 1) AS teller
+     WHERE n.channel = %(channel)s AND n.status = 'pending' AND n.severity >= %(least)s AND {at_rest}
+), told AS (
     UPDATE notifications AS n
        SET status = 'moved', finished_at = now(), lease_token = NULL,
-           last_error = 'lo entregó ' || f.channel || coalesce('; último fallo: ' || n.last_error, '')
-      FROM notifications AS f
-     WHERE n.channel = %(channel)s AND n.status = 'pending' AND n.severity >= %(least)s
-       AND {at_rest}
-       AND f.alert_id = n.alert_id AND f.kind = n.kind AND f.number = n.number
-       AND f.channel = %(fallback)s AND f.handed_from IS NOT NULL
-       AND (f.status = 'sent'
-            OR EXISTS (SELECT FROM notifications AS g
-                        WHERE g.alert_id = f.alert_id AND g.kind = f.kind AND g.number = f.number
-                          AND g.handed_from = f.channel AND g.status = 'sent'))
+           last_error = 'lo entregó ' || d.channel || coalesce('; último fallo: ' || n.last_error, '')
+      FROM done AS d WHERE n.id = d.id
     RETURNING n.alert_id, n.kind, n.last_error
 )
 UPDATE notifications AS n
@@ -132,10 +135,13 @@ UPDATE notifications AS n
 -- name: now
 SELECT extract(epoch FROM now())::float8;
 
+-- name: silences_newest
+SELECT coalesce(max(id), 0) FROM silences;
+
 -- name: silences_get
--- With the server's time, also where there is none.
+-- With the server's time and the newest number, also where there is none.
 SELECT s.id, matchers, extract(epoch FROM starts_at)::float8, extract(epoch FROM ends_at)::float8, weekly,
-       extract(epoch FROM now())::float8
+       extract(epoch FROM now())::float8, (SELECT coalesce(max(id), 0) FROM silences)
   FROM (VALUES (1)) AS one (row)
   LEFT JOIN silences AS s ON s.expired_at IS NULL AND (s.ends_at IS NULL OR s.ends_at > now())
  ORDER BY s.id;
@@ -165,28 +171,32 @@ UPDATE silences SET expired_at = now(), expired_by = %(who)s
 RETURNING id;
 
 -- name: notifications_to_mute
+-- Whether a silence covers what was queued just now was known then; what failed, or all, is looked at again.
 SELECT n.id, a.rule, a.severity, a.channel, a.event_data
   FROM notifications AS n JOIN alerts AS a ON a.id = n.alert_id
  WHERE n.status = 'pending' AND n.kind <> 'recovery' AND n.channel <> ALL(%(machines)s)
-   AND {at_rest};
+   AND (%(every)s OR n.attempts > 0) AND {at_rest};
 
 -- name: notifications_mute
 UPDATE notifications SET status = 'muted', finished_at = now(), lease_token = NULL, last_error = %(reason)s
  WHERE id = ANY(%(ids)s::bigint[]) AND status = 'pending';
 
 -- name: alerts_muted
--- Of which people were to be told, and are not.
+-- Of which people were to be told, and are not: by this silence; and as silenced, where nobody was.
 WITH muted AS (
-    UPDATE alerts AS a SET status = 'silenciada', silence_id = %(silence)s
-     WHERE a.status = 'abierta'
+    UPDATE alerts AS a
+       SET silence_id = %(silence)s,
+           status = CASE WHEN a.status = 'abierta' AND NOT EXISTS (
+                        SELECT FROM notifications AS n
+                         WHERE n.alert_id = a.id AND n.kind = 'alert' AND n.status IN ('sent', 'pending')
+                           AND n.channel <> ALL(%(machines)s)) THEN 'silenciada' ELSE a.status END
+     WHERE a.status IN ('abierta', 'silenciada')
        AND a.id IN (SELECT alert_id FROM notifications WHERE id = ANY(%(ids)s::bigint[]) AND kind = 'alert')
-       AND NOT EXISTS (SELECT FROM notifications AS n
-                        WHERE n.alert_id = a.id AND n.kind = 'alert' AND n.status IN ('sent', 'pending')
-                          AND n.channel <> ALL(%(machines)s))
-    RETURNING a.id
+    RETURNING a.id, a.status
 )
 INSERT INTO alert_history (alert_id, action, who, note)
-SELECT id, 'silenciada', %(who)s, %(reason)s FROM muted;
+SELECT m.id, 'silenciada', s.who, s.reason FROM muted AS m JOIN silences AS s ON s.id = %(silence)s
+ WHERE m.status = 'silenciada';
 
 -- name: alerts_silenced
 WITH muted AS (
@@ -198,4 +208,16 @@ INSERT INTO alert_history (alert_id, action, who, note)
 SELECT m.id, 'silenciada', s.who, s.reason FROM muted AS m JOIN silences AS s ON s.id = m.silence_id;
 
 -- name: alerts_heard
-UPDATE alerts SET status = 'abierta' WHERE id = ANY(%(ids)s) AND status = 'silenciada';
+-- They go on after their silence.
+WITH heard AS (
+    UPDATE alerts SET status = 'abierta' WHERE id = ANY(%(ids)s) AND status = 'silenciada' RETURNING id, silence_id
+)
+INSERT INTO alert_history (alert_id, action, who, note)
+SELECT id, 'abierta', 'alert_manager', 'sigue, y el silencio ' || coalesce(silence_id || ' ', '') || 'ya no cuenta'
+  FROM heard;
+
+-- name: silenced_lasting
+-- Alerts whose end a rule tells: as long as that has not come, they go on.
+SELECT id, severity, rule, channel, event_data FROM alerts
+ WHERE status = 'silenciada' AND rule = ANY(%(rules)s) AND id > %(last)s
+ ORDER BY id LIMIT %(limit)s;

@@ -25,10 +25,11 @@ def statements(*files: str) -> Mapping[str, str]:
         name: _COMMENT.sub("", sql).strip()
         for name, sql in zip(parts[::2], parts[1::2], strict=True)
     }
-    return {
-        name: _SHARED.sub(lambda shared: found.get(shared[1], shared[0]), sql)
-        for name, sql in found.items()
-    }
+
+    def whole(sql: str) -> str:
+        return _SHARED.sub(lambda s: whole(found[s[1]]) if s[1] in found else s[0], sql)
+
+    return {name: whole(sql) for name, sql in found.items()}
 
 
 def fetch_row(

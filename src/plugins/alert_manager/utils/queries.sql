@@ -11,7 +11,9 @@ SELECT to_regclass('alerts') IS NOT NULL AND to_regclass('notifications') IS NOT
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('rule_states')
                   AND attname = 'deadline' AND NOT attisdropped)
    AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('alerts')
-                  AND attname = 'closed' AND NOT attisdropped);
+                  AND attname = 'closed' AND NOT attisdropped)
+   AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('told_ahead')
+                  AND attname = 'alert_id' AND NOT attisdropped);
 
 -- name: serialise_commits
 -- Dedupe reads, decides and writes: two commits at once could both find nothing and both write.
@@ -84,7 +86,8 @@ SELECT n.severity, n.message, n.channel, n.event_data::jsonb, n.timestamp, n.tit
 RETURNING id;
 
 -- name: alerts_repeat
--- The same event may come by several roads: the busiest one says how often it happened.
+-- The same event may come by several roads: the busiest one says how often it happened. Of an alert of which a
+-- silence kept people from hearing, somebody may have to hear now.
 UPDATE alerts AS a
    SET from_eventos = a.from_eventos + r.eventos, from_streams = a.from_streams + r.stream,
        from_push = a.from_push + r.push,
@@ -95,12 +98,16 @@ UPDATE alerts AS a
               %(last_seen)s::float8[], %(fingerprint)s::bytea[])
        AS r (id, eventos, stream, push, last_seen, fingerprint)
  WHERE a.id = r.id AND a.fingerprint = r.fingerprint AND NOT a.closed
-RETURNING a.id, a.status = 'silenciada';
+RETURNING a.id, a.silence_id IS NOT NULL AND a.status IN ('abierta', 'silenciada');
 
 -- name: notifications_insert
-INSERT INTO notifications (alert_id, channel, severity)
+-- What a silence muted is told after all.
+INSERT INTO notifications AS n (alert_id, channel, severity)
 SELECT * FROM unnest(%(alert_id)s::bigint[], %(channel)s::text[], %(severity)s::smallint[])
-ON CONFLICT (alert_id, channel, kind, number) DO NOTHING;
+ON CONFLICT (alert_id, channel, kind, number) DO UPDATE
+   SET status = 'pending', queued_at = now(), next_attempt_at = now(), attempts = 0, finished_at = NULL,
+       lease_token = NULL
+ WHERE n.status = 'muted';
 
 -- name: states_get
 SELECT s.rule, s.key, s.state::text, s.version, s.deadline
@@ -132,22 +139,35 @@ ON CONFLICT (rule, key) DO UPDATE
        updated_at = now()
  WHERE s.version = excluded.version - 1;
 
+-- name: hears_the_end
+-- Who was told, or is about to be; of what is told again, only who has it, or is just getting it.
+n.kind <> 'recovery' AND (n.status = 'sent' OR n.status = 'pending' AND (n.kind = 'alert' OR NOT {at_rest}))
+
+-- name: spare
+-- Of alerts that are `over`: nobody has to be told again.
+UPDATE notifications AS n
+   SET status = 'muted', finished_at = now(), lease_token = NULL, last_error = %(spared)s
+  FROM over WHERE n.alert_id = over.id AND n.kind IN ('repeat', 'escalation') AND n.status = 'pending' AND {at_rest}
+
 -- name: alerts_resolve
 -- Of an alert that became worse on the way there are several rows: its end is told once a channel.
 WITH ends AS (
     SELECT * FROM unnest(%(number)s::int[], %(fingerprint)s::bytea[], %(timestamp)s::float8[],
-                         %(message)s::text[]) AS e (number, fingerprint, timestamp, message)
+                         %(message)s::text[], %(closes)s::bool[])
+                  AS e (number, fingerprint, timestamp, message, closes)
 ), over AS (
     UPDATE alerts AS a
-       SET status = 'resuelta', resolved_at = e.timestamp, resolution = e.message
+       SET status = 'resuelta', resolved_at = e.timestamp, resolution = e.message, closed = a.closed OR e.closes
       FROM ends AS e WHERE a.fingerprint = e.fingerprint AND a.status <> 'resuelta'
-    RETURNING a.id, e.number
+    RETURNING a.id, e.number, e.message
+), spared AS ({spare}), noted AS (
+    INSERT INTO alert_history (alert_id, action, who, note)
+    SELECT id, 'resuelta', 'alert_manager', message FROM over
 )
 INSERT INTO notifications (alert_id, channel, severity, kind)
 SELECT DISTINCT ON (o.number, n.channel) n.alert_id, n.channel, n.severity, 'recovery'
   FROM over AS o JOIN notifications AS n ON n.alert_id = o.id
- WHERE n.kind IN ('alert', 'escalation') AND n.status IN ('pending', 'sent')
-   AND n.channel <> ALL(%(silent)s)
+ WHERE {hears_the_end} AND n.channel <> ALL(%(silent)s)
  ORDER BY o.number, n.channel, n.severity DESC, n.id DESC
 ON CONFLICT (alert_id, channel, kind, number) DO NOTHING
 RETURNING channel;
@@ -180,33 +200,58 @@ ON CONFLICT (source, event_id, timestamp) WHERE event_id IS NOT NULL DO NOTHING;
 DELETE FROM dead_letters WHERE id = ANY(%(ids)s::bigint[]);
 
 -- name: told_ahead_put
+-- Who was told in part may have been told in full meanwhile, but not the other way round.
 WITH forgotten AS (DELETE FROM told_ahead WHERE reported_at < now() - interval '2 days')
-INSERT INTO told_ahead (fingerprint, timestamp, span, channel, told_at, attempts, answer, external_id)
-SELECT * FROM unnest(%(fingerprint)s::bytea[], %(timestamp)s::float8[], %(window)s::float8[], %(channel)s::text[],
-                     %(told_at)s::float8[], %(attempts)s::int[], %(answer)s::text[], %(external_id)s::text[])
-ON CONFLICT (fingerprint, timestamp, channel) DO NOTHING;
+INSERT INTO told_ahead AS t (fingerprint, timestamp, span, channel, told_at, attempts, answer, external_id, progress)
+SELECT n.fingerprint, n.timestamp, n.span, n.channel, n.told_at, n.attempts, n.answer, n.external_id,
+       n.progress::jsonb
+  FROM unnest(%(fingerprint)s::bytea[], %(timestamp)s::float8[], %(window)s::float8[], %(channel)s::text[],
+              %(told_at)s::float8[], %(attempts)s::int[], %(answer)s::text[], %(external_id)s::text[],
+              %(progress)s::text[])
+       AS n (fingerprint, timestamp, span, channel, told_at, attempts, answer, external_id, progress)
+ON CONFLICT (fingerprint, timestamp, channel) DO UPDATE
+   SET told_at = excluded.told_at, attempts = excluded.attempts, answer = excluded.answer,
+       external_id = excluded.external_id, progress = excluded.progress
+ WHERE t.progress IS NOT NULL;
 
 -- name: told_ahead_apply
--- To messages of these alerts, or of all: whoever was told is not told again.
+-- To messages of these alerts, or of all: whoever was told is not told again. It counts for one alert: the next
+-- of its kind, after somebody resolved that, is news.
 WITH told AS (
-    UPDATE notifications AS n
-       SET status = 'sent', finished_at = to_timestamp(t.told_at), external_id = t.external_id,
-           attempts = n.attempts + t.attempts, lease_token = NULL
+    SELECT n.id, a.id AS alert_id, n.attempts + t.attempts AS attempt, t.fingerprint, t.timestamp, t.channel,
+           t.told_at, t.answer, t.external_id, t.progress
       FROM told_ahead AS t
-      JOIN alerts AS a ON a.fingerprint = t.fingerprint AND abs(a.timestamp - t.timestamp) < t.span
-     WHERE n.alert_id = a.id AND n.channel = t.channel AND n.kind = 'alert' AND n.status = 'pending'
+      JOIN alerts AS a ON a.fingerprint = t.fingerprint
+                      AND (abs(a.timestamp - t.timestamp) < t.span OR a.timestamp = t.timestamp)
+      JOIN notifications AS n ON n.alert_id = a.id AND n.channel = t.channel
+     WHERE n.kind = 'alert' AND n.status = 'pending' AND coalesce(t.alert_id, a.id) = a.id
        AND (%(ids)s::bigint[] IS NULL OR a.id = ANY(%(ids)s))
-    RETURNING n.id, n.attempts, t.told_at, t.answer, t.external_id
+), used AS (
+    UPDATE told_ahead AS t SET alert_id = told.alert_id FROM told
+     WHERE t.fingerprint = told.fingerprint AND t.timestamp = told.timestamp AND t.channel = told.channel
+), marked AS (
+    UPDATE notifications AS n
+       SET status = CASE WHEN told.progress IS NULL THEN 'sent' ELSE 'pending' END,
+           finished_at = CASE WHEN told.progress IS NULL THEN to_timestamp(told.told_at) END,
+           progress = told.progress, external_id = told.external_id, attempts = told.attempt, lease_token = NULL
+      FROM told WHERE n.id = told.id
+), kept AS (
+    INSERT INTO deliveries (notification_id, attempt, ended_at, seconds, status, answer, external_id)
+    SELECT id, attempt, to_timestamp(told_at), 0, CASE WHEN progress IS NULL THEN 'sent' ELSE 'retry' END,
+           coalesce('sin alert_db: ' || answer, 'sin alert_db'), external_id
+      FROM told
 )
-INSERT INTO deliveries (notification_id, attempt, ended_at, seconds, status, answer, external_id)
-SELECT id, attempts, to_timestamp(told_at), 0, 'sent', coalesce('sin alert_db: ' || answer, 'sin alert_db'), external_id
-  FROM told;
+SELECT alert_id, channel FROM told;
 
 -- name: in_turn
--- Not before what it is the end of: read in this order, the last word would be that it is open.
-(kind <> 'recovery' OR NOT EXISTS (
+-- Not before what it is the end of: read in this order, the last word would be that it is open. And what is
+-- told again, only while nobody takes care of it.
+CASE WHEN kind = 'recovery' THEN NOT EXISTS (
     SELECT FROM notifications AS o
-     WHERE o.alert_id = n.alert_id AND o.channel = n.channel AND o.kind <> 'recovery' AND o.status = 'pending'))
+     WHERE o.alert_id = n.alert_id AND o.channel = n.channel AND o.kind <> 'recovery' AND o.status = 'pending')
+     WHEN kind IN ('repeat', 'escalation') THEN EXISTS (
+    SELECT FROM alerts AS a WHERE a.id = n.alert_id AND a.status = 'abierta')
+     ELSE true END
 
 -- name: at_rest
 -- Nobody is sending it right now: what is being sent is left to its sender.

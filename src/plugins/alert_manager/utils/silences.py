@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ..domain.model import Severity
-from ..domain.silences import Matcher, Silence
+from ..domain.silences import Matcher, Silence, Silences, first_covering
 from ..domain.time_intervals import Intervals
+from .commit import LOCK_CLASS
 from .queries import fetch_value, query
 
 
@@ -27,11 +28,13 @@ class Added(NamedTuple):
     muted: int
 
 
-def load_silences(cursor: Cursor) -> tuple[tuple[Silence, ...], float]:
-    """Returns the silences that count now, or will, and the server's time (epoch seconds)."""
+def load_silences(cursor: Cursor) -> Silences:
+    """Returns the silences that count now, or will."""
     cursor.execute(query("silences_get"))
     found = cursor.fetchall()
-    return tuple(silence(*row) for *row, _ in found if row[0] is not None), float(found[0][-1])
+    *_, now, newest = found[0]
+    known = tuple(silence(*row[:5]) for row in found if row[0] is not None)
+    return Silences(known, float(now), int(newest))
 
 
 def silence(number: int, matchers: Any, starts: float, ends: float | None, weekly: Any) -> Silence:
@@ -58,21 +61,41 @@ def weekly_json(weekly: Intervals) -> dict[str, Any]:
 
 
 def add_silence(cursor: Cursor, arguments: Mapping[str, Any]) -> Added:
-    """Stores a silence, and mutes what waits of alerts that it covers now."""
+    """Stores a silence, and mutes what waits of alerts that it covers now.
+
+    Commits take turns with it: those from before are seen here, those after it see the silence.
+    """
+    cursor.execute(query("serialise_commits"), {"key": LOCK_CLASS})
     number = int(fetch_value(cursor, "silence_put", arguments))
     cursor.execute(query("silence_get"), {"id": number})
     (new,) = (silence(*row) for row in cursor)
-    now = float(fetch_value(cursor, "now"))
-    if not new.counts(now):
-        return Added(number, new.ends, 0)
-    cursor.execute(query("notifications_to_mute"), {"machines": arguments["machines"]})
-    covered = [
-        notification
-        for notification, rule, severity, channel, data in cursor.fetchall()
-        if new.covers(rule or "", Severity.parse(severity), channel, data or {})
-    ]
-    reason = f"callada por el silencio {number}"
-    cursor.execute(query("notifications_mute"), {"ids": covered, "reason": reason})
-    muted = int(cursor.rowcount)
-    cursor.execute(query("alerts_muted"), {**arguments, "ids": covered, "silence": number})
+    counts = new.counts(float(fetch_value(cursor, "now")))
+    muted = mute_waiting(cursor, [new], arguments["machines"]) if counts else 0
     return Added(number, new.ends, muted)
+
+
+def mute_waiting(
+    cursor: Cursor, counting: Sequence[Silence], machines: Sequence[str], every: bool = True
+) -> int:
+    """Mutes messages that wait of alerts that a silence covers; returns how many.
+
+    Args:
+        cursor: of alert_db.
+        counting: silences that count now.
+        machines: channels that are told all the same.
+        every: False looks only at what was tried before.
+    """
+    cursor.execute(query("notifications_to_mute"), {"machines": machines, "every": every})
+    covered: dict[int, list[int]] = {}
+    for notification, rule, severity, channel, data in cursor.fetchall():
+        about = (rule or "", Severity.parse(severity), channel, data or {})
+        if (number := first_covering(counting, *about)) is not None:
+            covered.setdefault(number, []).append(notification)
+    muted = 0
+    for number, ids in covered.items():
+        reason = f"callada por el silencio {number}"
+        cursor.execute(query("notifications_mute"), {"ids": ids, "reason": reason})
+        muted += int(cursor.rowcount)
+        arguments = {"ids": ids, "silence": number, "machines": machines}
+        cursor.execute(query("alerts_muted"), arguments)
+    return muted

@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS positions (
 );
 
 -- name: known
-SELECT id, timestamp FROM alerts WHERE fingerprint = :fingerprint AND abs(timestamp - :timestamp) < :window
+SELECT id, timestamp FROM alerts WHERE fingerprint = :fingerprint AND (abs(timestamp - :timestamp) < :window OR timestamp = :timestamp)
  ORDER BY abs(timestamp - :timestamp) LIMIT 1;
 
 -- name: add_alert
@@ -100,14 +100,27 @@ UPDATE messages SET status = 'moved', handed_to = :fallback
    AND id NOT IN (SELECT value FROM json_each(:held));
 
 -- name: unreported
--- What a fallback told need not be told by the channel that it stood in for.
-SELECT m.id, a.fingerprint, a.timestamp, a.window, m.channel, t.told_at, t.attempts, t.answer, t.external_id
+-- What a fallback told, or the fallback of that, need not be told by the channel that it stood in for. Of what
+-- some recipients have, alert_db hears who is left.
+WITH RECURSIVE teller (id, alert, channel) AS (
+    SELECT id, alert, coalesce(handed_to, channel) FROM messages WHERE status IN ('told', 'moved')
+    UNION
+    SELECT t.id, t.alert, m.handed_to FROM teller AS t JOIN messages AS m ON m.alert = t.alert AND m.channel = t.channel
+     WHERE m.status = 'moved'
+)
+SELECT m.id, a.fingerprint, a.timestamp, a.window, m.channel, t.told_at, t.attempts, t.answer, t.external_id, NULL
+  FROM teller JOIN messages AS m ON m.id = teller.id JOIN alerts AS a ON a.id = m.alert
+  JOIN messages AS t ON t.alert = teller.alert AND t.channel = teller.channel
+ WHERE t.status IN ('told', 'reported')
+UNION ALL
+SELECT m.id, a.fingerprint, a.timestamp, a.window, m.channel, (julianday('now') - 2440587.5) * 86400.0, m.attempts,
+       m.answer, m.external_id, m.progress
   FROM messages AS m JOIN alerts AS a ON a.id = m.alert
-  JOIN messages AS t ON t.alert = m.alert AND t.channel = coalesce(m.handed_to, m.channel)
- WHERE m.status IN ('told', 'moved') AND t.status IN ('told', 'reported') ORDER BY m.id;
+ WHERE m.status = 'waiting' AND m.progress ->> 'told'
+ ORDER BY 1;
 
 -- name: report
-UPDATE messages SET status = 'reported' WHERE id IN (SELECT value FROM json_each(:ids));
+UPDATE messages SET status = 'reported' WHERE id IN (SELECT value FROM json_each(:ids)) AND status <> 'waiting';
 
 -- name: drop_waiting
 -- What was not told here is told by alert_db, which answers again.

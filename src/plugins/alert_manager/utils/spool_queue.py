@@ -92,6 +92,8 @@ class SpoolQueue:
             self._hold(claim.channel, claim.ids, time.monotonic() + again.delay)
 
         await self._spool.file.run(work)
+        if progress is not None and progress.told:
+            self._spool.unreported = True
 
     async def dead(self, claim: Claim, reason: str, attempt: Attempt) -> None:
         """Gives messages up; alert_db's own, later, say why."""

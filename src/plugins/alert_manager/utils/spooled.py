@@ -77,6 +77,7 @@ class Told:
         number: of it in the spool.
         timestamp: event time of its alert; `window` is around it (seconds).
         told_at: epoch seconds.
+        progress: who of its recipients is left, as JSON; None: nobody.
     """
 
     number: int
@@ -88,6 +89,7 @@ class Told:
     attempts: int
     answer: str | None
     external_id: str | None
+    progress: str | None
 
 
 def decoded(alert: str) -> StoredAlert:

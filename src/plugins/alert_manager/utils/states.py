@@ -88,11 +88,11 @@ def resolve(cursor: Cursor, resolutions: Sequence[Resolution]) -> frozenset[str]
     if not resolutions:
         return frozenset()
     ends = [
-        (number, psycopg2.Binary(fingerprint), resolution.timestamp, resolution.message)
-        for number, resolution in enumerate(resolutions)
-        for fingerprint in resolution.fingerprints
+        (number, psycopg2.Binary(fingerprint), end.timestamp, end.message, end.closes)
+        for number, end in enumerate(resolutions)
+        for fingerprint in end.fingerprints
     ]
-    numbers, fingerprints, timestamps, messages = map(list, zip(*ends, strict=True))
+    numbers, fingerprints, timestamps, messages, closes = map(list, zip(*ends, strict=True))
     cursor.execute(
         query("alerts_resolve"),
         {
@@ -100,7 +100,9 @@ def resolve(cursor: Cursor, resolutions: Sequence[Resolution]) -> frozenset[str]
             "fingerprint": fingerprints,
             "timestamp": timestamps,
             "message": messages,
+            "closes": closes,
             "silent": list(REPORT_CHANNELS),
+            "spared": "ya está resuelta",
         },
     )
     return frozenset(row[0] for row in cursor)

@@ -216,7 +216,7 @@ class Worker:
         if isinstance(outcome, Rejected) and len(claim.ids) > 1:
             await self._take_apart(queue, claim, outcome, seconds)
             return
-        again = isinstance(outcome, Retry | Disabled)
+        again = isinstance(outcome, Retry | Disabled) and not _was_told(outcome)
         self._spool.untold.sent(self._name, claim.alerts, to_be_retried=again)
         if not self._stopping:  # what our own stop did says nothing of the channel
             self._condition.learn(outcome)
@@ -269,3 +269,8 @@ class Worker:
         retry = Retry(reason, after=0.0, throttled=True)  # it was no attempt of each of them
         await self._records.record(queue, claim, retry, Attempt.of(outcome, seconds))
         self._metrics.notifications.labels(self._name, "split").inc(len(claim.ids))
+
+
+def _was_told(outcome: Retry | Disabled) -> bool:
+    """Says whether some recipients have it."""
+    return isinstance(outcome, Retry) and outcome.progress is not None and outcome.progress.told

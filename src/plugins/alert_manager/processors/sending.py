@@ -1,0 +1,84 @@
+"""Builds the channels and what sends over them, from checked settings."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..metrics import Metrics
+from ..own_alerts import LASTING
+from ..self_watch import SelfWatch
+from ..settings import Loaded
+from ..utils.channels.base import Channel
+from ..utils.channels.registry import STREAM_REPORT, build
+from ..utils.channels.report import EventosReport, StreamReport
+from ..utils.followups import FollowUps
+from ..utils.hand_in import HandIn
+from ..utils.notify import Delivery
+from ..utils.outbox import Outbox
+from ..utils.pg import PgSession
+from ..utils.spool import Spool
+
+
+class Sending(NamedTuple):
+    """The connections of what tells people; the last one is with corec_db."""
+
+    telling: PgSession
+    following: PgSession
+    reporting: PgSession
+
+
+def build_delivery(
+    loaded: Loaded,
+    redis: Any,
+    instance: str,
+    sessions: Sending,
+    metrics: Metrics,
+    watch: SelfWatch,
+    spool: Spool,
+    hand_in: HandIn,
+) -> Delivery:
+    """Builds what tells people: each channel in use, what it keeps to, what comes with time."""
+    config = loaded.settings.config
+    channels: dict[str, Channel] = {
+        "alert_data": EventosReport(sessions.reporting, instance),
+        **_configured_channels(loaded),
+    }
+    if redis is not None:
+        channels[STREAM_REPORT] = StreamReport(redis, instance)
+    zone = loaded.settings.alert_config.timezone
+    paces = {name: settings.pace(zone) for name, settings in loaded.channels.items()}
+    outbox = Outbox(sessions.telling, hand_in)
+    alert_config = loaded.settings.alert_config
+    steps = [step.step() for step in alert_config.escalation]
+    lasting = {spec.name for spec in alert_config.specs() if spec.lasts}
+    follow_ups = FollowUps(
+        sessions.following,
+        loaded.router(),
+        lasting | LASTING,
+        steps,
+        alert_config.repeat_interval,
+        loaded.machines(),
+    )
+    return Delivery(
+        outbox,
+        spool,
+        channels,
+        config.circuit_breaker,
+        config.delivery,
+        metrics,
+        paces,
+        follow_ups,
+        watch,
+    )
+
+
+def _configured_channels(loaded: Loaded) -> dict[str, Channel]:
+    settings = loaded.settings
+    formats = settings.alert_config.formats()
+    return {
+        name: build(
+            name, settings.notification_config.get(name, {}), loaded.channels[name], formats
+        )
+        for name in settings.notification_channels
+        if name in loaded.channels
+    }
