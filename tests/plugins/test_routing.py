@@ -12,7 +12,8 @@ from src.plugins.alert_manager.settings import check
 from tests.plugins.conftest import World, eventually, shipped_config
 from tests.plugins.payloads import to_json
 from tests.plugins.test_delivery import statuses, tell
-from tests.support.discord import DiscordServer
+from tests.support.discord import BROKEN, DiscordServer
+from tests.support.smtp import SmtpServer
 
 WEBHOOK = {"type": "webhook", "url": "https://x.example/", "secret": "s" * 16}
 ROUTES: list[dict[str, Any]] = [
@@ -56,6 +57,66 @@ def test_the_first_route_that_fits_says_who_is_told(
     router = check(configured(default=["todos"], routes=ROUTES)).router()
     machines = ["alert_data", "alert_data_stream"]
     assert list(router.targets(severity, rule, channel, data)) == ["log", *told, *machines]
+
+
+@pytest.mark.parametrize(
+    ("severity", "routing", "told"),
+    [
+        # The default is switched off, or the route is: everybody else.
+        (CRITICA, {"default": ["sin_usar"]}, ["todos", "dinero", "de_ana"]),
+        (
+            ALTA,
+            {"default": ["sin_usar"], "routes": [{"to": "sin_usar"}]},
+            ["todos", "dinero", "de_ana"],
+        ),
+        (ALTA, {"default": "todos", "routes": [{"to": ["log", "sin_usar"]}]}, ["todos"]),
+        # Too little for whom it goes to: if it is urgent, others hear of it; else it is meant so.
+        (ALTA, {"default": "todos", "routes": [{"to": "solo_lo_peor"}]}, ["todos"]),
+        (BAJA, {"default": "todos", "routes": [{"to": "solo_lo_peor"}]}, []),
+        (ALTA, {"default": "solo_lo_peor"}, ["todos", "dinero", "de_ana"]),
+        # The log alone is an answer.
+        (CRITICA, {"default": "todos", "routes": [{"to": "log"}]}, []),
+    ],
+)
+def test_what_nobody_would_hear_is_told_to_others(
+    severity: Severity, routing: dict[str, Any], told: list[str]
+) -> None:
+    config = configured(**routing)
+    config["notification_channels"].append("solo_lo_peor")
+    config["notification_config"]["solo_lo_peor"] = {**WEBHOOK, "min_severity": "critica"}
+    found = check(config).router().targets(severity, "x", "alertas", {})
+    machines = ("log", "alert_data", "alert_data_stream")
+    assert [name for name in found if name not in (*machines, "solo_lo_peor")] == told
+
+
+def test_what_the_plugin_tells_of_itself_can_be_routed() -> None:
+    router = check(configured(routes=[{"rules": "canal_caido", "to": "dinero"}])).router()
+    assert "todos" not in router.targets(ALTA, "canal_caido", "alert_data", {})
+
+
+async def test_what_waits_for_a_channel_that_is_switched_off_is_told_by_its_fallback(
+    world: World,
+) -> None:
+    async with DiscordServer() as discord, SmtpServer() as smtp:
+        tell(world, discord, smtp)
+        world.config["alert_config"]["routing"] = {"default": ["discord"]}
+        discord.always = BROKEN
+        async with world.running():
+            world.write("trading_results", to_json({"profit": -5000, "symbol": "BTC/USDT"}))
+            await eventually(lambda: len(discord.requests) > 1)
+        off = {"enabled": False, "fallback": "email"}
+        world.config["notification_config"]["discord"] |= off
+        async with world.running():
+            await eventually(lambda: any("Pérdida" in m.mail["Subject"] for m in smtp.messages))
+
+
+def test_a_fault_of_a_channel_is_no_other_one() -> None:
+    config = configured()
+    config["notification_config"]["dinero"] = {"type": "webhook", "url": "nada"}
+    config["alert_config"]["escalation"] = [{"after": "10m", "channels": ["dinero"]}]
+    with pytest.raises(ConfigError) as caught:
+        check(config)
+    assert [fault.path for fault in caught.value.faults] == ["notification_config.dinero.url"]
 
 
 def test_without_routes_everybody_is_told() -> None:

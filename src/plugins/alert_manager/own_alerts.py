@@ -12,11 +12,10 @@ from .domain.model import Payload, Severity
 from .domain.outcome import Candidate, Resolution, Said
 from .domain.redact import redact_text
 from .domain.routing import Router
+from .domain.troubles import LASTING
 
 CHANNEL = "alert_data"
 _WINDOW = 3600.0  # seconds
-LASTING = frozenset(("lectura_detenida", "lectura_retrasada", "sin_base_de_alertas", "canal_caido"))
-"""Troubles that go on until we say that they are over."""
 _IDENTITY = ("origen", "canal")
 
 

@@ -16,6 +16,7 @@ from .ports import Moved, Reader, Store, StoredPosition
 log = logging.getLogger("corec.alert_manager.place")
 
 CONFIRM_INTERVAL = 5.0  # seconds between a leader's signs of life while nothing is committed
+COURTESY = 5.0  # seconds after a failure in which who read last may go on first
 _BACKLOG = "backlog"
 
 
@@ -47,6 +48,7 @@ class Place(Generic[P]):
         self._store = store
         self._held: Held[P] | None = None
         self._confirmed_at = 0.0
+        self._failed_at = float("-inf")
         self._caught_up: float | None = None
         self.last: P | None = None
         """Where we last stood, as far as alert_db is known to have stored it."""
@@ -82,7 +84,7 @@ class Place(Generic[P]):
             # Who cannot read must not keep those from it who can.
             await self._reader.check()
             await self._store.prepare()
-            if await self._store.take_lead(self._source):
+            if not await self._is_anothers() and await self._store.take_lead(self._source):
                 self._held = await self._load()
                 self.standby = False
                 log.info("esta instancia lee %s", self._source)
@@ -131,8 +133,19 @@ class Place(Generic[P]):
         """Gives the lead up: what was stored, and who leads now, alert_db knows."""
         self._held = None
         self._caught_up = None
+        self._failed_at = time.monotonic()
         with contextlib.suppress(NotNowError):
             await self._store.release_lead(self._source)
+
+    async def _is_anothers(self) -> bool:
+        """Says whether somebody else goes first after a failure.
+
+        Who read last may have told people without alert_db, and is to say so before others do.
+        """
+        if time.monotonic() - self._failed_at > COURTESY:
+            return False
+        last = await self._store.last_sign(self._source)
+        return last is not None and last[0] != self._store.instance
 
     async def _load(self) -> Held[P]:
         stored = await self._store.load_position(self._source)

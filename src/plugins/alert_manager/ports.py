@@ -105,6 +105,11 @@ class Nobody:
 class Store(Protocol):
     """alert_db. Every call may raise `NotNowError`."""
 
+    @property
+    def instance(self) -> str:
+        """The CoreC instance that stores here."""
+        ...
+
     async def prepare(self) -> None:
         """Makes the tables where they are missing; a database may come back restored or empty."""
         ...

@@ -32,7 +32,7 @@ class RouteSettings(BaseModel):
     plugins: _Names | None = None
     users: _Names | None = None
     min_severity: SeverityField = Severity.BAJA
-    to: Annotated[list[str], BeforeValidator(_listed)]
+    to: _Names
     # `continue` is what others call it; Python keeps the word for itself.
     goes_on: bool = Field(default=False, alias="continue")
 
@@ -54,7 +54,7 @@ class RoutingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    default: Annotated[list[str], BeforeValidator(_listed)] | None = None
+    default: _Names | None = None
     routes: list[RouteSettings] = []
 
 
@@ -91,18 +91,21 @@ def escalation_faults(
         before = step.after
 
 
-def fallback_faults(fallbacks: Mapping[str, str | None], used: Sequence[str]) -> Iterator[Fault]:
+def fallback_faults(
+    fallbacks: Mapping[str, str | None], used: Sequence[str], enabled: Collection[str]
+) -> Iterator[Fault]:
     """Says which fallbacks are none: unknown, switched off, or themselves in the end.
 
     Args:
         fallbacks: of the channels that are switched on.
         used: names in `notification_channels`.
+        enabled: those of them that are switched on.
     """
     for name, fallback in fallbacks.items():
         path = f"notification_config.{name}.fallback"
         named = [] if fallback is None else [fallback]
         yield from _unknown(path, named, used)
-        yield from _switched_off(path, named, used, fallbacks)
+        yield from _switched_off(path, named, used, enabled)
         seen, following = {name}, fallback
         while following is not None:
             if following in seen:

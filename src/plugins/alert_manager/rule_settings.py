@@ -14,7 +14,7 @@ from .domain.frequency import MAX_COUNT
 from .domain.model import Severity
 from .domain.numbers import as_number
 from .domain.paths import parse_path
-from .domain.patterns import compile_pattern
+from .domain.patterns import check_pattern
 from .domain.render import check_template
 from .domain.rule_spec import COMPARISONS, RISING, Change, Condition, Limit, Measure, RuleSpec
 from .durations import Seconds
@@ -274,7 +274,7 @@ def _operand(key: str, operation: Any, operand: Any) -> Any:
         raise ValueError(f"{where}: se encontró {operand!r}; se espera un número")
     if operation == "matches":
         try:
-            compile_pattern(operand)
+            check_pattern(operand)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{where}: {error}") from None
     return operand

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,16 +17,18 @@ from pydantic import (
 )
 
 from .alert_settings import AlertSettings, bound_faults, context_faults, rule_faults
+from .channel_settings import checked_channels, in_use, name_faults
 from .config_file import ConfigError, Fault, faults_of, interpolate, read_yaml
 from .database_settings import DatabaseSettings, from_environment
 from .domain.decode import Limits
 from .domain.routing import Router
+from .domain.troubles import TROUBLES
 from .durations import Seconds
 from .route_settings import escalation_faults, fallback_faults, route_faults
 from .start_from import StartFrom, parse_start_from
 from .utils.channels.base import ChannelSettings
 from .utils.channels.log import LogSettings
-from .utils.channels.registry import REPORT_CHANNELS, settings_model
+from .utils.channels.registry import REPORT_CHANNELS
 
 CONFIG_ENV = "ALERT_MANAGER_CONFIG"
 SHIPPED = "configs/plugins/alert_manager/alert_manager.yaml"
@@ -147,10 +149,16 @@ class Settings(_Model):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Checked settings, with the settings of each channel in use (disabled ones left out)."""
+    """Checked settings.
+
+    Attributes:
+        channels: the settings of each notification channel in use.
+        retired: those that are not, with the channel in use that stands in for them.
+    """
 
     settings: Settings
     channels: Mapping[str, ChannelSettings]
+    retired: Mapping[str, str] = field(default_factory=dict)
 
     def without(self, channel: str) -> Loaded:
         """Returns it with one channel less in use."""
@@ -225,27 +233,24 @@ def check(raw: Mapping[str, Any]) -> Loaded:
         *rule_faults(settings.alert_config, settings.channels),
         *context_faults(settings.alert_config, settings.channels),
         *bound_faults(settings.alert_config),
-        *_channel_name_faults(settings),
+        *name_faults(settings.notification_channels),
         *_stream_faults(settings),
         *_words_faults(settings),
         *_route_faults(settings),
     ]
-    channels = _channels(settings, faults)
+    names = settings.notification_channels
+    checked = checked_channels(names, settings.notification_config, faults)
+    channels = in_use(names, checked)
     fallbacks = {name: channel.fallback for name, channel in channels.items()}
-    used = settings.notification_channels
-    faults += fallback_faults(fallbacks, used)
-    faults += escalation_faults(settings.alert_config.escalation, used, channels)
+    # Of a channel with a fault of its own nobody knows whether it is on.
+    enabled = {*channels, *(name for name in names if name not in checked)}
+    faults += fallback_faults(fallbacks, names, enabled)
+    faults += escalation_faults(settings.alert_config.escalation, names, enabled)
     if faults:
         raise ConfigError(faults)
-    return Loaded(settings, channels)
-
-
-def _channel_name_faults(settings: Settings) -> list[Fault]:
-    return [
-        Fault("notification_channels", f"{name!r} está dos veces")
-        for index, name in enumerate(settings.notification_channels)
-        if name in settings.notification_channels[:index]
-    ]
+    others = {name: c.fallback for name, c in checked.items() if name not in channels}
+    retired = {name: other for name, other in others.items() if other in channels}
+    return Loaded(settings, channels, retired)
 
 
 def _words_faults(settings: Settings) -> list[Fault]:
@@ -263,7 +268,7 @@ def _words_faults(settings: Settings) -> list[Fault]:
 
 def _route_faults(settings: Settings) -> Iterator[Fault]:
     alert_config = settings.alert_config
-    rules = [rule.name for rule in alert_config.rules]
+    rules = [*(rule.name for rule in alert_config.rules), *sorted(TROUBLES)]
     used = settings.notification_channels
     yield from route_faults(alert_config.routing, used, rules, settings.watched())
 
@@ -278,24 +283,3 @@ def _stream_faults(settings: Settings) -> list[Fault]:
         for index, name in enumerate(settings.config.streams.channels or ())
         if name not in settings.channels
     ]
-
-
-def _channels(settings: Settings, faults: list[Fault]) -> dict[str, ChannelSettings]:
-    """Checks each entry of notification_config, also of channels that are not in use."""
-    checked: dict[str, ChannelSettings] = {}
-    for name in dict.fromkeys([*settings.notification_channels, *settings.notification_config]):
-        raw = settings.notification_config.get(name, {})
-        path = f"notification_config.{name}"
-        try:
-            model = settings_model(name, raw)
-        except ValueError as error:
-            where = path if name in settings.notification_config else "notification_channels"
-            faults.append(Fault(where, str(error)))
-            continue
-        try:
-            checked[name] = model.model_validate({k: v for k, v in raw.items() if k != "type"})
-        except ValidationError as error:
-            faults.extend(faults_of(error, model, path))
-    used = {n: s for n, s in checked.items() if n in settings.notification_channels and s.enabled}
-    reports = {name: ChannelSettings() for name in REPORT_CHANNELS}
-    return {**used, **reports}

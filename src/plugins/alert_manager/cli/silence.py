@@ -13,21 +13,23 @@ from rich.text import Text
 
 from ..domain.formats import Formats
 from ..domain.silences import parse_matcher
-from ..domain.time_intervals import Intervals, parse_hours, parse_weekdays
+from ..domain.time_intervals import DAYS, Intervals, parse_hours, parse_weekdays
 from ..durations import parse_duration
 from ..start_from import parse_start_from
+from ..utils.channels.registry import REPORT_CHANNELS
 from ..utils.silences import Added, add_silence, weekly_json
 from .data import (
-    Database,
     answered,
     changed,
     find_database,
-    load_settings,
     no_tables,
     rows,
 )
 from .life import author, clean_note, report_each, who_option
 from .output import console, counted, json_option, line, print_json, shown_time, table
+
+_LATEST = 7_258_118_400.0  # 2200-01-01; not every calendar goes on for ever
+_NO_PEOPLE = ("log", *REPORT_CHANNELS)  # where nobody can say which channels people read
 
 
 @click.group()
@@ -59,8 +61,11 @@ def add(
     Valen rule, severity, channel y cualquier campo del evento; sin --for ni --until, hasta que
     alguien lo termine con `silence expire`.
     """
-    loaded = load_settings()
-    formats = loaded.settings.alert_config.formats()
+    database = find_database()
+    formats, loaded = database.formats, database.loaded
+    why = clean_note(reason.strip())
+    if not why:
+        raise click.UsageError("Falta el porqué: --reason 'mantenimiento de kraken'.")
     try:
         found = [parse_matcher(text) for text in matchers]
         starts = None if begin is None else _moment(begin, formats)
@@ -77,15 +82,15 @@ def add(
         "lasts": lasts,
         "weekly": hours,
         "who": author(who),
-        "reason": clean_note(reason),
-        "machines": sorted(loaded.machines()),
+        "reason": why,
+        "machines": sorted(_NO_PEOPLE if loaded is None else loaded.machines()),
     }
 
     def work(connection: Connection) -> Added:
         with connection, connection.cursor() as cursor:
             return add_silence(cursor, arguments)
 
-    added = answered(Database.of(loaded), work)
+    added = answered(database, work)
     if added is None:
         no_tables()
     if as_json:
@@ -127,7 +132,10 @@ def expire(ids: tuple[int, ...], who: str | None, as_json: bool) -> None:
 
 
 def _moment(text: str, formats: Formats) -> float:
-    found = parse_start_from(text, formats.tzinfo).since
+    try:
+        found = parse_start_from(text, formats.tzinfo).since
+    except ValueError:
+        found = None
     if found is None:
         raise ValueError(f"se encontró {text!r}; se espera una hora ISO como 2026-11-23T08:00")
     return found
@@ -136,9 +144,15 @@ def _moment(text: str, formats: Formats) -> float:
 def _check_end(starts: float | None, ends: float | None, lasts: float | None) -> None:
     if ends is not None and lasts is not None:
         raise ValueError("se espera --for o --until, no los dos")
-    begin = time.time() if starts is None else starts
-    if lasts == 0 or (ends is not None and ends <= begin):
+    now = time.time()
+    begin = now if starts is None else starts
+    end = ends if lasts is None else begin + lasts
+    if end is not None and end <= begin:
         raise ValueError("un silencio termina después de empezar")
+    if end is not None and end <= now:
+        raise ValueError("ese silencio ya habría terminado")
+    if max(begin, end or begin) > _LATEST:
+        raise ValueError("un silencio acaba antes de 2200; sin --for ni --until, no acaba")
 
 
 def _weekly(text: str, formats: Formats) -> Intervals:
@@ -153,7 +167,7 @@ def _weekly(text: str, formats: Formats) -> Intervals:
 
 
 def _table(found: list[dict[str, Any]], formats: Formats) -> Table:
-    names = ("id", "qué", f"hasta ({formats.zone})", "quién", "por qué", "alertas")
+    names = ("id", "qué", f"desde ({formats.zone})", "hasta", "quién", "por qué", "alertas")
     made = table(*names, long=("qué", "por qué"))
     for row in found:
         end = row["expired_at"] or row["ends_at"]
@@ -161,9 +175,23 @@ def _table(found: list[dict[str, Any]], formats: Formats) -> Table:
         made.add_row(
             Text(str(row["id"])),
             line(" ".join("".join(matcher) for matcher in row["matchers"])),
-            Text(f"{shown}{' (a ciertas horas)' if row['weekly'] else ''}"),
+            Text(shown_time(row["starts_at"].timestamp(), formats)),
+            line(f"{shown}{_hours(row['weekly'])}"),
             line(row["who"]),
             line(row["reason"]),
             Text(str(row["alerts"])),
         )
     return made
+
+
+def _hours(weekly: dict[str, Any] | None) -> str:
+    """Returns the hours of the week in which a silence counts."""
+    if weekly is None:
+        return ""
+    days = ",".join(DAYS[number] for number in weekly["weekdays"])
+    hours = ",".join(f"{_clock(begin)}-{_clock(end)}" for begin, end in weekly["hours"])
+    return f" ({days} {hours} {weekly['zone']})"
+
+
+def _clock(minutes: int) -> str:
+    return f"{minutes // 60:02}:{minutes % 60:02}"

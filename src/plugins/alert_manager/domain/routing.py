@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from .model import Payload, Severity
+from .model import URGENT, Payload, Severity
 
 Names = frozenset[str]
 
@@ -92,10 +92,24 @@ class Router:
                 routed += route.to
                 if not route.goes_on:
                     break
-        # Routes to channels that are all switched off would let an alert pass in silence.
-        told = self._default if self._least.keys().isdisjoint(routed) else frozenset(routed)
-        told |= self._always
+        # What nobody hears is told to more people, rather than to none.
+        chosen = next(
+            (set(names) for names in (routed, self._default) if self._is_heard(names, severity)),
+            self._least.keys(),
+        )
+        told = chosen | self._always
         return tuple(n for n, least in self._least.items() if n in told and severity >= least)
+
+    def _is_heard(self, names: Collection[str], severity: Severity) -> bool:
+        """Says whether channels are an answer to who is told: channels of people, switched on.
+
+        Less urgent alerts may be too little for all of them; the log alone may be meant.
+        """
+        people = [name for name in names if name not in self._always]
+        least = [self._least[name] for name in people if name in self._least]
+        if not least:
+            return bool(names) and not people
+        return severity < URGENT or severity >= min(least)
 
 
 def _name(value: Any) -> str:

@@ -7,7 +7,6 @@ An `otherwise` rule speaks only where no other rule of the channel applied.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +16,7 @@ from .fingerprint import keyed, mark
 from .model import Event, Match, Observation, Occurrence, Payload
 from .numbers import InvalidValueError, as_number
 from .paths import Path, getter
+from .patterns import found_in
 from .rule_spec import COMPARISONS, Condition, RuleSpec
 
 Found = Match | Observation
@@ -200,6 +200,5 @@ def _selector(condition: Condition) -> _Test:
         case "exists":
             return lambda data: (get(data) is not None) is operand
         case "matches":
-            search = re.compile(operand).search
-            return lambda data: isinstance(v := get(data), str) and bool(search(v))
+            return lambda data: isinstance(v := get(data), str) and found_in(operand, v)
     raise ValueError(f"unknown operation {condition.operation!r}")

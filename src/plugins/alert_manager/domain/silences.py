@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from .model import Payload, Severity
 from .paths import lookup, parse_path
-from .patterns import MAX_TEXT, compile_pattern
+from .patterns import PatternError, check_pattern, matches_all
 from .time_intervals import Intervals
 
 _MATCHER = re.compile(r"\s*([A-Za-z0-9_.]+)\s*(=~|!~|!=|=)\s*(.*?)\s*", re.DOTALL)
@@ -30,7 +30,7 @@ def parse_matcher(text: str) -> Matcher:
     Raises:
         ValueError: says what is expected.
     """
-    found = _MATCHER.fullmatch(text)
+    found = _MATCHER.fullmatch(text) if text.isprintable() else None
     if found is None:
         raise ValueError(f"se encontró {text!r}; se espera campo=valor, !=, =~ o !~")
     field, operator, value = found.groups()
@@ -39,8 +39,10 @@ def parse_matcher(text: str) -> Matcher:
     if field == "severity" and operator in ("=", "!="):
         value = Severity.parse(value).key
     if operator in ("=~", "!~"):
+        if field == "severity":
+            value = value.replace("í", "i")  # as it is stored
         try:
-            compile_pattern(value)
+            check_pattern(value)
         except ValueError as error:
             raise ValueError(f"{text!r}: {error}") from None
     return Matcher(field, operator, value)
@@ -118,11 +120,11 @@ def _text(value: Any) -> str:
     """Returns a value as people write it; what is not there is empty."""
     if value is None:
         return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)[:1000]
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _matches(source: str, text: str) -> bool | None:
     try:
-        return compile_pattern(source).fullmatch(text[:MAX_TEXT]) is not None
-    except ValueError:  # stored by another version of ours: better told than silenced
+        return matches_all(source, text)
+    except PatternError:  # stored by another version of ours: better told than silenced
         return None

@@ -21,6 +21,8 @@ _NAMES = (
     ("sab", "sat"),
     ("dom", "sun"),
 )
+DAYS = tuple(spanish for spanish, _ in _NAMES)
+"""The days of the week, from Monday on."""
 _DAYS = {name: day for day, names in enumerate(_NAMES) for name in names}
 _PLAIN = str.maketrans("éá", "ea")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ..domain.troubles import LASTING
 from ..metrics import Metrics
-from ..own_alerts import LASTING
 from ..self_watch import SelfWatch
 from ..settings import Loaded
 from ..utils.channels.base import Channel
@@ -69,6 +69,7 @@ def build_delivery(
         paces,
         follow_ups,
         watch,
+        loaded.retired,
     )
 
 

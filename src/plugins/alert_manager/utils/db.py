@@ -50,7 +50,7 @@ class AlertStore:
     def __init__(self, session: PgSession, instance: str, schema: Path) -> None:
         self._session = session
         self._schema = schema
-        self._instance = instance
+        self.instance = instance
         self._leading: dict[str, _Backend] = {}
 
     async def prepare(self) -> None:
@@ -134,7 +134,7 @@ class AlertStore:
         arguments = {
             "source": source,
             "version": version,
-            "instance": self._instance,
+            "instance": self.instance,
             "caught_up": caught_up,
         }
 
@@ -283,7 +283,7 @@ class AlertStore:
         return {
             "source": source,
             "position": json.dumps(position),
-            "instance": self._instance,
+            "instance": self.instance,
         }
 
 

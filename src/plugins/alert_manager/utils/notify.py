@@ -21,6 +21,7 @@ from ..settings import BreakerSettings, DeliverySettings
 from .channels.base import Channel
 from .followups import FollowUps
 from .outbox import Outbox
+from .queue import Due
 from .spool import Spool
 from .worker import Worker
 
@@ -49,8 +50,14 @@ class Delivery:
         paces: Mapping[str, Pace] | None = None,
         follow_ups: FollowUps | None = None,
         watch: ChannelWatch | None = None,
+        retired: Mapping[str, str] | None = None,
     ) -> None:
-        """`paces`: what channels keep to; those that it does not name are as fast as they can."""
+        """Builds a worker for each channel.
+
+        `paces`: what channels keep to; those that it does not name are as fast as they can.
+        `retired`: channels that are not in use any more, with those that tell in their place.
+        """
+        self._retired = dict(retired or {})
         self._watch = watch or Nobody()
         self._follow_ups = follow_ups
         self._outbox = outbox
@@ -129,12 +136,16 @@ class Delivery:
             self.wake(await self._follow_ups.queue())
 
     async def _expire(self) -> None:
-        """Gives up what is too old, also what waits for channels that nobody uses any more."""
+        """Gives up what is too old, and hands over what waits for channels out of use."""
         max_age = self._settings.max_age
         start = f"caducada tras {_in_words(max_age)}"
         reasons = {name: start + _obstacle(state) for name, state in self.states().items()}
         now = await self._outbox.now()
         ages = {name: worker.max_age(now) for name, worker in self._workers.items()}
+        for name, fallback in self._retired.items():
+            if await self._outbox.hand_over(Due(name, max_age), fallback):
+                log.warning("%s ya no está en uso: lo urgente lo entrega %s", name, fallback)
+                self.wake([fallback])
         no_channel = f"{start}: el canal ya no está en uso (se quitó o se desactivó)"
         while not self._stopping.is_set():
             expired = await self._outbox.expire(max_age, reasons, ages, no_channel, _EXPIRE_AT_ONCE)
