@@ -8,6 +8,7 @@ import os
 import ssl
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -41,6 +42,7 @@ from tests.support.smtp import SmtpServer
 Made = Callable[[str, float], Channel]
 """Makes a channel for an address, with the seconds that a send may take."""
 
+SIGNING = "whsec_" + b64encode(b"firma-de-la-familia-0123").decode()
 PATH = f"/api/webhooks/{WEBHOOK_ID}/{TOKEN}"
 
 
@@ -50,7 +52,7 @@ def discord(base: str, seconds: float) -> Channel:
 
 def webhook(base: str, seconds: float) -> Channel:
     return WebhookChannel(
-        WebhookSettings(url=f"{base}{PATH}?clave={TOKEN}", secret="s" * 32, timeout=seconds)
+        WebhookSettings(url=f"{base}{PATH}?clave={TOKEN}", secret=SIGNING, timeout=seconds)
     )
 
 
@@ -120,6 +122,20 @@ async def test_each_status(
     if status == 429:
         assert isinstance(outcome, Retry)
         assert (outcome.throttled, (outcome.after or 0) > 0) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "secret", [SIGNING, SIGNING.removeprefix("whsec_"), "firma-de-la-familia-0123"]
+)
+async def test_a_server_that_repeats_the_signing_secret_shows_it_to_nobody(
+    server: DiscordServer, secret: str
+) -> None:
+    server.always = Answer(401, {"message": f"expected key {secret}"})
+    async with opened(webhook, base_of(server)) as channel:
+        outcome = await channel.send([MESSAGE])
+    assert isinstance(outcome, Disabled)
+    assert "expected key" in outcome.reason
+    assert secret not in outcome.reason
 
 
 @pytest.mark.parametrize("kind", HTTP)

@@ -15,6 +15,7 @@ from src.plugins.alert_manager.domain.model import Severity
 from src.plugins.alert_manager.utils.channels.addresses import secret_parts
 from src.plugins.alert_manager.utils.channels.apprise_service import AppriseChannel, AppriseSettings
 from src.plugins.alert_manager.utils.channels.discord_message import payload
+from src.plugins.alert_manager.utils.channels.discord_settings import DiscordSettings
 from src.plugins.alert_manager.utils.channels.webhook import WebhookChannel, WebhookSettings
 from tests.plugins.channel_messages import MESSAGE
 from tests.support.discord import Answer, DiscordServer
@@ -102,3 +103,30 @@ def test_a_key_is_hidden_as_it_is_written_and_as_it_is_read() -> None:
     assert {"Zx9%2FqW%2BeR7tY%3D%3D", "Zx9/qW+eR7tY==", "a1b2c3"} <= set(parts)
     assert "1" not in parts
     assert list(parts) == sorted(parts, key=len, reverse=True)
+
+
+def worst_named(count: int) -> list[Message]:
+    """Of as many rules, with titles that are long and have to be escaped."""
+    return [
+        replace(m, rule=f"regla_larga_{m.alert_id}", title=f"{m.alert_id:05}" + "_*`" * 60)
+        for m in many(count)
+    ]
+
+
+def test_what_discord_asks_for_it_names() -> None:
+    asked = DiscordSettings.names
+    content = payload([digest(worst_named(asked))], "CoreC", Formats())
+    text = content["embeds"][0]["description"]
+    assert faults_of(content) is None
+    assert all(f"CRÍTICA: {number:05}" in text for number in range(1, asked + 1))
+
+
+async def test_what_a_short_message_asks_for_it_names(server: DiscordServer) -> None:
+    server.always = Answer(200)
+    asked = AppriseSettings.names
+    url = f"json://127.0.0.1:{server.port}/x"
+    channel = AppriseChannel(AppriseSettings(enabled=True, url=url))
+    assert await channel.send([digest(worst_named(asked))]) == Sent()
+    await channel.close()
+    text = server.requests[-1].payload["message"]
+    assert all(f"CRÍTICA: {number:05}" in text for number in range(1, asked + 1))

@@ -109,7 +109,7 @@ async def test_a_channel_that_has_to_wait_for_hours_lets_its_fallback_tell(
             await eventually(lambda: len(smtp.messages) == 1)
             queue(alert_db, "discord", "otra", severity=4)
             await eventually(lambda: len(smtp.messages) == 2, 10)
-            assert heard.said == [("down", "discord")]
+            assert [said for said in heard.said if said[1] == "discord"] == [("down", "discord")]
             assert delivery.states()["discord"].open
     assert len(discord.requests) == 1
 
@@ -324,3 +324,68 @@ async def test_what_is_being_sent_is_left_to_its_sender(alert_db: World) -> None
             assert expired == []
             await eventually(lambda: statuses(alert_db, "discord") == {"sent": 1})
     assert smtp.messages == []
+
+
+async def test_critical_alerts_go_in_as_many_digests_as_name_them_all(alert_db: World) -> None:
+    async with DiscordServer() as discord:
+        for number in range(70):
+            queue(alert_db, "discord", f"caso {number:02}", severity=4)
+        alert_db.alert("UPDATE alerts SET title = message RETURNING id")
+        pace = Pace(digest_above=20, names=30)
+        async with delivering(alert_db, webhook(discord), {"discord": pace}):
+            await eventually(lambda: statuses(alert_db, "discord") == {"sent": 70})
+        texts = " ".join(f"{embed['title']} {embed['description']}" for embed in discord.embeds)
+        assert all(f"caso {number:02}" in texts for number in range(70))
+        assert len(discord.messages) <= 4  # two digests of thirty, and the last ten one by one
+
+
+@pytest.mark.parametrize(("severity", "told"), [(4, 1), (3, 1), (2, 0)])
+async def test_what_a_server_refuses_for_good_is_told_by_the_fallback(
+    alert_db: World, severity: int, told: int
+) -> None:
+    async with SmtpServer() as smtp, SmtpServer() as other:
+        smtp.answers["MAIL"] = "550 5.7.1 sender not allowed any more"
+        queue(alert_db, "email", "caso", severity=severity)
+        heard = Heard()
+        channels = {"email": mail(smtp), "b": mail(other)}
+        paces = {"email": Pace(fallback="b")}
+        async with delivering(alert_db, channels, paces, heard):
+            await eventually(lambda: ("given up", "email") in heard.said)
+            await eventually(lambda: statuses(alert_db, "email") == {"dead": 1})
+            await eventually(lambda: "pending" not in statuses(alert_db, "b"))
+        assert len(other.messages) == told
+
+
+async def test_what_an_address_was_asked_for_counts_for_it_alone_and_to_its_end(
+    alert_db: World,
+) -> None:
+    async with DiscordServer() as discord, DiscordServer() as other:
+        queue(alert_db, "discord")
+        discord.script.append(limited(7200))
+        async with delivering(alert_db, webhook(discord), {"discord": Pace(target="a")}):
+            held = "SELECT extract(epoch FROM until - now()) > 7000 FROM channel_holds"
+            await eventually(lambda: alert_db.alert(held) == [(True,)])
+        async with delivering(alert_db, webhook(discord), {"discord": Pace(target="a")}) as same:
+            await eventually(lambda: same.states()["discord"].open)
+        assert len(discord.requests) == 1
+        alert_db.alert("UPDATE notifications SET next_attempt_at = now() RETURNING id")
+        async with delivering(alert_db, webhook(other), {"discord": Pace(target="b")}):
+            await eventually(lambda: len(other.messages) == 1)
+
+
+async def test_one_of_a_digest_that_came_apart_is_told_with_its_event(alert_db: World) -> None:
+    async with SmtpServer() as smtp:
+        for number in range(4):
+            queue(alert_db, "email", f"caso {number}")
+        alert_db.alert('UPDATE alerts SET event_data = \'{"symbol": "BTC/USDT"}\' RETURNING id')
+        smtp.answers["DATA"] = "552 5.3.4 too big"
+        async with delivering(alert_db, {"email": mail(smtp)}, {"email": Pace(digest_above=2)}):
+            await eventually(lambda: smtp.commands.count("DATA") >= 2)
+            del smtp.answers["DATA"]
+            await eventually(lambda: "pending" not in statuses(alert_db, "email"))
+        alone = [m for m in smtp.messages if "juntas" not in str(m.mail["Subject"])]
+        assert alone
+        for received in alone:
+            body = received.mail.get_body(("plain",))
+            assert body is not None
+            assert "BTC/USDT" in body.get_content()

@@ -207,7 +207,7 @@ def test_what_cannot_be_silenced_says_so(
     tmp_path: Path,
 ) -> None:
     show_to_commands(world, monkeypatch, tmp_path)
-    result = run("silence", "add", *options, "--reason", "r")
+    result = run("silence", "add", "--reason", "r", *options)
     assert result.exit_code == 2
     assert said in result.output
 

@@ -8,12 +8,14 @@ from dataclasses import replace
 from hashlib import sha256
 
 from .delivery import AHEAD, DIGEST, Message
+from .escape import clip
 from .model import Severity
 
 MOST = 10_000  # alerts in one digest
 _IN_FULL = 10
 _RULES = 30  # that are named
-_CRITICAL = 200  # that are named
+NAMED = 200  # critical alerts that are named
+_MAX_TITLE = 60  # characters of a critical alert's title, where others are named beside it
 _WHERE = {
     False: "Todas están guardadas: ./scripts/alerts.sh list",
     True: "La base de alertas no responde: se guardarán cuando vuelva.",
@@ -30,7 +32,7 @@ def digest(messages: Sequence[Message]) -> Message:
     """Returns one message for many, which come with the worst first; at least one.
 
     No critical alert goes unnamed, up to two hundred of them: names come before texts, as a channel
-    may have no room for all.
+    may have no room for all. Channels that have less room ask for fewer (`Pace.names`).
     """
     worst = next((message for message in messages if not message.recovered), messages[0])
     names = chr(10).join(message.identity for message in messages)
@@ -63,17 +65,17 @@ def _counts(messages: Sequence[Message]) -> Iterator[str]:
 
 
 def _lines(messages: Sequence[Message]) -> Iterator[str]:
+    critical = [m for m in messages if m.severity is Severity.CRITICA and not m.recovered]
+    for message in critical[:NAMED]:
+        yield _named(replace(message, title=clip(message.title, _MAX_TITLE)))
+    if left := len(critical[NAMED:]):
+        yield f"… y {left} críticas más: ./scripts/alerts.sh list --severity critica"
     kinds = Counter((m.recovered, -m.severity, m.rule) for m in messages)
     for (recovered, severity, rule), count in sorted(kinds.items())[:_RULES]:
         label = "resuelta" if recovered else Severity(-severity).label
         yield f"{count} × {label.upper()} {rule}"
     if len(kinds) > _RULES:
         yield f"… y {len(kinds) - _RULES} clases más"
-    critical = [m for m in messages if m.severity is Severity.CRITICA and not m.recovered]
-    for message in critical[:_CRITICAL]:
-        yield _named(message)
-    if left := len(critical[_CRITICAL:]):
-        yield f"… y {left} críticas más: ./scripts/alerts.sh list --severity critica"
     for message in messages[:_IN_FULL]:
         yield _named(message, f" — {message.text}")
 

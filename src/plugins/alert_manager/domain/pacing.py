@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from .digest import NAMED
 from .time_intervals import Intervals
 
 
@@ -50,6 +51,8 @@ class Pace:
         digest_above: alerts that may wait before they are told in one message; None: any number.
         active: when all alerts are told; at other times, critical ones alone. None: always.
         fallback: the channel that tells urgent alerts while this one cannot; None: nobody.
+        names: critical alerts that one message has room to name.
+        target: stands for the channel's address: what a server asks of one is asked of no other.
     """
 
     per_minute: float | None = None
@@ -57,6 +60,8 @@ class Pace:
     digest_above: int | None = None
     active: Intervals | None = None
     fallback: str | None = None
+    names: int = NAMED
+    target: str = ""
 
     def bucket(self) -> TokenBucket | None:
         """Returns the bucket that messages are taken from."""

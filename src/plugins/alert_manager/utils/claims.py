@@ -63,7 +63,7 @@ class Claims:
             return _together(await self._queue.claim(due, MOST, brief=True, mark=mark))
         # The critical ones go by themselves, and first, as long as that can be read.
         if (most and news) or critical > above or (not critical and others > above):
-            limit = min(MOST, most or MOST)
+            limit = min(MOST, most or MOST, self._pace.names if critical else MOST)
             return _together(await self._queue.claim(due, limit, brief=True, mark=""))
         return await self._queue.claim(due, self._batch, mark="")
 
@@ -81,7 +81,7 @@ class Claims:
     async def _due(self) -> Due:
         now = await self._queue.now()
         least = Severity.CRITICA if self._pace.is_quiet(now) else 0
-        return Due(self._name, self.max_age(now), least)
+        return Due(self._name, self.max_age(now), least, self._pace.target)
 
 
 def _together(claim: Claim | None) -> Claim | None:

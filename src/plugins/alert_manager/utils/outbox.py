@@ -22,7 +22,7 @@ from .queue import Again, Claim, Due, Waiting
 log = logging.getLogger("corec.alert_manager.outbox")
 
 LEASE = 60.0  # seconds in which a claimed message belongs to its claimer
-_LONGEST_HOLD = 600.0  # seconds
+_HELD_DELAY = 60.0  # seconds
 _CLOCK_INTERVAL = 60.0  # seconds between two looks at the server's clock
 
 
@@ -78,6 +78,7 @@ class Outbox:
                 ids=tuple(row[0] for row in rows),
                 messages=tuple(_message(row) for row in rows),
                 alerts=tuple(alert_id for _, alert_id, _, _, kind, *_ in rows if kind == "alert"),
+                target=due.target,
             )
 
         return await self._session.run(work)
@@ -108,29 +109,35 @@ class Outbox:
 
     async def retry(self, claim: Claim, again: Again, attempt: Attempt | None) -> None:
         """Lets messages wait."""
+        # What a server asked for holds its address: at another one the message does not wait.
+        delay = min(again.delay, _HELD_DELAY) if again.hold else again.delay
         waiting = {
-            "delay": again.delay,
+            "delay": delay,
             "reason": again.reason,
             "give_back": int(again.give_back),
             "progress": None if again.progress is None else json.dumps(asdict(again.progress)),
-            # It may be about an address that is another one after a restart.
-            "hold": min(again.hold, _LONGEST_HOLD),
+            "hold": again.hold,
             "channel": claim.channel,
+            "target": claim.target,
         }
         await self._complete("notifications_retry", claim, attempt, waiting)
 
-    async def hold(self, channel: str) -> float:
+    async def hold(self, channel: str, target: str) -> float:
         """Returns the seconds for which a channel's server wants no requests."""
+        arguments = {"channel": channel, "target": target}
 
         def work(connection: Connection) -> float:
             with connection.cursor() as cursor:
-                return float(fetch_value(cursor, "channel_hold", {"channel": channel}) or 0.0)
+                return float(fetch_value(cursor, "channel_hold", arguments) or 0.0)
 
         return await self._session.run(work)
 
-    async def dead(self, claim: Claim, reason: str, attempt: Attempt) -> None:
-        """Gives messages up, for a reason that a person can see."""
-        await self._complete("notifications_dead", claim, attempt, {"reason": reason})
+    async def dead(
+        self, claim: Claim, reason: str, attempt: Attempt, fallback: str | None = None
+    ) -> None:
+        """Gives messages up, for a reason that a person can see; urgent ones to the fallback."""
+        given = {"reason": reason, "fallback": fallback, "urgent": int(URGENT)}
+        await self._complete("notifications_dead", claim, attempt, given)
 
     async def hand_over(self, due: Due, fallback: str) -> bool:
         """Gives what a channel cannot tell now to its fallback, too, and takes back what that told.

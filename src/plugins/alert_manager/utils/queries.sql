@@ -267,7 +267,8 @@ WITH due AS (
        AND queued_at >= now() - make_interval(secs => %(max_age)s) AND severity >= %(least)s
        AND (%(mark)s::text IS NULL OR coalesce(progress ->> 'digest', '') = %(mark)s)
        AND (NOT %(brief)s OR %(mark)s <> '' OR progress IS NULL) AND {in_turn}
-       AND NOT EXISTS (SELECT FROM channel_holds WHERE channel = %(channel)s AND until > now())
+       AND NOT EXISTS (SELECT FROM channel_holds
+                        WHERE channel = %(channel)s AND target = %(target)s AND until > now())
      ORDER BY severity DESC, id
      LIMIT %(limit)s
        FOR UPDATE SKIP LOCKED
@@ -282,14 +283,15 @@ SELECT c.id, c.alert_id, c.attempts, c.progress, c.kind, c.number, a.resolution,
        extract(epoch FROM now() - a.created_at)::float8, a.occurrences,
        a.status, a.severity, coalesce(a.words -> %(channel)s ->> 'title', a.title),
        coalesce(a.words -> %(channel)s ->> 'message', a.message), a.rule, a.channel,
-       CASE WHEN NOT %(brief)s THEN a.event_data END, a.timestamp
+       CASE WHEN NOT %(brief)s OR (SELECT count(*) FROM claimed) = 1 THEN a.event_data END, a.timestamp
   FROM claimed AS c JOIN alerts AS a ON a.id = c.alert_id
  ORDER BY c.severity DESC, c.id;
 
 -- name: notifications_next
 -- Seconds until the next message of a channel is due.
 SELECT greatest(extract(epoch FROM min(next_attempt_at) - now()),
-                (SELECT extract(epoch FROM until - now()) FROM channel_holds WHERE channel = %(channel)s))::float8
+                (SELECT extract(epoch FROM until - now()) FROM channel_holds
+                  WHERE channel = %(channel)s AND target = %(target)s))::float8
   FROM notifications AS n
  WHERE status = 'pending' AND channel = %(channel)s AND {in_turn}
    AND queued_at >= now() - make_interval(secs => %(max_age)s) AND severity >= %(least)s
@@ -297,7 +299,7 @@ HAVING count(*) > 0;
 
 -- name: channel_hold
 SELECT extract(epoch FROM until - now())::float8 FROM channel_holds
- WHERE channel = %(channel)s AND until > now();
+ WHERE channel = %(channel)s AND target = %(target)s AND until > now();
 
 -- name: notifications_waiting
 -- What nobody has, and the mark of a digest that some recipients have.
@@ -336,9 +338,12 @@ WITH ours AS (
      WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND status = 'pending'
     RETURNING id, attempts + %(give_back)s AS attempt
 ), held AS (
-    INSERT INTO channel_holds AS h (channel, until)
-    SELECT %(channel)s, now() + make_interval(secs => %(hold)s) WHERE %(hold)s > 0
-    ON CONFLICT (channel) DO UPDATE SET until = greatest(h.until, excluded.until)
+    INSERT INTO channel_holds AS h (channel, target, until)
+    SELECT %(channel)s, %(target)s, now() + make_interval(secs => %(hold)s) WHERE %(hold)s > 0
+    ON CONFLICT (channel) DO UPDATE
+       SET until = CASE WHEN h.target = excluded.target THEN greatest(h.until, excluded.until)
+                        ELSE excluded.until END,
+           target = excluded.target
 ), told AS (
     INSERT INTO deliveries (notification_id, attempt, seconds, status, answer)
     SELECT id, attempt, %(seconds)s, %(outcome)s, %(answer)s FROM ours WHERE %(outcome)s IS NOT NULL
@@ -346,11 +351,17 @@ WITH ours AS (
 SELECT count(*) FROM ours;
 
 -- name: notifications_dead
+-- What is urgent is told by the fallback, where there is one.
 WITH ours AS (
     UPDATE notifications
        SET status = 'dead', finished_at = now(), last_error = %(reason)s
      WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND status = 'pending'
-    RETURNING id, attempts
+    RETURNING id, attempts, alert_id, channel, severity, kind, number
+), handed AS (
+    INSERT INTO notifications (alert_id, channel, severity, kind, number, handed_from)
+    SELECT alert_id, %(fallback)s, severity, kind, number, channel FROM ours
+     WHERE %(fallback)s::text IS NOT NULL AND severity >= %(urgent)s
+    ON CONFLICT (alert_id, channel, kind, number) DO NOTHING
 ), told AS (
     INSERT INTO deliveries (notification_id, attempt, seconds, status, answer)
     SELECT id, attempts, %(seconds)s, %(outcome)s, %(answer)s FROM ours

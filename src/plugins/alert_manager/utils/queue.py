@@ -17,6 +17,7 @@ class Claim:
         ids: of the queue's rows, in the order of `messages`.
         alerts: that are told for the first time; ids.
         digest: True where one message stands for all of the rows.
+        target: stands for the channel's address.
     """
 
     channel: str
@@ -25,6 +26,7 @@ class Claim:
     messages: tuple[Message, ...]
     alerts: tuple[int, ...] = ()
     digest: bool = False
+    target: str = ""
 
 
 class Due(NamedTuple):
@@ -34,11 +36,13 @@ class Due(NamedTuple):
         max_age: in seconds; older ones are left alone: news of yesterday, told as if they were of
             now, would mislead.
         least: the least urgent severity; the others wait.
+        target: stands for the channel's address.
     """
 
     channel: str
     max_age: float
     least: int = 0
+    target: str = ""
 
 
 class Again(NamedTuple):
@@ -105,8 +109,10 @@ class Queue(Protocol):
         """Lets messages wait; `attempt` is what was tried, None: nothing."""
         ...
 
-    async def dead(self, claim: Claim, reason: str, attempt: Attempt) -> None:
-        """Gives messages up, for a reason that a person can see."""
+    async def dead(
+        self, claim: Claim, reason: str, attempt: Attempt, fallback: str | None = None
+    ) -> None:
+        """Gives messages up, for a reason that a person can see; urgent ones to the fallback."""
         ...
 
     async def hand_over(self, due: Due, fallback: str) -> bool:

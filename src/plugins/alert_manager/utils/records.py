@@ -20,10 +20,18 @@ log = logging.getLogger("corec.alert_manager.delivery")
 class Records:
     """What became of the messages of one channel."""
 
-    def __init__(self, name: str, settings: DeliverySettings, watch: ChannelWatch) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: DeliverySettings,
+        watch: ChannelWatch,
+        fallback: str | None = None,
+    ) -> None:
+        """`fallback`: the channel that tells what is urgent, and that this one's server refuses."""
         self._name = name
         self._settings = settings
         self._watch = watch
+        self._fallback = fallback
         self._left: deque[tuple[Queue, Claim, Outcome, Attempt]] = deque()
 
     async def record(self, queue: Queue, claim: Claim, outcome: Outcome, attempt: Attempt) -> None:
@@ -69,7 +77,7 @@ class Records:
             case Sent():
                 await queue.sent(claim, outcome, attempt)
             case Rejected(reason):
-                await queue.dead(claim, reason, attempt)
+                await queue.dead(claim, reason, attempt, self._fallback)
             case Disabled(reason):
                 await queue.retry(claim, Again(0.0, reason, give_back=True), attempt)
             case Retry(reason, after, throttled, progress):

@@ -133,7 +133,10 @@ class Spool:
         if not self._leftovers:
             return []
         found = await self.file.run(lambda connection: rows(connection, "own"))
-        return [(number, decoded(alert).candidate()) for number, alert in found]
+        return [
+            (number, decoded(alert).candidate(msgspec.json.decode(data)))
+            for number, alert, data in found
+        ]
 
     async def forget_own(self, number: int) -> None:
         """Forgets an alert that is stored."""
@@ -202,7 +205,9 @@ def _insert(
 ) -> int:
     alert = msgspec.json.encode(StoredAlert.of(candidate)).decode()
     severity = int(candidate.severity)
-    values = {**key, "severity": severity, "alert": alert, "own": int(own), "road": road}
+    data = msgspec.json.encode(candidate.event_data).decode()
+    values = {**key, "severity": severity, "alert": alert, "event_data": data}
+    values |= {"own": int(own), "road": road}
     rows(connection, "add_alert", values)
     return int(rows(connection, "last_alert")[0][0])
 

@@ -8,6 +8,7 @@ CREATE TABLE IF NOT EXISTS alerts (
     window      REAL NOT NULL,      -- seconds in which the same is a repeat
     severity    INTEGER NOT NULL,
     alert       TEXT NOT NULL,      -- what a message is made of, as JSON; redacted
+    event_data  TEXT NOT NULL DEFAULT '{}',  -- likewise; a digest does without
     own         INTEGER NOT NULL,   -- 1: no source brings it once more, it is stored from here
     road        TEXT NOT NULL       -- the source whose reader brought it
 );
@@ -39,13 +40,20 @@ CREATE TABLE IF NOT EXISTS positions (
     position TEXT NOT NULL
 );
 
+-- name: has_event_data
+SELECT 1 FROM pragma_table_info('alerts') WHERE name = 'event_data';
+
+-- name: add_event_data
+ALTER TABLE alerts ADD COLUMN event_data TEXT NOT NULL DEFAULT '{}';
+UPDATE alerts SET event_data = coalesce(alert -> 'event_data', '{}');
+
 -- name: known
 SELECT id, timestamp FROM alerts WHERE fingerprint = :fingerprint AND (abs(timestamp - :timestamp) < :window OR timestamp = :timestamp)
  ORDER BY abs(timestamp - :timestamp) LIMIT 1;
 
 -- name: add_alert
-INSERT INTO alerts (fingerprint, timestamp, window, severity, alert, own, road)
-VALUES (:fingerprint, :timestamp, :window, :severity, :alert, :own, :road);
+INSERT INTO alerts (fingerprint, timestamp, window, severity, alert, event_data, own, road)
+VALUES (:fingerprint, :timestamp, :window, :severity, :alert, :event_data, :own, :road);
 
 -- name: last_alert
 SELECT last_insert_rowid();
@@ -60,13 +68,17 @@ SELECT count(*) FROM alerts;
 SELECT channel, count(*) FROM messages WHERE status = 'waiting' GROUP BY channel;
 
 -- name: claim
-SELECT m.id, m.attempts, m.progress, a.severity, a.alert
+SELECT m.id, m.attempts, m.progress, a.severity, a.alert, CASE WHEN :brief THEN '{}' ELSE a.event_data END
   FROM messages AS m JOIN alerts AS a ON a.id = m.alert
  WHERE m.status = 'waiting' AND m.channel = :channel AND m.severity >= :least
    AND (:mark IS NULL OR coalesce(m.progress ->> 'digest', '') = :mark)
    AND (NOT :brief OR :mark <> '' OR m.progress IS NULL)
    AND m.id NOT IN (SELECT value FROM json_each(:held))
  ORDER BY m.severity DESC, m.id LIMIT :limit;
+
+-- name: claimed
+SELECT m.id, m.attempts, m.progress, a.severity, a.alert, a.event_data
+  FROM messages AS m JOIN alerts AS a ON a.id = m.alert WHERE m.id = :id;
 
 -- name: count_due
 SELECT count(*) FILTER (WHERE severity = 4 AND progress IS NULL),
@@ -86,6 +98,11 @@ UPDATE messages SET attempts = attempts + :attempts, progress = coalesce(:progre
 
 -- name: give_up
 UPDATE messages SET status = 'dead', answer = :reason WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: give_over
+-- To the fallback; there it may already be.
+INSERT OR IGNORE INTO messages (alert, channel, severity)
+SELECT alert, :fallback, severity FROM messages WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: move
 -- To the fallback, what is waiting; there it may already be.
@@ -135,7 +152,7 @@ DELETE FROM alerts
    AND NOT EXISTS (SELECT 1 FROM messages WHERE alert = alerts.id AND status IN ('waiting', 'told'));
 
 -- name: own
-SELECT id, alert FROM alerts WHERE own ORDER BY id LIMIT 100;
+SELECT id, alert, event_data FROM alerts WHERE own ORDER BY id LIMIT 100;
 
 -- name: forget_own
 DELETE FROM alerts WHERE id = :id;

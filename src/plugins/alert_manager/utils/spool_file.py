@@ -70,6 +70,8 @@ class SpoolFile:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.executescript(statement("make"))
+            if not rows(connection, "has_event_data"):  # what an older version left
+                connection.executescript(statement("add_event_data"))
             self._connection = connection
         return self._connection
 

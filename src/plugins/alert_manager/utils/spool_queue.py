@@ -10,7 +10,7 @@ import json
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -39,16 +39,19 @@ class SpoolQueue:
         """Claims messages; none is too old: it is told as soon as it came, or by alert_db."""
         arguments = {**due._asdict(), "limit": limit, "brief": brief, "mark": mark}
 
-        def work(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+        def work(connection: sqlite3.Connection) -> list[Message]:
+            # Here: thousands of messages are not made while the event loop waits.
             found = rows(connection, "claim", {**arguments, "held": self._held(due.channel)})
+            if len(found) == 1 and brief:  # it is told by itself, with its event
+                found = rows(connection, "claimed", {"id": found[0][0]})
             self._hold(due.channel, [row[0] for row in found], HELD)
-            return found
+            return [_message(due.channel, *row) for row in found]
 
-        found = await self._spool.file.run(work)
-        if not found:
+        messages = await self._spool.file.run(work)
+        if not messages:
             return None
-        messages = tuple(_message(due.channel, brief, *row) for row in found)
-        return Claim(due.channel, str(uuid.uuid4()), tuple(row[0] for row in found), messages)
+        ids = tuple(message.number for message in messages)
+        return Claim(due.channel, str(uuid.uuid4()), ids, tuple(messages), target=due.target)
 
     async def waiting(self, due: Due) -> Waiting:
         """Returns how much is due."""
@@ -95,9 +98,17 @@ class SpoolQueue:
         if progress is not None and progress.told:
             self._spool.unreported = True
 
-    async def dead(self, claim: Claim, reason: str, attempt: Attempt) -> None:
-        """Gives messages up; alert_db's own, later, say why."""
-        await self._end(claim, "give_up", {"ids": json.dumps(claim.ids), "reason": reason})
+    async def dead(
+        self, claim: Claim, reason: str, attempt: Attempt, fallback: str | None = None
+    ) -> None:
+        """Gives messages up, to the fallback where there is one; alert_db's own, later, say why."""
+        ids = json.dumps(claim.ids)
+        values = {"ids": ids, "reason": reason}
+
+        def hand_over(connection: sqlite3.Connection) -> None:
+            rows(connection, "give_over", {"ids": ids, "fallback": fallback})
+
+        await self._end(claim, "give_up", values, None if fallback is None else hand_over)
 
     async def hand_over(self, due: Due, fallback: str) -> bool:
         """Gives what a channel cannot tell now to its fallback; all of it is urgent."""
@@ -118,9 +129,17 @@ class SpoolQueue:
     async def take_back(self, channel: str, fallback: str) -> None:
         """Does nothing: what was handed over stays with the fallback until alert_db is back."""
 
-    async def _end(self, claim: Claim, name: str, values: dict[str, Any]) -> None:
+    async def _end(
+        self,
+        claim: Claim,
+        name: str,
+        values: dict[str, Any],
+        and_then: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> None:
         def work(connection: sqlite3.Connection) -> None:
             rows(connection, name, values)
+            if and_then is not None:
+                and_then(connection)
             self._spool.recount(connection)
             for number in claim.ids:
                 self._spool.held.pop(number, None)
@@ -143,8 +162,8 @@ class SpoolQueue:
 
 
 def _message(
-    channel: str, brief: bool, number: int, attempts: int, progress: str | None, severity: int,
-    alert: str,
+    channel: str, number: int, attempts: int, progress: str | None, severity: int, alert: str,
+    event_data: str,
 ) -> Message:  # fmt: skip
     stored = decoded(alert)
     title, text = stored.words.get(channel, (stored.title, stored.message))
@@ -156,7 +175,7 @@ def _message(
         text=f"{reminder(AHEAD, 0, 0.0, 1)}{text}",
         rule=stored.rule,
         channel=stored.channel,
-        event_data={} if brief else stored.event_data,
+        event_data=msgspec.json.decode(event_data),
         timestamp=stored.timestamp,
         kind=AHEAD,
         number=number,

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
-from ..domain.model import Severity
+from ..domain.model import Payload, Severity
 from ..domain.outcome import Candidate, Said
 
 
 class StoredAlert(msgspec.Struct, frozen=True):
-    """A candidate as the spool keeps it, in words."""
+    """A candidate as the spool keeps it, in words; its event's data is kept beside it."""
 
     source: str
     event_id: int | None
@@ -23,7 +22,6 @@ class StoredAlert(msgspec.Struct, frozen=True):
     title: str
     message: str
     words: Mapping[str, tuple[str, str]]
-    event_data: Any
     timestamp: float
     instance_id: str | None
     fingerprint: bytes
@@ -43,7 +41,6 @@ class StoredAlert(msgspec.Struct, frozen=True):
             said.title,
             said.message,
             said.channels,
-            candidate.event_data,
             candidate.timestamp,
             candidate.instance_id,
             candidate.fingerprint,
@@ -51,8 +48,8 @@ class StoredAlert(msgspec.Struct, frozen=True):
             candidate.targets,
         )
 
-    def candidate(self) -> Candidate:
-        """Returns what it was made of."""
+    def candidate(self, event_data: Payload) -> Candidate:
+        """Returns what it was made of, together with its event's data."""
         return Candidate(
             self.source,
             self.event_id,
@@ -60,7 +57,7 @@ class StoredAlert(msgspec.Struct, frozen=True):
             self.rule,
             Severity(self.severity),
             Said(self.title, self.message, self.words),
-            self.event_data,
+            event_data,
             self.timestamp,
             self.instance_id,
             self.fingerprint,

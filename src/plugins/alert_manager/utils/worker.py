@@ -73,7 +73,8 @@ class Worker:
         self._ahead = SpoolQueue(spool)
         self._claims = Claims(name, outbox, pace, batch, max_age)
         self._claims_ahead = Claims(name, self._ahead, pace, batch, max_age)
-        self._records = Records(name, settings, watch)
+        self._records = Records(name, settings, watch, pace.fallback)
+        self._target = pace.target
         self._bucket = pace.bucket()
         self._on_handed_over = on_handed_over
         self._signal = asyncio.Event()
@@ -167,7 +168,7 @@ class Worker:
                 return self._ahead, claim
         await self._records.catch_up()
         if not self._has_asked:  # it may have been said before a restart, or to another instance
-            if (held := await self._outbox.hold(self._name)) > 0:
+            if (held := await self._outbox.hold(self._name, self._target)) > 0:
                 self._condition.hold(held)
             self._has_asked = True
         claim = await self._claims.next(alone, self._most)
@@ -223,6 +224,8 @@ class Worker:
         if isinstance(outcome, Sent) and self._most is not None:
             self._most = None if self._most >= MOST else 2 * self._most
         await self._records.record(queue, claim, outcome, Attempt.of(outcome, seconds))
+        if isinstance(outcome, Rejected) and self._claims.fallback is not None:
+            self._on_handed_over(self._claims.fallback)
         if isinstance(outcome, Retry) and outcome.after is not None:
             # Once more, from now: waking before our own messages are due, we would take less
             # urgent ones first.

@@ -6,7 +6,7 @@ import logging
 import re
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
@@ -33,10 +33,16 @@ class AppriseSettings(ChannelSettings):
     """`notification_config.<name>` with `type: apprise`; URLs: appriseit.com/services."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
+    names: ClassVar[int] = 8
     per_minute: PerMinute = 20.0
     digest_above: Waiting = 20
 
     url: SecretStr | None = Field(default=None, validate_default=True)
+
+    @property
+    def address(self) -> SecretStr | None:
+        """The URL."""
+        return self.url
 
     @field_validator("url")
     @classmethod

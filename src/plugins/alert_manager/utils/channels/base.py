@@ -7,7 +7,8 @@ shape of `Channel`, and one line in `registry.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Protocol
+from hashlib import sha256
+from typing import Annotated, Any, ClassVar, Protocol
 
 from pydantic import (
     BaseModel,
@@ -19,7 +20,7 @@ from pydantic import (
 )
 
 from ...domain.delivery import Message, Outcome
-from ...domain.digest import MOST
+from ...domain.digest import MOST, NAMED
 from ...domain.model import Severity
 from ...domain.pacing import Pace
 from ...interval_settings import ActiveSettings
@@ -45,6 +46,7 @@ class ChannelSettings(BaseModel):
     `per_minute`, `burst`: messages on average, and at once. `digest_above`: when more alerts than
     this wait, they go in one message. `fallback`: the channel that tells alerts of severity alta
     and above while this one cannot.
+    `names`: critical alerts that one message has room to name; more go in several.
     `timeout` bounds one send, in seconds. It stays under what a worker gives to a send (50 s), and
     that under the lease of a claim (60 s), or somebody else would take the message while a slow
     server is still being told.
@@ -52,6 +54,7 @@ class ChannelSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
+    names: ClassVar[int] = NAMED
     enabled: bool = True
     min_severity: SeverityField = Severity.BAJA
     timeout: float = Field(default=20.0, gt=0, le=45)
@@ -61,10 +64,25 @@ class ChannelSettings(BaseModel):
     digest_above: Waiting = None
     fallback: str | None = None
 
+    @property
+    def address(self) -> SecretStr | None:
+        """The address that its server's limits are about; None where it has no such limits."""
+        return None
+
     def pace(self, zone: str) -> Pace:
         """Returns what the channel keeps to; `zone` counts where `active` names none."""
+        address = "" if self.address is None else self.address.get_secret_value()
+        target = sha256(address.encode()).hexdigest()[:16] if address else ""
         active = None if self.active is None else self.active.intervals(zone)
-        return Pace(self.per_minute, self.burst, self.digest_above, active, self.fallback)
+        return Pace(
+            self.per_minute,
+            self.burst,
+            self.digest_above,
+            active,
+            self.fallback,
+            self.names,
+            target,
+        )
 
 
 def needed_address(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
@@ -25,10 +26,16 @@ class DiscordSettings(ChannelSettings):
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)
+    names: ClassVar[int] = 25
     digest_above: Waiting = 50
 
     webhook_url: SecretStr | None = Field(default=None, validate_default=True)
     username: str = Field(default="CoreC", min_length=1, max_length=80)
+
+    @property
+    def address(self) -> SecretStr | None:
+        """The webhook's URL."""
+        return self.webhook_url
 
     @field_validator("webhook_url")
     @classmethod

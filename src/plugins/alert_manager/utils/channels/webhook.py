@@ -19,7 +19,7 @@ from .addresses import checked_address, secret_parts
 from .base import ChannelSettings, needed_address
 from .common import answer_line, as_json, paragraphs, shown
 from .http import HttpClient
-from .webhook_signature import key, signature
+from .webhook_signature import forms, key, signature
 
 _FORM = "https://servidor/ruta"
 _MAX_DATA = 32_768  # bytes of an event; a hundred of them are in one request
@@ -32,6 +32,11 @@ class WebhookSettings(ChannelSettings):
 
     url: SecretStr | None = Field(default=None, validate_default=True)
     secret: SecretStr | None = None
+
+    @property
+    def address(self) -> SecretStr | None:
+        """The URL."""
+        return self.url
 
     @field_validator("url")
     @classmethod
@@ -62,8 +67,9 @@ class WebhookChannel:
         address = settings.url.get_secret_value()
         parts = checked_address(address, _FORM)
         self._http = HttpClient(parts.hostname or "", URL(address), settings.timeout)
-        self._secrets = secret_parts(address)
-        self._key = None if settings.secret is None else key(settings.secret.get_secret_value())
+        secret = "" if settings.secret is None else settings.secret.get_secret_value()
+        self._secrets = (*secret_parts(address), *forms(secret))
+        self._key = key(secret) if secret else None
 
     async def send(self, batch: Sequence[Message]) -> Outcome:
         """Posts `{"alerts": […]}`."""

@@ -27,6 +27,17 @@ def key(secret: str) -> bytes:
     return found
 
 
+def forms(secret: str) -> tuple[str, ...]:
+    """Returns the texts by which a server could repeat a secret: as it is written, and its key."""
+    if not secret:
+        return ()
+    raw = key(secret)
+    encoded = base64.b64encode(raw).decode()
+    texts = {secret, secret.removeprefix(_PREFIX), encoded, encoded.rstrip("="), raw.hex()}
+    texts.add(raw.decode("utf-8", "ignore"))
+    return tuple(sorted((text for text in texts if text), key=len, reverse=True))
+
+
 def signature(secret: bytes, identity: str, timestamp: str, body: bytes) -> str:
     """Returns the header `webhook-signature` of a request."""
     signed = f"{identity}.{timestamp}.".encode() + body
