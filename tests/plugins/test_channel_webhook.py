@@ -15,6 +15,7 @@ from types import ModuleType
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from src.plugins.alert_manager.domain.delivery import Disabled, Retry, Sent
 from src.plugins.alert_manager.settings import check
@@ -144,6 +145,12 @@ def own_channel() -> Iterator[ModuleType]:
     exec(compile(source, "docs/channels.md", "exec"), module.__dict__)
     yield module
     del sys.modules[name]
+
+
+def test_the_documents_channel_checks_its_address(own_channel: ModuleType) -> None:
+    for server in ("not a url", "http://ntfy.example/"):
+        with pytest.raises(ValidationError):
+            own_channel.NtfySettings(topic="corec-7", server=server)
 
 
 async def test_the_documents_channel_works(server: DiscordServer, own_channel: ModuleType) -> None:

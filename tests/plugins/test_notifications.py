@@ -135,6 +135,26 @@ async def test_a_channel_can_be_tried(
     )  # nothing is stored
 
 
+async def test_programs_know_a_try_from_an_alert(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with DiscordServer() as server:
+        server.always = Answer(200, {})
+        world.config["notification_channels"].append("casa")
+        world.config["notification_config"]["casa"] = {
+            "type": "webhook",
+            "url": server.webhook_url,
+        }
+        show_to_commands(world, monkeypatch, tmp_path)
+        for _ in range(2):
+            await eventually(lambda: said("test-notify", "casa"))
+    (first,), (second,) = (request.payload["alerts"] for request in server.requests)
+    assert (first["id"], first["kind"]) == (None, "test")
+    assert first["number"] != second["number"]
+    ids = [request.headers["webhook-id"] for request in server.requests]
+    assert ids[0] != ids[1]  # or receivers would take the second for the first
+
+
 def test_only_a_channel_in_use_can_be_tried(
     world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from babel.messages.mofile import read_mo
+from babel.messages.pofile import read_po
 from click.testing import CliRunner, Result
 
+from src.plugins.alert_manager.cli import spanish
 from src.plugins.alert_manager.cli.main import main
 from src.plugins.alert_manager.web.server import Address
 from tests.plugins.conftest import SHIPPED_CONFIG, World, eventually
@@ -122,6 +125,36 @@ def test_exit_codes_that_scripts_can_use(five: World, monkeypatch: pytest.Monkey
     assert down.exit_code == 3
     assert "start.sh" in down.output
     assert "s3creto" not in down.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--help",), "Órdenes:"),
+        (("list", "--help"), "Muestra esta ayuda."),
+        (("list", "--help"), "[por defecto: 20; 1<=x<=10000]"),
+        (("lst",), "No existe la orden 'lst'."),
+        (("list", "--severidad", "alta"), "No existe la opción '--severidad'."),
+        (("list", "--limit", "muchas"), "se encontró 'muchas'; se espera un número"),
+        (("silence", "add", "rule=x"), "Falta la opción '--reason'"),
+        (("ack",), "Falta el argumento 'ID…'"),
+        (("show", "1", "2"), "Sobra un argumento (2)"),
+    ],
+)
+def test_usage_is_told_in_spanish(arguments: tuple[str, ...], said: str) -> None:
+    assert said in run(*arguments).output
+
+
+def test_the_catalogue_of_what_click_says_is_compiled() -> None:
+    source = Path(spanish.__file__).with_name("locale") / "es" / "LC_MESSAGES" / "messages.po"
+    with source.open("rb") as file:
+        written = read_po(file)
+    with source.with_suffix(".mo").open("rb") as file:
+        compiled = read_mo(file)
+    ours, shipped = (
+        {str(m.id): str(m.string) for m in catalogue if m.id} for catalogue in (written, compiled)
+    )
+    assert shipped == ours  # or pybabel compile, as the file says
 
 
 def test_an_empty_alert_db_is_said(alert_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,13 @@ from .explain import explain
 from .life import ack, resolve
 from .notifications import notifications, test_notify
 from .silence import silence
+from .spanish import speak_spanish
 from .stats import stats
 from .suggest import suggest_thresholds
 from .tail import tail
 from .thresholds import thresholds
+
+speak_spanish()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

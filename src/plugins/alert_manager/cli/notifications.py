@@ -12,7 +12,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from ..domain.delivery import Attempt, Message, Outcome, Sent
+from ..domain.delivery import TEST, Attempt, Message, Outcome, Sent
 from ..domain.formats import Formats
 from ..domain.model import Severity
 from ..settings import Loaded
@@ -156,6 +156,8 @@ def _trial(name: str) -> Message:
         channel="prueba",
         event_data={"plugin": "alert_manager"},
         timestamp=time.time(),
+        kind=TEST,
+        number=time.time_ns(),  # each one is another message to who tells them apart
     )
 
 

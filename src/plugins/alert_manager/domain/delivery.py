@@ -11,6 +11,8 @@ AHEAD = "ahead"
 """The kind of a message that is told while alert_db does not answer: no row of it exists yet."""
 DIGEST = "digest"
 """The kind of a message that stands for many alerts."""
+TEST = "test"
+"""The kind of a message that somebody sends to see whether it arrives: there is no alert."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Message:
         timestamp: event time, seconds since the epoch.
         progress: what earlier attempts reached; None where all recipients are still to be told.
         recovered: True where the message says that the alert is over.
-        kind: `alert`, `recovery`, `repeat`, `escalation`, `ahead` or `digest`.
+        kind: `alert`, `recovery`, `repeat`, `escalation`, `ahead`, `digest` or `test`.
         number: of the repetition, of the step of the escalation, or of what is told ahead.
         details: more lines of plain text, where it stands for many alerts.
         alerts: their ids, and `members` the same for the same ones; empty where it is one.
@@ -79,6 +81,8 @@ class Message:
         """What people call it by: the alert's id, or that it has none yet, or several."""
         if self.members:
             return "varias"
+        if self.kind == TEST:
+            return "prueba"
         return str(self.alert_id) if self.kind != AHEAD else "aún sin guardar"
 
     @property
@@ -89,7 +93,7 @@ class Message:
     @property
     def stored_id(self) -> int | None:
         """The id of the one alert that it is about, where that is stored."""
-        return None if self.kind in (AHEAD, DIGEST) else self.alert_id
+        return None if self.kind in (AHEAD, DIGEST, TEST) else self.alert_id
 
     @property
     def identity(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
-from .delivery import AHEAD, DIGEST, Message
+from .delivery import AHEAD, DIGEST, Message, reminder
 from .escape import clip
 from .model import Severity
 
@@ -77,7 +77,8 @@ def _lines(messages: Sequence[Message]) -> Iterator[str]:
     if len(kinds) > _RULES:
         yield f"… y {len(kinds) - _RULES} clases más"
     for message in messages[:_IN_FULL]:
-        yield _named(message, f" — {message.text}")
+        text = message.text.removeprefix(reminder(AHEAD, 0, 0.0, 1))  # it is said once, of all
+        yield _named(message, f" — {text}")
 
 
 def _named(message: Message, text: str = "") -> str:

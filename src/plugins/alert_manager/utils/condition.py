@@ -81,7 +81,7 @@ class Condition:
                     self._fail(reason)
             case Disabled(reason):
                 self.last_error = self.disabled = reason
-                log.critical("%s: canal deshabilitado hasta reiniciar: %s", self._name, reason)
+                log.critical("%s: canal deshabilitado: %s", self._name, reason)
                 self._say_down(reason)
         self._metrics.breaker_open.labels(self._name).set(int(self._breaker.is_open))
 
