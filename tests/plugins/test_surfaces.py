@@ -152,7 +152,7 @@ def test_the_catalogue_of_what_click_says_is_compiled() -> None:
     with source.with_suffix(".mo").open("rb") as file:
         compiled = read_mo(file)
     ours, shipped = (
-        {tuple(m.id): tuple(m.string) for m in catalogue if m.id}
+        {tuple(m.id or ""): tuple(m.string or "") for m in catalogue if m.id}
         for catalogue in (written, compiled)
     )
     assert shipped == ours  # or pybabel compile, as the file says
