@@ -11,12 +11,14 @@ from .alerts import list_alerts, show_alert
 from .backtest import backtest
 from .config import check_config
 from .dead_letters import dead_letters
+from .doctor.command import doctor
 from .explain import explain
 from .life import ack, resolve
 from .notifications import notifications, test_notify
 from .silence import silence
 from .spanish import speak_spanish
 from .stats import stats
+from .status import status
 from .suggest import suggest_thresholds
 from .tail import tail
 from .thresholds import thresholds
@@ -30,7 +32,7 @@ def main() -> None:
 
 
 for command in (
-    *(list_alerts, show_alert, tail, stats),
+    *(list_alerts, show_alert, tail, stats, status, doctor),
     *(ack, resolve, silence),
     *(notifications, test_notify, dead_letters),
     *(thresholds, check_config, explain, backtest, suggest_thresholds),

@@ -90,3 +90,50 @@ SELECT id, source, event_id, channel, reason, size, timestamp, instance_id, crea
  WHERE (%(channel)s::text IS NULL OR channel = %(channel)s)
    AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
  ORDER BY id DESC LIMIT %(limit)s;
+
+-- name: status_sources
+-- How far each source is judged, and who judges it; seconds.
+SELECT source, coalesce(updated_by, '?') AS instance, extract(epoch FROM now() - updated_at)::float8 AS silent,
+       greatest(extract(epoch FROM now())::float8 - caught_up, 0) AS behind
+  FROM reader_positions ORDER BY source;
+
+-- name: status_alerts
+SELECT severity, status, count(*) AS alerts FROM alerts
+ WHERE status <> 'resuelta' AND created_at > now() - interval '30 days'
+ GROUP BY severity, status;
+
+-- name: status_channels
+-- What waits for each channel, and what was given up within a day.
+SELECT channel, count(*) FILTER (WHERE status = 'pending') AS waiting,
+       count(*) FILTER (WHERE status = 'dead') AS dead,
+       extract(epoch FROM now() - min(queued_at) FILTER (WHERE status = 'pending'))::float8 AS oldest,
+       (SELECT extract(epoch FROM until - now())::float8 FROM channel_holds AS h
+         WHERE h.channel = n.channel AND until > now()) AS held
+  FROM notifications AS n
+ WHERE status = 'pending' OR status = 'dead' AND finished_at > now() - interval '1 day'
+ GROUP BY channel ORDER BY channel;
+
+-- name: status_counts
+SELECT (SELECT count(*) FROM dead_letters WHERE created_at > now() - interval '1 day') AS dead_letters,
+       (SELECT count(*) FROM silences
+         WHERE expired_at IS NULL AND starts_at <= now() AND (ends_at IS NULL OR ends_at > now())) AS silences;
+
+-- name: doctor_corec
+-- About corec_db.
+SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS standby, current_user AS role,
+       extract(epoch FROM clock_timestamp())::float8 AS now, to_regclass('eventos') IS NOT NULL AS has_table,
+       coalesce(has_table_privilege(to_regclass('eventos'), 'SELECT'), false) AS may_read,
+       coalesce(has_table_privilege(to_regclass('eventos'), 'INSERT'), false) AS may_write,
+       EXISTS (SELECT FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+                WHERE t.tgrelid = to_regclass('eventos') AND t.tgenabled IN ('O', 'A')
+                  AND position('corec_eventos' IN p.prosrc) > 0) AS has_trigger,
+       (SELECT max(s.seqcache) FROM pg_depend AS d JOIN pg_sequence AS s ON s.seqrelid = d.objid
+         WHERE d.refobjid = to_regclass('eventos') AND d.deptype IN ('a', 'i')) AS cached;
+
+-- name: doctor_alert
+SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS standby, current_user AS role,
+       extract(epoch FROM clock_timestamp())::float8 AS now,
+       CASE WHEN to_regclass('alerts') IS NOT NULL
+            THEN coalesce(substring(obj_description(to_regclass('alerts'), 'pg_class') FROM '\d+')::int, 0) END AS schema,
+       coalesce(has_table_privilege(to_regclass('alerts'), 'INSERT, UPDATE'), false) AS may_write,
+       coalesce(has_table_privilege(to_regclass('alerts'), 'DELETE'), false) AS may_delete;

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import (
     BaseModel,
@@ -119,4 +119,13 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Gives back connections."""
+        ...
+
+
+@runtime_checkable
+class Probed(Protocol):
+    """A channel that can say whether it would work, without telling anybody anything."""
+
+    async def probe(self) -> Outcome:
+        """Asks its server as far as that goes; `Sent` where nothing hinders a message."""
         ...

@@ -57,6 +57,11 @@ class DiscordChannel:
         answer = await self._http.post(msgspec.json.encode(content))
         return answer if isinstance(answer, Retry) else self._judge(answer)
 
+    async def probe(self) -> Outcome:
+        """Asks Discord whether there is such a webhook, and tells nobody anything."""
+        answer = await self._http.get()
+        return answer if isinstance(answer, Retry) else self._judge(answer)
+
     async def close(self) -> None:
         """Closes the connections to Discord."""
         await self._http.close()

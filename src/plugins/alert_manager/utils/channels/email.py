@@ -8,13 +8,13 @@ import logging
 import re
 import socket
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from email.message import EmailMessage
 from typing import Any
 
 import aiosmtplib
 
-from ...domain.delivery import Disabled, Message, Outcome, Progress, Retry
+from ...domain.delivery import Disabled, Message, Outcome, Progress, Retry, Sent
 from ...domain.escape import masked_address
 from ...domain.formats import Formats
 from .common import answer_line, network_reason
@@ -65,6 +65,23 @@ class EmailChannel:
         if not recipients:
             return removed(message.progress)
         mail = self._writer.write(message)
+        return await self._talk(
+            lambda smtp: self._deliver(smtp, mail, recipients, message.progress)
+        )
+
+    async def probe(self) -> Outcome:
+        """Connects and logs in as for a mail, and sends none."""
+
+        async def nothing(smtp: aiosmtplib.SMTP) -> Outcome:
+            return Sent()
+
+        return await self._talk(nothing)
+
+    async def close(self) -> None:
+        """Has nothing to give back: each send closes its connection."""
+
+    async def _talk(self, work: Callable[[aiosmtplib.SMTP], Awaitable[Outcome]]) -> Outcome:
+        """Says everything from the greeting to the goodbye; `work` comes after the login."""
         smtp = _Connection(
             hostname=self._host,
             port=self._settings.smtp_port,
@@ -76,7 +93,7 @@ class EmailChannel:
         )
         try:
             async with asyncio.timeout(self._settings.timeout):
-                outcome = await self._talk(smtp, mail, recipients, message.progress)
+                outcome = await self._enter(smtp) or await work(smtp)
             await _say_goodbye(smtp)  # outside of the timeout: a delivered mail stays delivered
         except (aiosmtplib.SMTPException, OSError) as error:
             outcome = self._broken(error)
@@ -84,17 +101,8 @@ class EmailChannel:
             smtp.close()
         return outcome
 
-    async def close(self) -> None:
-        """Has nothing to give back: each send closes its connection."""
-
-    async def _talk(
-        self,
-        smtp: aiosmtplib.SMTP,
-        mail: EmailMessage,
-        recipients: Sequence[str],
-        before: Progress | None,
-    ) -> Outcome:
-        """Says everything from the greeting to the mail's last line."""
+    async def _enter(self, smtp: aiosmtplib.SMTP) -> Outcome | None:
+        """Connects and logs in; returns what hinders it."""
         try:
             fault = await self._open(smtp)
         except aiosmtplib.SMTPResponseException as error:
@@ -102,7 +110,7 @@ class EmailChannel:
             return Retry(self._said(error, "no atiende"))
         if fault is None and self._password is not None:
             fault = await self._authenticate(smtp, self._password)
-        return fault or await self._deliver(smtp, mail, recipients, before)
+        return fault
 
     async def _open(self, smtp: aiosmtplib.SMTP) -> Outcome | None:
         """Connects, encrypted as the settings say; returns what hinders it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import json
 import math
@@ -99,10 +100,35 @@ class HttpClient:
 
     async def post(self, body: bytes, headers: Mapping[str, str] | None = None) -> Answer | Retry:
         """Posts JSON; a server that cannot be talked to is one to try again."""
-        sent = {"Content-Type": "application/json", **(headers or {})}
+        return await self._ask(
+            "POST", body, {"Content-Type": "application/json", **(headers or {})}
+        )
+
+    async def get(self) -> Answer | Retry:
+        """Asks what is at the address; a server that cannot be talked to is one to try again."""
+        return await self._ask("GET", None, {})
+
+    async def reach(self) -> Retry | None:
+        """Connects, with TLS where the address says so; returns what hinders it."""
+        encrypted = self.url.scheme == "https"
         try:
-            async with self._open().post(
-                self.url, data=body, headers=sent, allow_redirects=False
+            async with asyncio.timeout(self._timeout):
+                _, writer = await asyncio.open_connection(
+                    self.url.host, self.url.port, ssl=encrypted or None
+                )
+            writer.close()
+        except TimeoutError:
+            return Retry(f"{self.name} no responde en {self._timeout:g} s")
+        except OSError as error:
+            return Retry(network_reason(error, self.name))
+        return None
+
+    async def _ask(
+        self, method: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Answer | Retry:
+        try:
+            async with self._open().request(
+                method, self.url, data=body, headers=headers, allow_redirects=False
             ) as response:
                 return Answer(response.status, response.headers, await _read(response))
         except TimeoutError:

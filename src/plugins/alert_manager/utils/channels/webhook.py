@@ -83,6 +83,10 @@ class WebhookChannel:
             return Sent(answer=said or None)
         return self._http.refused(answer, said, "revisa url en notification_config")
 
+    async def probe(self) -> Outcome:
+        """Connects to the server and asks nothing: any request might be an alert to it."""
+        return await self._http.reach() or Sent()
+
     async def close(self) -> None:
         """Closes the connections."""
         await self._http.close()

@@ -1,0 +1,1 @@
+"""`alerts.sh doctor`: looks at all that CoreC needs, and says how to mend what is wrong."""
