@@ -7,7 +7,7 @@ import json
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import psutil
 
@@ -29,6 +29,36 @@ class Health:
     def ok(self) -> bool:
         """Whether every part works."""
         return self.status == http.client.OK
+
+    @property
+    def works(self) -> bool:
+        """Whether it does its job, if with a part that fails: without Redis it is only slower."""
+        return self.ok or self._content().get("estado") == "degradado"
+
+    @property
+    def condition(self) -> str:
+        """How it is, in words, where it works."""
+        return "sano" if self.ok else "no del todo sano"
+
+    @property
+    def complaints(self) -> list[str]:
+        """One line about each part that fails."""
+        return [f"Aviso: {name}: {detail}" for name, detail in self.wrong.items()]
+
+    @property
+    def wrong(self) -> dict[str, str]:
+        """What is wrong with which part; empty where the answer does not say."""
+        parts = self._content().get("partes")
+        if not isinstance(parts, dict):
+            return {}
+        return {name: str(part.get("detalle")) for name, part in parts.items() if not part["ok"]}
+
+    def _content(self) -> dict[str, Any]:
+        try:
+            content = json.loads(self.body)
+        except ValueError:
+            return {}
+        return content if isinstance(content, dict) else {}
 
 
 @dataclass(frozen=True)

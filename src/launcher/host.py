@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from src.launcher.processes import ProcessId, end, last_lines, spawn, wait_until
 from src.launcher.signals import uninterrupted
 
 HEALTHY_SECONDS = 60.0
+WHOLE_SECONDS = 3.0  # for what it can do without
 # The host stops by itself within 10 s.
 STOP: tuple[tuple[signal.Signals, float], ...] = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
 EXIT_CONFIG = 2  # main.py's, for a wrong configuration
@@ -61,19 +63,24 @@ class Host:
                 self.instance.pid.write(process)
 
     def wait_healthy(self) -> Health | None:
-        """Wait until it is healthy, can't become so, or the time is over; the last answer."""
+        """Wait until it works, can't come to that, or the time is over; the last answer.
+
+        What it can do without, Redis for instance, is not waited for: at most for a moment.
+        """
         last: Health | None = None
+        worked_at: float | None = None
 
         def decided() -> bool:
-            nonlocal last
+            nonlocal last, worked_at
             if self.exit_code() is not None or self.plugin_fault() is not None:
                 return True
             port = read_port(self.instance.home.http_port_file)
             if port is not None:
                 last = self.endpoint.ask(port) or last
-                if last is not None and last.ok:
+                if last is not None and last.works:
                     self.instance.remember_port(port)
-                    return True
+                    worked_at = worked_at or time.monotonic()
+                    return last.ok or time.monotonic() - worked_at > WHOLE_SECONDS
             return False
 
         wait_until(decided, HEALTHY_SECONDS)

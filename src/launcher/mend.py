@@ -15,6 +15,8 @@ from src.launcher.output import say
 from src.launcher.processes import ProcessId, wait_until
 from src.launcher.services import Services
 
+_SERVERS = {"corec_db", "alert_db", "redis"}  # parts of /health that are waited for
+
 
 def mend(instance: Instance, process: ProcessId, undo: ExitStack) -> int:
     """Start the embedded servers that a running instance misses, and tell how it is.
@@ -25,7 +27,7 @@ def mend(instance: Instance, process: ProcessId, undo: ExitStack) -> int:
         undo: gets the stop of every server that does not come up.
 
     Returns:
-        The exit code: 0 when it is healthy.
+        The exit code: 0 when it does its job.
 
     Raises:
         LauncherError: a server does not come up.
@@ -46,7 +48,7 @@ def mend(instance: Instance, process: ProcessId, undo: ExitStack) -> int:
     def healthy() -> bool:
         nonlocal health
         health = _health(instance, endpoint)
-        return health is not None and health.ok
+        return health is not None and health.works and not _SERVERS & health.wrong.keys()
 
     wait_until(healthy, HEALTHY_SECONDS)
     return _report(instance, endpoint, health, "sigue en marcha")
@@ -59,8 +61,10 @@ def _health(instance: Instance, endpoint: Endpoint) -> Health | None:
 
 def _report(instance: Instance, endpoint: Endpoint, health: Health | None, how: str) -> int:
     port = instance.port()
-    if health is not None and health.ok and port is not None:
-        say(f"CoreC ({instance.id}) {how} y sano: {endpoint.url(port)}/health")
+    if health is not None and health.works and port is not None:
+        say(f"CoreC ({instance.id}) {how} y {health.condition}: {endpoint.url(port)}/health")
+        for line in health.complaints:
+            say(line)
         return 0
     state = (
         f"/health responde {health.status}:\n{health.body}" if health else "/health no responde."

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from types import FrameType
 
-from src.launcher.health import Endpoint
+from src.launcher.health import Endpoint, Health
 from src.launcher.home import Home, Instance
 from src.launcher.host import Host
 from src.launcher.mend import mend
@@ -80,15 +80,18 @@ def start(environ: Mapping[str, str]) -> int:
             if (process := plan.instance.running()) is not None:
                 return mend(plan.instance, process, undo)
             host = plan.launch(undo, foreground=False)
-            health = host.wait_healthy()
-            if health is None or not health.ok or host.exit_code() is not None:
-                raise host.fault(health)
+            health = _healthy(host)
             undo.pop_all()
     finally:
         undo.close()
-    say(f"CoreC ({plan.instance.id}): en marcha y sano en {time.monotonic() - began:.1f} s.")
-    for name, why in host.broken_plugins().items():
-        say(f"Aviso: el plugin {name} no se carga: {why}")
+    took = time.monotonic() - began
+    say(f"CoreC ({plan.instance.id}): en marcha y {health.condition} en {took:.1f} s.")
+    broken = host.broken_plugins().items()
+    for line in (
+        *health.complaints,
+        *(f"Aviso: el plugin {n} no se carga: {w}" for n, w in broken),
+    ):
+        say(line)
     _say_next(plan)
     return 0
 
@@ -113,8 +116,10 @@ def run(environ: Mapping[str, str]) -> int:
     finally:
         undo.close()
     health = host.wait_healthy()
-    if health is not None and health.ok:
-        say(f"CoreC ({plan.instance.id}): en marcha y sano. Ctrl-C lo detiene.")
+    if health is not None and health.works:
+        say(f"CoreC ({plan.instance.id}): en marcha y {health.condition}. Ctrl-C lo detiene.")
+        for line in health.complaints:
+            say(line)
     elif host.exit_code() is None:
         complain(str(host.fault(health)))
     code = child.wait()
@@ -124,6 +129,13 @@ def run(environ: Mapping[str, str]) -> int:
             plan.instance.forget()
         stop_shared(plan.home)
     return code if code >= 0 else 128 - code
+
+
+def _healthy(host: Host) -> Health:
+    health = host.wait_healthy()
+    if health is None or not health.works or host.exit_code() is not None:
+        raise host.fault(health)
+    return health
 
 
 def _handing_signals_on(host: Host) -> subprocess.Popen[bytes]:

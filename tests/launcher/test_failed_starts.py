@@ -54,6 +54,28 @@ def test_a_sick_host_is_shown_and_undone(short_root: Path) -> None:
     assert project.living() == []
 
 
+_DEGRADED = _SICK.replace(
+    '{"alert_db": "sin conexi\\\\u00f3n"}',
+    '{"estado": "degradado", "partes": {"redis": {"ok": false, "detalle": "no responde"}}}',
+)
+
+
+def test_a_host_that_can_do_without_what_fails_is_started_with_a_warning(short_root: Path) -> None:
+    folder = copy_project(short_root / "p", venv=True)
+    (folder / "main.py").write_text(_DEGRADED)
+    project = Project(short_root / "h", folder)
+    try:
+        began = time.monotonic()
+        told = project.run("start.sh")
+        assert time.monotonic() - began < SOON_SECONDS
+        assert "en marcha y no del todo sano" in told
+        assert "Aviso: redis: no responde" in told
+        assert "ya está en marcha y no del todo sano" in project.run("start.sh")
+    finally:
+        project.run("stop.sh")
+    assert project.living() == []
+
+
 def test_a_fault_of_the_configuration_is_shown_once(short_root: Path) -> None:
     folder = copy_project(short_root / "p", venv=True)
     change(
