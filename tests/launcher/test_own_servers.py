@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -47,6 +48,17 @@ def test_servers_of_the_user_take_the_place_of_the_embedded_ones(
     assert named.strip() == "1"
     project.run("stop.sh")
     psycopg2.connect(own["COREC_DB_DSN"]).close()
+
+
+def test_it_starts_soon_without_the_redis_of_the_user_and_says_so(
+    project: Project, tmp_path: Path
+) -> None:
+    began = time.monotonic()
+    told = project.run("start.sh", environ={"REDIS_URL": f"unix://{tmp_path}/nadie.sock"})
+    assert time.monotonic() - began < 30
+    assert "en marcha y no del todo sano" in told
+    assert "Aviso: redis: no responde" in told
+    assert "./scripts/simulate.sh" in told
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ async def test_a_channel_that_has_to_wait_for_hours_lets_its_fallback_tell(
 async def test_a_channel_that_waited_for_hours_and_works_is_said_to(alert_db: World) -> None:
     """Also where the last thing that its server asked for was a short wait."""
     heard = Heard()
-    condition = Condition("discord", BreakerSettings(max_failures=3), Metrics(), heard)
+    condition = Condition("discord", BreakerSettings(max_failures=3), heard)
     for wait in (7200.0, 1.0, 7200.0):
         condition.learn(Retry("límite", after=wait, throttled=True))
     assert heard.said == [("down", "discord")]

@@ -15,7 +15,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 
 from src.plugins.alert_manager import read_loop
 from src.plugins.alert_manager.domain.errors import DatabaseUnavailableError
-from src.plugins.alert_manager.processors import assembly
+from src.plugins.alert_manager.processors import sessions
 from src.plugins.alert_manager.processors.alert_processor import AlertProcessor
 from src.plugins.alert_manager.utils import pg
 from src.plugins.alert_manager.utils.commit import LOCK_CLASS
@@ -207,7 +207,7 @@ async def test_a_leader_that_is_frozen_loses_the_lead(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its kernel answers for it, so that no network timeout ends its session: the server does."""
-    monkeypatch.setattr(assembly, "LEAD_IDLE_LIMIT", 1.0)
+    monkeypatch.setattr(sessions, "LEAD_IDLE_LIMIT", 1.0)
     world.config["config"]["reader"]["tick"] = 0.1
     frozen = PgSession("almacen", parse_dsn(world.alert_dsn), idle_limit=1.0)
     store = AlertStore(frozen, "corec1", SCHEMA)

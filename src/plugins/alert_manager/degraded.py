@@ -78,6 +78,11 @@ class Degraded:
         return self.away and None in self._troubles.values()
 
     @property
+    def ended(self) -> bool:
+        """True where the watching ended by itself."""
+        return self._task is not None and self._task.done() and not self._stopping.is_set()
+
+    @property
     def away(self) -> bool:
         """True while alert_db stores nothing."""
         return self._since is not None

@@ -15,6 +15,17 @@ from .domain.routing import Router
 from .domain.troubles import LASTING
 
 CHANNEL = "alert_data"
+OWN_RULES: Mapping[str, tuple[Severity, ...]] = {
+    "origen_vaciado": (Severity.ALTA,),
+    "eventos_antiguos": tuple(Severity),
+    "configuracion_rechazada": (Severity.ALTA,),
+    "lectura_detenida": (Severity.ALTA, Severity.CRITICA),
+    "lectura_retrasada": (Severity.ALTA,),
+    "sin_base_de_alertas": (Severity.CRITICA,),
+    "canal_caido": (Severity.ALTA,),
+    "avisos_abandonados": (Severity.ALTA,),
+}
+"""The names of our own alerts, with the severities that they can have."""
 _WINDOW = 3600.0  # seconds
 _IDENTITY = ("origen", "canal")
 

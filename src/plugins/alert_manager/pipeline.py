@@ -56,6 +56,18 @@ class Pipeline(Generic[P]):
         self._asleep = False
         self._limit = _MAX_EVENTS
         self._emptied_at = 0.0
+        self._is_empty = False
+        self._caught_up_at = time.monotonic()
+
+    @property
+    def lag(self) -> float:
+        """Seconds since all that was there was judged; 0 where another instance reads.
+
+        It goes on growing while the source, or alert_db, does not answer.
+        """
+        if self._asleep or self.standby:  # who sleeps has judged all there is
+            return 0.0
+        return time.monotonic() - self._caught_up_at
 
     @property
     def behind(self) -> float:
@@ -101,7 +113,11 @@ class Pipeline(Generic[P]):
         async with self._alone():
             if await self._hold():
                 for _ in range(_MAX_BATCHES):
+                    began = time.perf_counter()
                     summary, more = await self._batch()
+                    if summary.events:
+                        self._metrics.batch(self.source, time.perf_counter() - began)
+                    self._emptied(not more)
                     total += summary
                     if not more:
                         break
@@ -129,6 +145,7 @@ class Pipeline(Generic[P]):
                 await self._reader.sleep(held.position, seconds)
             finally:
                 self._asleep = False
+            self._emptied(self._is_empty)  # until now there was nothing to be judged
             return
         self._woken.clear()
         with contextlib.suppress(TimeoutError):
@@ -150,17 +167,22 @@ class Pipeline(Generic[P]):
             except Exception:
                 # Whatever it was: what was stored, and who leads, alert_db knows.
                 await self._place.leave()
-                self._metrics.leading.labels(self.source).set(0)
                 raise
 
     async def _hold(self) -> bool:
-        led = self.leading
+        led, stood_by = self.leading, self.standby
         holds = await self._place.hold()
         if holds and not led:
             self._emptied_at = time.monotonic()
             self._recorder.unsettled()
-        self._metrics.leading.labels(self.source).set(int(holds))
+            self._emptied(stood_by)  # else it is we who have not read it since
         return holds
+
+    def _emptied(self, is_empty: bool) -> None:
+        """Notes whether all that is there is judged."""
+        self._is_empty = is_empty
+        if is_empty:
+            self._caught_up_at = time.monotonic()
 
     async def _batch(self) -> tuple[Summary, bool]:
         """Takes one batch; returns what it came to, and whether more is waiting."""
@@ -224,7 +246,7 @@ class Pipeline(Generic[P]):
             return Summary()
         self._limit = min(_MAX_EVENTS, self._limit + max(1, self._limit // 8))
         await self._reader.committed(position)
-        self._metrics.events.labels(self.source).inc(summary.events)
+        self._metrics.read(self.source, summary.events)
         return summary
 
     async def _commit(

@@ -11,6 +11,7 @@ import backoff
 
 from .degraded import Degraded
 from .domain.errors import DatabaseUnavailableError, NotNowError, SourceUnavailableError
+from .domain.formats import duration
 from .domain.model import P, Severity
 from .domain.redact import redact_text
 from .faults import log_fault
@@ -119,6 +120,21 @@ class ReadLoop:
         summary, self._summary = self._summary, Summary()
         return summary
 
+    @property
+    def source(self) -> str:
+        """The name of what is read."""
+        return self._pipeline.source
+
+    @property
+    def lag(self) -> float:
+        """Seconds since all that was there was judged; 0 where another instance reads."""
+        return self._pipeline.lag
+
+    @property
+    def leading(self) -> bool:
+        """True while this instance is the one that reads the source."""
+        return self._pipeline.leading
+
     def note(self, trouble: str | None) -> None:
         """Remembers how reading goes, and logs it when that changes."""
         source = self._pipeline.source
@@ -134,15 +150,27 @@ class ReadLoop:
 
     def part(self) -> Part:
         """Returns the state for `/health`."""
-        if self._trouble is not None:
-            return Part(False, self._trouble, vital=not self.optional)
+        if self._task is not None and self._task.done() and not self._stopping.is_set():
+            return Part(False, "terminó la tarea que lee: reinicia CoreC", restart=True)
+        trouble = self._trouble or self._delay()
+        if trouble is not None:
+            return Part(False, trouble, vital=not self.optional)
         if self._pipeline.leading:
             return Part(True, f"lee {self._pipeline.source}")
-        name, age = self._pipeline.leader or ("otra instancia", 0.0)
-        if age > max(SILENCE, 3 * self._tick):
-            detail = f"{name} tiene el turno de lectura y no lee desde hace {age:.0f} s"
-            return Part(False, detail, vital=not self.optional)
+        name, _ = self._pipeline.leader or ("otra instancia", 0.0)
         return Part(True, f"en espera: lee {name}")
+
+    def _delay(self) -> str | None:
+        """Says how late events are judged, here or by who reads instead of us; None: they are not.
+
+        Only while this lasts: people are told by `_tell_behind`.
+        """
+        if (lag := self._pipeline.lag) > BEHIND:
+            return f"va {duration(lag)} por detrás: queda por juzgar lo que llegó desde entonces"
+        name, age = self._pipeline.leader or ("", 0.0)
+        if not self._pipeline.leading and age > max(SILENCE, 3 * self._tick):
+            return f"{name} tiene el turno de lectura y no lee desde hace {age:.0f} s"
+        return None
 
     async def _run(self) -> None:
         while not self._stopping.is_set():

@@ -19,10 +19,10 @@ from .domain.errors import (
     TooSlowError,
 )
 from .domain.model import RawEvent, States, StoredState
-from .domain.outcome import Candidate, Committed, Judged
+from .domain.outcome import Candidate, Judged
 from .judge import BatchJudge
 from .letters import dead_letter
-from .metrics import Metrics
+from .metrics import PUSH, Metrics
 from .ports import Cache, Moved, Store
 from .recent import RecentStates
 from .silencer import Silencer
@@ -187,18 +187,19 @@ class Recorder:
             psycopg2.Error: alert_db refused a statement for a reason of its own.
         """
         try:
-            return await self._commit(judged, moved)
+            return await self._commit(events, judged, moved)
         except RefusedError as error:
             log.error("alert_db rechazó un lote, se separa lo que no admite: %s", error)
         try:
-            return await self._commit(await self._without_refused(events, judged), moved)
+            return await self._commit(events, await self._without_refused(events, judged), moved)
         except RefusedError as error:
             if not events:  # an alert of our own
                 raise
             if len(events) > 1:
                 raise TooSlowError(f"alert_db rechaza el lote entero: {error}") from error
             letter = dead_letter(events[0], f"alert_db no lo admite: {error}", time.time())
-            return await self._commit(Judged(judged.events, dead_letters=(letter,)), moved)
+            judged = Judged(judged.events, dead_letters=(letter,))
+            return await self._commit(events, judged, moved)
 
     async def push(self, raw: RawEvent) -> Summary:
         """Judges and commits one event that the host handed over.
@@ -206,7 +207,9 @@ class Recorder:
         Raises:
             NotNowError: alert_db does not answer; the event was not stored.
         """
-        return await self.record([raw], await self.judge([raw]))
+        summary = await self.record([raw], await self.judge([raw]))
+        self._metrics.read(PUSH, summary.events)
+        return summary
 
     def close(self) -> None:
         """Judges nothing more."""
@@ -247,7 +250,9 @@ class Recorder:
             *await self._refused(candidates[half:]),
         ]
 
-    async def _commit(self, judged: Judged, moved: Moved | None) -> Summary:
+    async def _commit(
+        self, events: Sequence[RawEvent], judged: Judged, moved: Moved | None
+    ) -> Summary:
         await self._before_commit()
         judged = await self._silencer.mute(judged)
         cached = await self._cache.look_up(judged.candidates)
@@ -265,26 +270,20 @@ class Recorder:
         self._informed = self._informed and not judged.changes
         self._untold.stored(judged.candidates, committed)
         await self._cache.remember(judged.candidates, committed)
-        self._count(judged, committed)
+        self._metrics.committed(events, judged, committed)
+        self._log(judged)
         if committed.channels:
             self._on_alerts(committed.channels)
         return Summary(
             judged.events, len(committed.alerts), committed.repeats, committed.dead_letters
         )
 
-    def _count(self, judged: Judged, committed: Committed) -> None:
-        now = time.time()
-        for index in committed.alerts:
-            candidate = judged.candidates[index]
-            self._metrics.alerts.labels(candidate.severity.key, candidate.rule).inc()
-            self._metrics.event_to_alert.observe(max(0.0, now - candidate.timestamp))
-        self._metrics.repeats.inc(committed.repeats)
+    def _log(self, judged: Judged) -> None:
         for change in judged.changes:
             log.info(
                 "umbral %s: %g en vez de %g (%s)", change.name, change.new, change.old, change.who
             )
         for letter in judged.dead_letters:
-            self._metrics.dead_letters.labels(letter.source).inc()
             log.warning(
                 "evento ilegible en %s (id %s): %s", letter.channel, letter.event_id, letter.reason
             )

@@ -52,6 +52,11 @@ class SelfWatch:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    @property
+    def ended(self) -> bool:
+        """True where the task ended by itself."""
+        return self._task is not None and self._task.done()
+
     def channel_down(self, name: str, reason: str) -> None:
         """Hears that a channel's breaker opened, or that it is disabled.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+CLOSED, HALF_OPEN, OPEN = STATES = ("closed", "half_open", "open")
+
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
@@ -22,6 +24,12 @@ class Breaker:
     def is_open(self) -> bool:
         """True from the failure that opened it until a success."""
         return self.opened_at is not None
+
+    def state(self, now: float) -> str:
+        """Returns `closed`, `open`, or `half_open` once a probe is allowed."""
+        if self.opened_at is None:
+            return CLOSED
+        return OPEN if self.wait(now) > 0 else HALF_OPEN
 
     def wait(self, now: float) -> float:
         """Returns the seconds until a call is allowed; 0 when it is allowed now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .breaker import CLOSED
 from .formats import duration
 from .model import Payload, Severity
 
@@ -208,11 +209,23 @@ class ChannelState:
     """How a notification channel is doing.
 
     Attributes:
-        open: True while its breaker is open.
+        breaker: `closed`, `half_open` or `open`.
+        held: True while its server wants no requests for long.
         disabled: why no further message is tried, or None.
         last_error: the reason of the last failure, or None after a success.
     """
 
-    open: bool
+    breaker: str
+    held: bool
     disabled: str | None
     last_error: str | None
+
+    @property
+    def open(self) -> bool:
+        """True while it has to wait before it may tell anything."""
+        return self.held or self.breaker != CLOSED
+
+    @property
+    def cannot_tell(self) -> bool:
+        """True while what it has to tell stays untold."""
+        return self.open or self.disabled is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import time
@@ -31,11 +32,13 @@ from ..recorder import Summary
 from ..running import Running
 from ..settings import Loaded, check, load, source_path
 from ..web.server import Address
-from .assembly import Assembly, assemble, check_database
+from .assembly import Assembly, assemble
+from .sessions import check_database
 
 log = logging.getLogger("corec.alert_manager")
 
 ROOT = Path(__file__).resolve().parents[4]
+MANIFEST = Path(__file__).resolve().parents[1] / "plugin.json"
 SCHEMA = ROOT / "configs" / "plugins" / "alert_manager" / "schema.sql"
 _START_WAIT = 10.0  # seconds that a start waits for the databases before it goes on without
 _RELOAD_WAIT = 1.0
@@ -71,7 +74,8 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         self._redis = redis_client
         self._db_config = dict(db_config or {})
         self._running: Running[Assembly] = Running()
-        self._metrics = Metrics()
+        self._metrics = Metrics(_version())
+        self._metrics.configured(good=True)
         self._watching: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
         self._listening = contextlib.ExitStack()
@@ -147,11 +151,13 @@ class AlertProcessor(ProcesadorBase, PluginBase):
             self._refuse(failures[0])
             return
         self._loaded = loaded
+        self._metrics.configured(good=True)
         rules = len(loaded.settings.alert_config.rules)
         log.info("configuración cargada de nuevo: %d reglas", rules)
 
     def _refuse(self, error: Exception) -> None:
         """Says what is wrong with the file, to people too, as soon as that can be stored."""
+        self._metrics.configured(good=False)
         if isinstance(error, ConfigError):
             reason = str(error)
             log.error("la configuración nueva se rechaza, sigue la anterior: %s", reason)
@@ -218,7 +224,7 @@ class AlertProcessor(ProcesadorBase, PluginBase):
 
     async def salud(self) -> Report:
         """Returns the state of each part, as `/health` shows it."""
-        return await self._running.get().health.report()
+        return await self._running.get().observation.health.report()
 
     async def detener(self) -> None:
         """Stops reading, finishes what is in hand, closes everything; safe to call twice."""
@@ -250,6 +256,11 @@ async def _push(parts: Assembly, raw: RawEvent) -> Summary:
     except TypeError as error:  # nothing that a file could hold: it has to wait for alert_db
         raise DatabaseUnavailableError(f"alert_db no responde, y además: {error}") from error
     return Summary(events=1)
+
+
+def _version() -> str:
+    manifest = json.loads(MANIFEST.read_text(encoding="utf-8"))
+    return str(manifest["version"])
 
 
 def _size(datos: Any) -> int:

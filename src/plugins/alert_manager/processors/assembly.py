@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..absences import Absences
-from ..config_file import ConfigError, Fault
 from ..degraded import Degraded
-from ..domain.errors import DatabaseUnavailableError
 from ..domain.model import P
 from ..foresight import Foresight
-from ..health import Health
 from ..judge import BatchJudge
 from ..look_ahead import LookAhead
 from ..loop_lag import LoopLag
@@ -27,7 +24,7 @@ from ..ports import Reader
 from ..read_loop import ReadLoop
 from ..recorder import Recorder
 from ..self_watch import SelfWatch
-from ..settings import Loaded, Settings
+from ..settings import Loaded
 from ..silencer import Silencer
 from ..untold import Untold
 from ..utils.alert_db_watch import AlertDbWatch
@@ -42,11 +39,11 @@ from ..utils.spool import Spool
 from ..utils.spool_file import SpoolFile
 from ..utils.streams import StreamsReader
 from ..web.server import Address, WebServer
+from .observation import Observation, Observed, observe
 from .sending import Sending, build_delivery
+from .sessions import Sessions
 
 log = logging.getLogger("corec.alert_manager")
-
-LEAD_IDLE_LIMIT = 30.0  # seconds; a leader says something every 5 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,8 @@ class Assembly:
     delivery: Delivery
     watch: SelfWatch
     lag: LoopLag
-    health: Health
+    metrics: Metrics
+    observation: Observation
     web: WebServer
 
     async def start(self, wait: float) -> None:
@@ -78,6 +76,7 @@ class Assembly:
         self.watch.start(self.degraded.tell)
         await self.degraded.start()
         self.lag.start()
+        self.observation.begin(self.metrics)
         for loop in self.loops:
             loop.start()
         try:
@@ -90,7 +89,7 @@ class Assembly:
         """Stops reading, finishes what is in hand, closes everything."""
         await asyncio.gather(self.degraded.stop(), *(loop.stop() for loop in self.loops))
         await asyncio.gather(self.delivery.stop(), self.web.stop(), self.lag.stop())
-        await self.watch.stop()
+        await asyncio.gather(self.watch.stop(), self.observation.observer.stop())
         await asyncio.gather(*(session.close() for session in self.sessions))
         await self.cache.close()
         await self.spool.close()
@@ -124,7 +123,7 @@ def assemble(
     if redis is None:  # nobody would ever take its reports
         loaded = loaded.without(STREAM_REPORT)
     settings = loaded.settings
-    sessions = _Sessions.of(db_config, settings)
+    sessions = Sessions.of(db_config, settings)
     own_alerts = OwnAlerts(
         loaded.router(),
         instance,
@@ -167,6 +166,8 @@ def assemble(
         hand_in.report,
     )
 
+    positions: dict[str, Callable[[], Any]] = {}
+
     def read_loop(
         readers: tuple[Reader[P], Reader[P]],
         optional: bool = False,
@@ -174,6 +175,7 @@ def assemble(
     ) -> ReadLoop:
         source, ahead = readers
         pipeline = Pipeline(source, store, recorder, own_alerts, old_events, metrics, absences)
+        positions[source.source] = lambda: pipeline.position
         aheads.append(LookAhead(ahead, pipeline, foresight, spool))
         return ReadLoop(pipeline, degraded, own_alerts, reading.tick, optional)
 
@@ -190,12 +192,9 @@ def assemble(
             StreamsReader(redis, names, f"{instance}-ahead", size, limit, from_now.start()),
         )
         loops["streams"] = read_loop(streams, optional=True)
-    health = Health(
-        {"corec_db": sessions.asking_corec.probe, "alert_db": sessions.asking_alert.probe},
-        {name: loop.part for name, loop in loops.items()},
-        lambda: cache.available,
-        delivery.states,
-    )
+    position = positions[EventosReader.source]
+    observed = Observed(sessions, loops, position, degraded, delivery, watch, cache, spool)
+    observation = observe(observed, loaded)
     return Assembly(
         instance=instance,
         own_alerts=own_alerts,
@@ -211,53 +210,7 @@ def assemble(
         delivery=delivery,
         watch=watch,
         lag=LoopLag(metrics),
-        health=health,
-        web=WebServer(address, health, metrics, home),
+        metrics=metrics,
+        observation=observation,
+        web=WebServer(address, observation.health, metrics, home),
     )
-
-
-async def check_database(settings: Settings) -> None:
-    """Asks whether alert_db answers where these settings say that it is.
-
-    Raises:
-        ConfigError: it does not.
-    """
-    session = PgSession("prueba", settings.database())
-    try:
-        await session.probe()
-    except DatabaseUnavailableError as error:
-        raise ConfigError([Fault("db_config", f"alert_db no está ahí: {error}")]) from None
-    finally:
-        await session.close()
-
-
-class _Sessions(NamedTuple):
-    """A connection for each part that needs one: none waits for another's."""
-
-    reading: PgSession
-    looking_ahead: PgSession
-    storing: PgSession
-    telling: PgSession
-    following: PgSession
-    reporting: PgSession
-    asking_corec: PgSession
-    asking_alert: PgSession
-    watching: PgSession
-
-    @classmethod
-    def of(cls, corec_db: Mapping[str, Any], settings: Settings) -> _Sessions:
-        alert_db = settings.database()
-        # A process that is frozen while it leads must not keep everybody else from it.
-        idle_limit = max(LEAD_IDLE_LIMIT, 4 * settings.config.reader.tick)
-        return cls(
-            reading=PgSession("lectura", corec_db, autocommit=True),
-            looking_ahead=PgSession("adelanto", corec_db, autocommit=True),
-            storing=PgSession("almacen", alert_db, idle_limit=idle_limit),
-            telling=PgSession("avisos", alert_db),
-            following=PgSession("seguimiento", alert_db),
-            reporting=PgSession("reportes", corec_db),
-            # Health asks for itself: a part that works hard is not a part that is down.
-            asking_corec=PgSession("salud", corec_db),
-            asking_alert=PgSession("salud", alert_db),
-            watching=PgSession("vigilancia", alert_db),
-        )

@@ -7,7 +7,6 @@ import time
 
 from ..domain.breaker import Breaker
 from ..domain.delivery import ChannelState, Disabled, Outcome, Progress, Rejected, Retry, Sent
-from ..metrics import Metrics
 from ..ports import ChannelWatch
 from ..settings import BreakerSettings
 
@@ -21,12 +20,9 @@ _MOST_DOUBLED = 6  # times that this doubles, as long as it says nothing else
 class Condition:
     """Learns from what becomes of messages, and tells who watches."""
 
-    def __init__(
-        self, name: str, breaker: BreakerSettings, metrics: Metrics, watch: ChannelWatch
-    ) -> None:
+    def __init__(self, name: str, breaker: BreakerSettings, watch: ChannelWatch) -> None:
         self._name = name
         self._breaker = Breaker(breaker.max_failures, breaker.reset_timeout)
-        self._metrics = metrics
         self._watch = watch
         self._not_before = 0.0
         self._no_time = 0  # times in a row that it asked us to wait for none
@@ -53,7 +49,8 @@ class Condition:
 
     def state(self) -> ChannelState:
         """Returns how the channel is doing."""
-        return ChannelState(self.is_open or self._is_held, self.disabled, self.last_error)
+        breaker = self._breaker.state(time.monotonic())
+        return ChannelState(breaker, self._is_held, self.disabled, self.last_error)
 
     def wait(self, now: float) -> float:
         """Returns the seconds until something may be sent (negative: since then)."""
@@ -83,7 +80,6 @@ class Condition:
                 self.last_error = self.disabled = reason
                 log.critical("%s: canal deshabilitado: %s", self._name, reason)
                 self._say_down(reason)
-        self._metrics.breaker_open.labels(self._name).set(int(self._breaker.is_open))
 
     def _wait_as_asked(self, seconds: float, reason: str) -> None:
         self.hold(seconds)

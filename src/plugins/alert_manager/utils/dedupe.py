@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
 
+from ..domain.errors import SourceUnavailableError
 from ..domain.outcome import Candidate, Committed
 
 log = logging.getLogger("corec.alert_manager.cache")
@@ -20,6 +21,7 @@ T = TypeVar("T")
 _PREFIX = "alert_manager:dedupe:"
 _FAILURES = (RedisError, OSError, TimeoutError)
 _LONGEST = 86400  # seconds that an alert is remembered
+_ANSWER = 3.0  # seconds that it has to say that it is there
 _PROBE_INTERVAL = 1.0  # seconds between looks whether Redis is back
 
 
@@ -39,6 +41,24 @@ class DedupeCache:
     def available(self) -> bool:
         """False while Redis is missing or does not answer."""
         return self._redis is not None and self._probing is None
+
+    async def ask(self) -> str:
+        """Asks Redis for an answer; returns what there is to say of it.
+
+        Raises:
+            SourceUnavailableError: it does not answer.
+        """
+        if self._redis is None:
+            return "CoreC no usa Redis: más lento, no se pierde nada"
+        try:
+            async with asyncio.timeout(_ANSWER):
+                await self._redis.ping()
+        except _FAILURES as error:
+            name = type(error).__name__
+            raise SourceUnavailableError(
+                f"no responde ({name}): sin caché va más lento, y lo de sus streams espera"
+            ) from error
+        return "ok" if self.available else "responde despacio: se sigue sin caché"
 
     async def close(self) -> None:
         """Looks no more."""

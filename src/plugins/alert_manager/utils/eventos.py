@@ -129,9 +129,7 @@ class EventosReader:
         )
 
     async def committed(self, position: Position) -> None:
-        """Shows in the metrics how far everything is judged; `eventos` is not ours to write to."""
-        self._metrics.position.set(position.hi)
-        self._metrics.holes.set(len(position.holes))
+        """Does nothing: `eventos` is not ours to write to."""
 
     async def sleep(self, position: Position, seconds: float) -> None:
         """Sleeps until a writer wakes us, `wake` is called, or `seconds` have passed.

@@ -14,11 +14,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from ..domain.delivery import ChannelState
 from ..domain.errors import NotNowError
 from ..domain.pacing import Pace
+from ..domain.tally import OTHER
 from ..faults import log_fault
 from ..metrics import Metrics
 from ..ports import ChannelWatch, Nobody
 from ..settings import BreakerSettings, DeliverySettings
 from .channels.base import Channel
+from .channels.registry import REPORT_CHANNELS
 from .followups import FollowUps
 from .outbox import Outbox
 from .queue import Due
@@ -33,6 +35,7 @@ _CLOSE = 1.0  # seconds
 _EXPIRY = 60.0  # seconds between two looks for messages that became too old
 _FOLLOW_UP = 5.0  # seconds between two looks for critical alerts that nobody acknowledged
 _EXPIRE_AT_ONCE = 1000
+_OWN_WAIT = 5.0  # seconds between tries to report to corec_db and Redis, at the most
 _IDS_IN_LOG = 20
 
 
@@ -69,8 +72,8 @@ class Delivery:
                 channel,
                 outbox,
                 spool,
-                breaker,
-                settings,
+                breaker if name not in REPORT_CHANNELS else _sooner(breaker),
+                settings if name not in REPORT_CHANNELS else _often(settings),
                 metrics,
                 (paces or {}).get(name, Pace()),
                 lambda fallback: self.wake([fallback]),
@@ -88,8 +91,12 @@ class Delivery:
             for name, worker in self._workers.items()
         ]
         often = min(_EXPIRY, max(self._settings.max_age, 1.0))
-        self._tasks.append(asyncio.create_task(self._for_ever(self._expire, often)))
-        self._tasks.append(asyncio.create_task(self._for_ever(self._follow_up, _FOLLOW_UP)))
+        for name, look, seconds in (
+            ("expiry", self._expire, often),
+            ("follow-ups", self._follow_up, _FOLLOW_UP),
+        ):
+            task = asyncio.create_task(self._for_ever(look, seconds), name=f"delivery-{name}")
+            self._tasks.append(task)
 
     def wake(self, names: Iterable[str]) -> None:
         """Tells channels that they have messages."""
@@ -100,6 +107,19 @@ class Delivery:
     def states(self) -> dict[str, ChannelState]:
         """Returns the state of each channel."""
         return {name: worker.state() for name, worker in self._workers.items()}
+
+    def ended(self) -> list[str]:
+        """Returns the names of tasks that ended by themselves; that of a useless channel may."""
+        if self._stopping.is_set():
+            return []
+        useless = {f"delivery-{name}" for name, w in self._workers.items() if w.is_useless}
+        names = [task.get_name() for task in self._tasks if task.done()]
+        return [name for name in names if name not in useless]
+
+    @property
+    def trouble(self) -> str | None:
+        """Why alert_db gives no messages, or takes no outcomes; None: it does."""
+        return next((w.trouble for w in self._workers.values() if w.trouble is not None), None)
 
     async def stop(self) -> None:
         """Claims no more, lets what is in hand finish for a while, and closes the channels.
@@ -158,7 +178,9 @@ class Delivery:
         for channel, alert_id in expired:
             by_channel[channel].append(alert_id)
         for channel, alerts in by_channel.items():
-            self._metrics.notifications.labels(channel, "expired").inc(len(alerts))
+            # Rows may name channels of a configuration of the past.
+            name = channel if channel in self._workers else OTHER
+            self._metrics.notified(name, "expired", len(alerts))
             shown = ", ".join(map(str, alerts[:_IDS_IN_LOG]))
             more = "…" if len(alerts) > _IDS_IN_LOG else ""
             log.error("%s: %d avisos caducados, alertas %s%s", channel, len(alerts), shown, more)
@@ -172,6 +194,16 @@ async def _finished(tasks: Iterable[asyncio.Task[None]], seconds: float) -> set[
         return set()
     _, late = await asyncio.wait(waiting, timeout=seconds)
     return late
+
+
+def _sooner(breaker: BreakerSettings) -> BreakerSettings:
+    """Returns how the breaker of our own reports behaves: their servers are ours."""
+    return breaker.model_copy(update={"reset_timeout": min(breaker.reset_timeout, _OWN_WAIT)})
+
+
+def _often(settings: DeliverySettings) -> DeliverySettings:
+    """Returns how our own reports are tried again: programs wait for them."""
+    return settings.model_copy(update={"retry_cap": min(settings.retry_cap, _OWN_WAIT)})
 
 
 def _obstacle(state: ChannelState) -> str:

@@ -301,6 +301,10 @@ HAVING count(*) > 0;
 SELECT extract(epoch FROM until - now())::float8 FROM channel_holds
  WHERE channel = %(channel)s AND target = %(target)s AND until > now();
 
+-- name: notifications_depth
+SELECT channel, severity, count(*), extract(epoch FROM now() - min(queued_at))::float8
+  FROM notifications WHERE status = 'pending' GROUP BY channel, severity;
+
 -- name: notifications_waiting
 -- What nobody has, and the mark of a digest that some recipients have.
 SELECT count(*) FILTER (WHERE severity = 4 AND progress IS NULL),

@@ -41,6 +41,7 @@ log = logging.getLogger("corec.alert_manager.delivery")
 
 SEND_LIMIT = 50.0  # seconds; a send ends before its lease does, or somebody else would send too
 _FLOOR = 5.0  # seconds; other instances' messages and ends of leases are looked for this often
+_FRESH = 7.0  # seconds; who has trouble meets it again at least every `_FLOOR`
 _SOONEST = 0.02  # seconds
 _STOPPED_BEFORE = "CoreC se detuvo antes de enviarla"
 _STOPPED_WHILE = "CoreC se detuvo en pleno envío; puede llegar dos veces"
@@ -65,7 +66,7 @@ class Worker:
         self._name = name
         self._channel = channel
         self._outbox = outbox
-        self._condition = Condition(name, breaker, metrics, watch)
+        self._condition = Condition(name, breaker, watch)
         self._settings = settings
         self._metrics = metrics
         batch, max_age = channel.max_batch, settings.max_age
@@ -83,6 +84,7 @@ class Worker:
         self._suspects: set[int] = set()  # rows of a batch that was rejected: to be sent alone
         self._most: int | None = None  # alerts in a digest, where more were rejected
         self._trouble: str | None = None  # with alert_db
+        self._trouble_at = float("-inf")
         self._has_asked = False  # until when the server wants no requests
 
     def wake(self) -> None:
@@ -103,6 +105,12 @@ class Worker:
         """Returns how the channel is doing."""
         return self._condition.state()
 
+    @property
+    def trouble(self) -> str | None:
+        """Why alert_db gives no messages, or takes no outcome, as of the last seconds; or None."""
+        # Who has to wait for another reason does not ask again: what was said then says nothing.
+        return self._trouble if time.monotonic() - self._trouble_at < _FRESH else None
+
     async def close(self) -> None:
         """Closes the channel."""
         try:
@@ -112,7 +120,7 @@ class Worker:
 
     async def run(self) -> None:
         """Sends what there is, until `stop`, or until the target turns out to be gone."""
-        while not self._stopping and not self._is_useless:
+        while not self._stopping and not self.is_useless:
             try:
                 if self._condition.disabled is None:
                     await self._step()
@@ -134,7 +142,7 @@ class Worker:
         """Says once why alert_db gives and takes nothing."""
         if trouble != self._trouble:
             log.warning("%s: sin alert_db, se espera: %s", self._name, trouble)
-        self._trouble = trouble
+        self._trouble, self._trouble_at = trouble, time.monotonic()
 
     async def _step(self) -> None:
         now = time.monotonic()
@@ -180,7 +188,8 @@ class Worker:
         return self._claims.max_age(now)
 
     @property
-    def _is_useless(self) -> bool:
+    def is_useless(self) -> bool:
+        """True where nothing is left to be done: its target is gone, and nobody stands in."""
         return self._condition.disabled is not None and self._claims.fallback is None
 
     async def _hand_over(self) -> None:
@@ -223,15 +232,17 @@ class Worker:
             self._condition.learn(outcome)
         if isinstance(outcome, Sent) and self._most is not None:
             self._most = None if self._most >= MOST else 2 * self._most
-        await self._records.record(queue, claim, outcome, Attempt.of(outcome, seconds))
+        attempt = Attempt.of(outcome, seconds)
+        self._metrics.notified(self._name, attempt.outcome, len(claim.ids))
+        if isinstance(outcome, Sent):
+            self._metrics.told(self._name, claim.messages)
+        await self._records.record(queue, claim, outcome, attempt)
         if isinstance(outcome, Rejected) and self._claims.fallback is not None:
             self._on_handed_over(self._claims.fallback)
         if isinstance(outcome, Retry) and outcome.after is not None:
             # Once more, from now: waking before our own messages are due, we would take less
             # urgent ones first.
             self._condition.hold(outcome.after)
-        result = type(outcome).__name__.lower()
-        self._metrics.notifications.labels(self._name, result).inc(len(claim.ids))
 
     async def _attempt(self, claim: Claim) -> Outcome:
         """Sends, within the lease and not beyond a stop."""
@@ -271,7 +282,7 @@ class Worker:
             self._suspects.update(claim.ids)
         retry = Retry(reason, after=0.0, throttled=True)  # it was no attempt of each of them
         await self._records.record(queue, claim, retry, Attempt.of(outcome, seconds))
-        self._metrics.notifications.labels(self._name, "split").inc(len(claim.ids))
+        self._metrics.notified(self._name, "split", len(claim.ids))
 
 
 def _was_told(outcome: Retry | Disabled) -> bool:

@@ -1,4 +1,4 @@
-"""`GET /health` and `GET /metrics`, on loopback unless a token protects them."""
+"""`GET /health`, `/live` and `/metrics`, on loopback unless a token protects them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ log = logging.getLogger("corec.alert_manager.web")
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
+_FRESH = {"Cache-Control": "no-store"}
 _STOP = 2.0  # seconds that open requests may still take
 
 
@@ -70,6 +71,7 @@ class WebServer:
         """
         app = web.Application(middlewares=[_require(self._address.token)])
         app.router.add_get("/health", self._get_health)
+        app.router.add_get("/live", self._get_live)
         app.router.add_get("/metrics", self._get_metrics)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP)
         await runner.setup()
@@ -88,14 +90,25 @@ class WebServer:
             self._runner = None
 
     async def _get_health(self, request: web.Request) -> web.Response:
+        """Readiness: 503 names every part that does not work."""
         report = await self._health.report()
-        return web.json_response(report.as_json(), status=200 if report.ok else 503)
+        return _answer(report.as_json(), report.ok)
+
+    async def _get_live(self, request: web.Request) -> web.Response:
+        """Liveness: 503 only where a restart of the process helps."""
+        wrong = self._health.to_restart()
+        state = "reiniciar" if wrong else "vivo"
+        return _answer({"estado": state, "mal": list(wrong)}, not wrong)
 
     async def _get_metrics(self, request: web.Request) -> web.Response:
         return web.Response(
             body=self._metrics.text(),
-            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
+            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8", **_FRESH},
         )
+
+
+def _answer(body: Mapping[str, object], good: bool) -> web.Response:
+    return web.json_response(body, status=200 if good else 503, headers=_FRESH)
 
 
 def _require(token: str | None) -> Middleware:
@@ -103,7 +116,11 @@ def _require(token: str | None) -> Middleware:
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if token is not None and not hmac.compare_digest(given.encode(), token.encode()):
-            return web.json_response({"error": "falta el token"}, status=401)
+            return web.json_response(
+                {"error": "falta el token: Authorization: Bearer …"},
+                status=401,
+                headers={"WWW-Authenticate": "Bearer"},
+            )
         return await handler(request)
 
     return check
