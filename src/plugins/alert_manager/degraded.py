@@ -49,9 +49,10 @@ class Degraded:
         untold: Untold,
         aheads: Sequence[LookAhead[Any]],
         own_alerts: OwnAlerts,
-        wake: Callable[[Iterable[str]], None],
+        wake: Callable[[Iterable[str] | None], None],
         hand_in: Callable[[], Awaitable[None]],
     ) -> None:
+        """`wake` tells channels that they have something to tell; None: all of them."""
         self._alert_db = alert_db
         self._recorder = recorder
         self._spool = spool
@@ -209,6 +210,7 @@ class Degraded:
             self._since, self._told = None, False
             self._back_at = time.monotonic()
             self._foresight.forget()
+            self._wake(None)  # they were told to ask no more
         await self._hand_in()
         await self._spool.drop_waiting()
         await self._store_kept()

@@ -98,9 +98,9 @@ class Delivery:
             task = asyncio.create_task(self._for_ever(look, seconds), name=f"delivery-{name}")
             self._tasks.append(task)
 
-    def wake(self, names: Iterable[str]) -> None:
-        """Tells channels that they have messages."""
-        for name in names:
+    def wake(self, names: Iterable[str] | None) -> None:
+        """Tells channels that they have messages; None: all of them."""
+        for name in self._workers if names is None else names:
             if name in self._workers:
                 self._workers[name].wake()
 
