@@ -53,7 +53,7 @@ find_python() {
     "(por ejemplo: sudo apt install python3 python3-venv) o indícalo con PYTHON=/ruta/a/python3."
 }
 
-# Makes .venv and installs, only when something changed: prepare_venv run|test
+# Makes .venv and installs, only when something changed: prepare_venv run|test|spec
 prepare_venv() {
   local python
   python="$(find_python)" || exit 1

@@ -1,4 +1,6 @@
-"""Make or mend `.venv` and install into it: `python prepare_venv.py run|test`.
+"""Make or mend `.venv` and install into it: `python prepare_venv.py run|test|spec`.
+
+`spec` is `test` with the exact versions of the specification, in `.venv-spec`.
 
 Run by lib.sh with the machine's own Python, before anything is installed: standard library only.
 Says nothing and takes a moment when all is there. Exit codes: 0 ready, 1 a fault that was told.
@@ -16,15 +18,18 @@ import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-VENV = PROJECT / ".venv"
+SPEC = sys.argv[1:] == ["spec"]
+VENV = PROJECT / (".venv-spec" if SPEC else ".venv")
 PYTHON = VENV / "bin" / "python"
 LOG = VENV / "install.log"
 # Present while an installation runs: where it is found later, one was cut short.
 UNFINISHED = VENV / ".installing"
-CONSTRAINTS = "constraints.txt"
+CONSTRAINTS = "constraints-spec.txt" if SPEC else "constraints.txt"
+_TEST = ["requirements-test.txt", "requirements.txt", "requirements-embedded.txt"]
 FILES = {
     "run": ["requirements.txt", "requirements-embedded.txt"],
-    "test": ["requirements-test.txt", "requirements.txt", "requirements-embedded.txt"],
+    "test": _TEST,
+    "spec": _TEST,
 }
 _NETWORK_SIGNS = (
     "Failed to establish a new connection",
@@ -194,7 +199,7 @@ def _install(purpose: str, lock: int) -> None:
 
 def _chosen(purpose: str) -> list[str]:
     # requirements-test.txt includes the others itself.
-    return FILES[purpose][:1] if purpose == "test" else FILES[purpose]
+    return FILES[purpose] if purpose == "run" else FILES[purpose][:1]
 
 
 def _logged(command: list[str], lock: int) -> int:

@@ -1,12 +1,21 @@
 #!/usr/bin/env bash
 # Runs every test with private servers, apart from a CoreC that runs: ./scripts/test.sh [pytest args]
+# ./scripts/test.sh --spec […]: those of the host and the plugin, with the libraries' versions of the
+# specification (constraints-spec.txt) in an environment of their own, .venv-spec.
 set -euo pipefail
 
 PROJECT="$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")"
 # shellcheck source=scripts/lib.sh
 . "$PROJECT/scripts/lib.sh"
 
-prepare_venv test
+versions=test
+if [[ "${1:-}" == --spec ]]; then
+  shift
+  versions=spec
+  VENV_PYTHON="$PROJECT/.venv-spec/bin/python"
+  [[ $# -gt 0 ]] || set -- tests/core tests/plugins --numprocesses=2 --dist=loadfile
+fi
+prepare_venv "$versions"
 
 # Nothing of the user's own CoreC may reach a test, and no test may reach it.
 for variable in $(compgen -e); do

@@ -226,16 +226,19 @@ class Queued(NamedTuple):
 
 
 def queue_messages(cursor: Cursor, messages: Sequence[tuple[int, str, Severity]]) -> Queued:
-    """Queues messages of (alert id, channel, severity)."""
+    """Queues messages of (alert id, channel, severity); of several to one channel the worst."""
     if not messages:
         return Queued()
-    alert_ids, names, severities = zip(*messages, strict=True)
+    worst: dict[tuple[int, str], int] = {}  # one statement cannot change a row twice
+    for alert_id, name, severity in messages:
+        worst[alert_id, name] = max(severity, worst.get((alert_id, name), 0))
+    alert_ids, names = zip(*worst, strict=True)
     cursor.execute(
         query("notifications_insert"),
         {
             "alert_id": list(alert_ids),
             "channel": list(names),
-            "severity": [int(severity) for severity in severities],
+            "severity": list(worst.values()),
         },
     )
     cursor.execute(query("told_ahead_apply"), {"ids": list(dict.fromkeys(alert_ids))})
