@@ -30,6 +30,7 @@ from tests.support.discord import DiscordServer
 
 PROJECT = Path(__file__).resolve().parents[2]
 SHIPPED_CONFIG = PROJECT / "configs" / "plugins" / "alert_manager" / "alert_manager.yaml"
+Arguments = Sequence[Any] | Mapping[str, Any]
 GROUP = "alert_manager"  # the plugin's consumer group
 SCHEMA = SHIPPED_CONFIG.with_name("schema.sql")
 # A commit that fails with an error that is neither a lost connection nor a refused value.
@@ -83,10 +84,10 @@ class World:
         )
         return int(self.corec(sql, (canal, payload, stamp, instance))[0][0])
 
-    def corec(self, sql: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def corec(self, sql: str, arguments: Arguments = ()) -> list[tuple[Any, ...]]:
         return _run(self.corec_dsn, sql, arguments)
 
-    def alert(self, sql: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def alert(self, sql: str, arguments: Arguments = ()) -> list[tuple[Any, ...]]:
         return _run(self.alert_dsn, sql, arguments)
 
     def alerts(self) -> list[dict[str, Any]]:
@@ -134,7 +135,7 @@ def unused_spool() -> Spool:
     return Spool(SpoolFile(Path(os.environ["COREC_HOME"]) / "spool.sqlite3"), Untold())
 
 
-def _run(dsn: str, sql: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:
+def _run(dsn: str, sql: str, arguments: Arguments) -> list[tuple[Any, ...]]:
     connection = psycopg2.connect(dsn)
     try:
         with connection, connection.cursor() as cursor:

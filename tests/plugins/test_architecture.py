@@ -41,6 +41,8 @@ FORBIDDEN = {
     "read_loop": OUTSIDE,
     "health": OUTSIDE,
     "silencer": OUTSIDE | READING,
+    "retention": OUTSIDE | READING,
+    "retention_settings": OUTSIDE | READING,
     "self_watch": OUTSIDE | READING,
     "foresight": OUTSIDE | (READING - {"recorder"}),
     "look_ahead": OUTSIDE | {"read_loop"},

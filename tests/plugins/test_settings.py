@@ -11,9 +11,11 @@ import pytest
 import yaml
 
 from src.plugins.alert_manager.config_file import ConfigError, read_yaml
+from src.plugins.alert_manager.retention_settings import forgettable
 from src.plugins.alert_manager.settings import Loaded, check, load
 from tests.plugins.conftest import PROJECT, SHIPPED_CONFIG, shipped_config
 
+COMPARES = {"field": "v", "compare": ">="}
 SECRET = "tOkEn-de-verdad"
 
 
@@ -28,11 +30,47 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return config
 
 
+@pytest.mark.parametrize(
+    ("values", "needed"),
+    [
+        ({"severity": "alta", "dedupe_window": "365d"}, "365d o más, por la ventana"),
+        ({"count_within": "70d", "levels": {"alta": 3}}, "210d o más, por tres veces el count_wi"),
+        (
+            {**COMPARES, "change": "percent", "change_within": "200d", "levels": {"alta": 3}},
+            "200d o más, por el change_within",
+        ),
+    ],
+)
+def test_what_a_rule_needs_is_kept_for_as_long(values: dict[str, Any], needed: str) -> None:
+    config = changed("alert_config.rules.0", rule(**values))
+    with pytest.raises(ConfigError, match=rf"se espera {needed}.* de alert_config.rules.0 \(r\)"):
+        check(config)
+    config["config"]["retention"] = "365d"
+    check(config)
+
+
+@pytest.mark.parametrize("written", ["off", False])
+def test_the_retention_can_be_switched_off(written: Any) -> None:
+    config = changed("config.retention", written)
+    config["alert_config"]["dedupe"]["window"] = "3650d"
+    assert check(config).settings.config.retention is None
+
+
+def test_what_is_kept_and_what_rules_may_forget() -> None:
+    settings = check(shipped_config()).settings
+    assert settings.config.retention == 180 * 86400
+    last = {"change": "percent", "field": "v", "compare": ">=", "levels": {"alta": 5}}
+    config = changed("alert_config.rules.0", rule(**last))
+    rules = forgettable(check(config).settings.alert_config.specs())
+    assert "r" not in rules  # it compares with the last value, however old
+    assert {"vix", "racha_de_perdidas", "caida_de_precio", "precio_parado"} <= set(rules)
+    assert "retiro" not in rules  # it remembers nothing
+
+
 def rule(**values: Any) -> dict[str, Any]:
     return {"name": "r", "channel": "alertas", "title": "t", "message": "m", **values}
 
 
-COMPARES = {"field": "v", "compare": ">="}
 AWAITS = {"severity": "alta", "absent_for": "5m"}
 FAULTS: list[tuple[str, Any, str]] = [
     ("chanels", [], "chanels: clave desconocida; se permite: channels, config"),
@@ -44,6 +82,16 @@ FAULTS: list[tuple[str, Any, str]] = [
     ("config.circuit_breaker.reset_timeout", "10 años", "se espera una duración"),
     ("config.reader.start_from", "ayer", "config.reader.start_from: .*beginning, now"),
     ("config.reader.batch_size", 1.5, "se espera un número entero"),
+    ("config.retention", "medio año", "config.retention: se encontró 'medio año'; .*180d, u off"),
+    ("config.retention", True, "se encontró True; se espera una duración como 180d, u off"),
+    ("config.retention", "1h", "se encontró 1h; se espera 1d o más, u off"),
+    ("config.retention", "0", "se encontró 0s; se espera 1d o más, u off"),
+    (
+        "config.reader.max_event_age",
+        "200d",
+        "config.retention: se encontró 180d; se espera 200d o más, por config.reader.max_event_age",
+    ),
+    ("config.delivery", {"max_age": "181d"}, "se espera 181d o más, por config.delivery.max_age"),
     ("config.limits.max_depth", 10**6, "se espera un número hasta 500"),
     ("alert_config.timezone", "Marte/Olympus", "alert_config.timezone: .*America/Mexico_City"),
     ("alert_config.thresholds.vix", "alto", "alert_config.thresholds.vix: .*'alto'"),

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,11 +80,13 @@ class TestPostgres:
 
     Attributes:
         root: a directory of its own.
+        settings: server settings that differ from those of tests, as name to value.
     """
 
     __test__ = False
 
     root: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
     _server: PostgresServer = field(init=False)
     _numbers: Iterator[int] = field(init=False, default_factory=lambda: itertools.count(1))
 
@@ -96,7 +98,7 @@ class TestPostgres:
             data=self.root / "data",
             sockets=self.root / "s",
             log=self.root / "log",
-            settings=_SETTINGS,
+            settings={**_SETTINGS, **self.settings},
             initdb_options=("--no-sync",),
         )
 

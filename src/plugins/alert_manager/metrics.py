@@ -79,6 +79,9 @@ class Metrics:
         self.late_rows = counter(
             "reader_late_rows", "Rows that appeared in holes which were given up, and were judged."
         )
+        self.deleted_rows = counter(
+            "deleted_rows", "Rows of alert_db that were older than the retention.", "table"
+        )
         self._event_to_alert = self._histogram(
             "event_to_alert", "From an event's own time to the commit of its alert.", _LATENCY
         )

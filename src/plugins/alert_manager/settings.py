@@ -24,6 +24,7 @@ from .domain.decode import Limits
 from .domain.routing import Router
 from .domain.troubles import TROUBLES
 from .durations import Seconds
+from .retention_settings import DEFAULT, RetentionSeconds, retention_faults
 from .route_settings import escalation_faults, fallback_faults, route_faults
 from .start_from import StartFrom, parse_start_from
 from .utils.channels.base import ChannelSettings
@@ -108,13 +109,17 @@ class DeliverySettings(_Model):
 
 
 class EngineSettings(_Model):
-    """`config`: how the plugin works, as opposed to what it says."""
+    """`config`: how the plugin works, as opposed to what it says.
+
+    `retention`: seconds for which alert_db keeps what is over; None: for ever.
+    """
 
     circuit_breaker: BreakerSettings = BreakerSettings()
     reader: ReaderSettings = ReaderSettings()
     streams: StreamSettings = StreamSettings()
     limits: LimitSettings = LimitSettings()
     delivery: DeliverySettings = DeliverySettings()
+    retention: RetentionSeconds = DEFAULT
 
 
 class Settings(_Model):
@@ -237,6 +242,7 @@ def check(raw: Mapping[str, Any]) -> Loaded:
         *_stream_faults(settings),
         *_words_faults(settings),
         *_route_faults(settings),
+        *retention_faults(settings.config, settings.alert_config.specs()),
     ]
     names = settings.notification_channels
     checked = checked_channels(names, settings.notification_config, faults)

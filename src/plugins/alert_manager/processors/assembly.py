@@ -12,6 +12,7 @@ from typing import Any
 from ..absences import Absences
 from ..degraded import Degraded
 from ..domain.model import P
+from ..domain.troubles import LASTING
 from ..foresight import Foresight
 from ..judge import BatchJudge
 from ..look_ahead import LookAhead
@@ -23,8 +24,10 @@ from ..pipeline import Pipeline
 from ..ports import Reader
 from ..read_loop import ReadLoop
 from ..recorder import Recorder
+from ..retention import Retention
+from ..retention_settings import forgettable
 from ..self_watch import SelfWatch
-from ..settings import Loaded
+from ..settings import Loaded, Settings
 from ..silencer import Silencer
 from ..untold import Untold
 from ..utils.alert_db_watch import AlertDbWatch
@@ -34,6 +37,7 @@ from ..utils.dedupe import DedupeCache
 from ..utils.eventos import EventosReader
 from ..utils.hand_in import HandIn
 from ..utils.notify import Delivery
+from ..utils.old_rows import OldRows
 from ..utils.pg import PgSession
 from ..utils.spool import Spool
 from ..utils.spool_file import SpoolFile
@@ -63,6 +67,7 @@ class Assembly:
     loops: tuple[ReadLoop, ...]
     delivery: Delivery
     watch: SelfWatch
+    retention: Retention
     lag: LoopLag
     metrics: Metrics
     observation: Observation
@@ -77,6 +82,7 @@ class Assembly:
         await self.degraded.start()
         self.lag.start()
         self.observation.begin(self.metrics)
+        self.retention.start()
         for loop in self.loops:
             loop.start()
         try:
@@ -88,7 +94,8 @@ class Assembly:
     async def stop(self) -> None:
         """Stops reading, finishes what is in hand, closes everything."""
         await asyncio.gather(self.degraded.stop(), *(loop.stop() for loop in self.loops))
-        await asyncio.gather(self.delivery.stop(), self.web.stop(), self.lag.stop())
+        parts = (self.delivery, self.retention, self.web, self.lag)
+        await asyncio.gather(*(part.stop() for part in parts))
         await asyncio.gather(self.watch.stop(), self.observation.observer.stop())
         await asyncio.gather(*(session.close() for session in self.sessions))
         await self.cache.close()
@@ -209,8 +216,17 @@ def assemble(
         loops=tuple(loops.values()),
         delivery=delivery,
         watch=watch,
+        retention=_retention(settings, sessions.sweeping, metrics),
         lag=LoopLag(metrics),
         metrics=metrics,
         observation=observation,
         web=WebServer(address, observation.health, metrics, home),
     )
+
+
+def _retention(settings: Settings, session: PgSession, metrics: Metrics) -> Retention:
+    seconds = settings.config.retention
+    if seconds is None:
+        return Retention(None, metrics)
+    rules = forgettable(settings.alert_config.specs())
+    return Retention(OldRows(session, seconds, rules, LASTING), metrics)

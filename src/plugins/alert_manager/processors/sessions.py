@@ -25,6 +25,7 @@ class Sessions(NamedTuple):
     asking_corec: PgSession
     asking_alert: PgSession
     watching: PgSession
+    sweeping: PgSession
 
     @classmethod
     def of(cls, corec_db: Mapping[str, Any], settings: Settings) -> Sessions:
@@ -43,6 +44,7 @@ class Sessions(NamedTuple):
             asking_corec=PgSession("salud", corec_db),
             asking_alert=PgSession("salud", alert_db),
             watching=PgSession("vigilancia", alert_db),
+            sweeping=PgSession("limpieza", alert_db),
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_FILES = ("queries.sql", "life.sql", "operators.sql", "eventos.sql")
+_FILES = ("queries.sql", "life.sql", "operators.sql", "old_rows.sql", "eventos.sql")
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 _SHARED = re.compile(r"\{(\w+)\}")
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
