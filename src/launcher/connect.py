@@ -6,10 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 
 from src.launcher import binaries
+from src.launcher.databases import DATABASES
 from src.launcher.errors import LauncherError
 from src.launcher.home import Home
 from src.launcher.own_database import hidden_secrets, wants_tls
-from src.launcher.services import DATABASES
 
 
 def database_dsn(environ: Mapping[str, str], database: str) -> str:

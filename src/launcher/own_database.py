@@ -129,7 +129,12 @@ def run_file(dsn: str, file: Path, variable: str) -> None:
         finally:
             link.close()
     except psycopg2.Error as exc:
+        told = str(exc).strip()
+        if isinstance(exc, psycopg2.errors.InsufficientPrivilege):
+            told += (
+                f"\nEl rol de {variable} no puede: que las haga una vez su dueño, con psql "
+                f"-f {file}. Después basta un rol que solo trabaje con ellas (docs/security.md)."
+            )
         raise LauncherError(
-            f"No se pueden preparar las tablas con {file} en la base de {variable}:\n"
-            f"{str(exc).strip()}"
+            f"No se pueden preparar las tablas con {file} en la base de {variable}:\n{told}"
         ) from None

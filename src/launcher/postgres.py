@@ -62,7 +62,10 @@ class PostgresServer:
     log: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     initdb_options: Sequence[str] = ()
-    roles: Sequence[str] = (SUPERUSER, "corec_user", "alert_user")
+    roles: Sequence[str] = (
+        *(SUPERUSER, "corec_user", "alert_user"),
+        *("corec_host", "alert_reader", "alert_manager_app"),
+    )
     _child: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
     def dsn(self, database: str, user: str) -> str:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Protocol
 
 from src.launcher import binaries
+from src.launcher.databases import DATABASES, DatabaseSpec
 from src.launcher.errors import LauncherError
-from src.launcher.home import PROJECT, Home
+from src.launcher.home import Home
 from src.launcher.output import say
 from src.launcher.own_database import ASTRAY, run_file
-from src.launcher.postgres import PostgresServer
+from src.launcher.postgres import SUPERUSER, PostgresServer
 from src.launcher.processes import ProcessId, write_private
 from src.launcher.psql import run_psql, without_libpq
 from src.launcher.redis import RedisServer
@@ -32,34 +33,7 @@ class Server(Protocol):
         """Its process while it lives."""
 
 
-@dataclass(frozen=True)
-class DatabaseSpec:
-    """A database of the project.
-
-    Attributes:
-        name: the database.
-        role: its owner on the embedded server.
-        variable: the environment variable that replaces it.
-        schema: the file with its tables.
-    """
-
-    name: str
-    role: str
-    variable: str
-    schema: Path
-
-
-DATABASES = (
-    DatabaseSpec(
-        "corec_db", "corec_user", "COREC_DB_DSN", PROJECT / "configs" / "core" / "schema.sql"
-    ),
-    DatabaseSpec(
-        "alert_db",
-        "alert_user",
-        "ALERT_DB_DSN",
-        PROJECT / "configs" / "plugins" / "alert_manager" / "schema.sql",
-    ),
-)
+_VARIABLES = (*(name for spec in DATABASES for name in spec.users), "REDIS_URL")
 
 
 # A server's program is needed to start it alone: one whose wheel is gone can still be stopped.
@@ -109,12 +83,19 @@ class Services:
             LauncherError: a value has more than one line, or libpq's variables contradict it.
         """
         # An address of ours, of a CoreC that runs for instance, is nobody's own server.
-        ours = embedded_addresses(home)
-        own = {name: environ[name] for name in ours if environ.get(name) not in {"", None}}
-        own = {name: value for name, value in own.items() if value != ours[name]}
+        ours = _addresses_of_ours(home)
+        own = {name: environ[name] for name in _VARIABLES if environ.get(name) not in {"", None}}
+        own = {name: value for name, value in own.items() if value not in ours}
         for name, value in own.items():
             if "\n" in value:
                 raise LauncherError(f"{name}: el valor debe caber en una línea.")
+        for spec in DATABASES:
+            lonely = sorted(spec.users.keys() & own.keys())
+            if lonely and spec.variable not in own:
+                raise LauncherError(
+                    f"{lonely[0]} sin {spec.variable}: el plugin leería otra base que CoreC. "
+                    f"Define las dos, o ninguna para usar la incluida."
+                )
         services = cls(home, own, environ)
         services._check_libpq()
         return services
@@ -129,8 +110,13 @@ class Services:
 
         They say what his address leaves out, a password or a service for instance.
         """
-        mine = len(self.embedded) == len(DATABASES)
-        return without_libpq(self.environ) if mine else dict(self.environ)
+        environ = {
+            name: value
+            for name, value in self.environ.items()
+            if name in self.own or name not in _VARIABLES
+        }
+        mine = not self.own.keys() - {"REDIS_URL"}
+        return without_libpq(environ) if mine else environ
 
     def missing(self) -> list[str]:
         """The names of the embedded servers that are wanted and do not run."""
@@ -160,9 +146,15 @@ class Services:
             _start(server, name, undo)
         if self.embedded:
             self._make_databases()
-        addresses = {**embedded_addresses(self.home), **self.own}
+        addresses = {**self._embedded_addresses(), **self.own}
         self._write_environment(addresses)
         return addresses
+
+    def _embedded_addresses(self) -> dict[str, str]:
+        """The addresses of what is embedded; who works in a database of the user's, he says."""
+        others = {name for spec in DATABASES if spec not in self.embedded for name in spec.users}
+        addresses = embedded_addresses(self.home)
+        return {name: value for name, value in addresses.items() if name not in others}
 
     def _servers(self) -> list[tuple[str, Server]]:
         servers: list[tuple[str, Server]] = []
@@ -176,13 +168,15 @@ class Services:
         server = embedded_postgres(self.home, binaries.postgres_bin())
         server.psql("postgres", "\n".join(_CREATE.format(spec=spec) for spec in self.embedded))
         for spec in self.embedded:
-            try:
-                dsn = server.dsn(spec.name, spec.role)
-                run_psql(server.bin_dir / "psql", dsn, ["-f", str(spec.schema)])
-            except LauncherError as exc:
-                raise LauncherError(
-                    f"No se pueden preparar las tablas de {spec.name} con {spec.schema}:\n{exc}"
-                ) from exc
+            # Who makes the tables owns them; only a superuser makes roles.
+            for role, file in ((spec.owner, spec.schema), (SUPERUSER, spec.roles)):
+                try:
+                    dsn = server.dsn(spec.name, role)
+                    run_psql(server.bin_dir / "psql", dsn, ["-f", str(file)])
+                except LauncherError as exc:
+                    raise LauncherError(
+                        f"No se puede preparar {spec.name} con {file}:\n{exc}"
+                    ) from exc
 
     def _check_libpq(self) -> None:
         """Refuse variables that only some of main.py's connections can obey.
@@ -219,15 +213,25 @@ class Services:
 def embedded_addresses(home: Home) -> dict[str, str]:
     """The addresses of a home's embedded servers, by environment variable."""
     server = embedded_postgres(home)
-    dsns = {spec.variable: server.dsn(spec.name, spec.role) for spec in DATABASES}
+    dsns = {
+        variable: server.dsn(spec.name, role)
+        for spec in DATABASES
+        for variable, role in spec.users.items()
+    }
     return {**dsns, "REDIS_URL": embedded_redis(home).url}
+
+
+def _addresses_of_ours(home: Home) -> set[str]:
+    """Every address by which something of ours reaches the embedded servers, or once did."""
+    owners = {embedded_postgres(home).dsn(spec.name, spec.owner) for spec in DATABASES}
+    return owners | set(embedded_addresses(home).values())
 
 
 # CREATE ROLE and CREATE DATABASE know no IF NOT EXISTS; psql runs the rows that come back.
 _CREATE = r"""
-SELECT 'CREATE ROLE {spec.role} LOGIN'
- WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{spec.role}') \gexec
-SELECT 'CREATE DATABASE {spec.name} OWNER {spec.role}'
+SELECT 'CREATE ROLE {spec.owner} LOGIN'
+ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{spec.owner}') \gexec
+SELECT 'CREATE DATABASE {spec.name} OWNER {spec.owner}'
  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{spec.name}') \gexec
 """
 

@@ -178,7 +178,14 @@ def world(
 ) -> World:
     monkeypatch.setenv("COREC_HTTP_PORT", "0")
     monkeypatch.setenv("COREC_HOME", str(tmp_path / "home"))
-    for name in ("ALERT_DB_DSN", "COREC_DB_DSN", "REDIS_URL", "ALERT_MANAGER_CONFIG"):
+    names = (
+        "ALERT_DB_DSN",
+        "COREC_DB_DSN",
+        "ALERT_COREC_DB_DSN",
+        "REDIS_URL",
+        "ALERT_MANAGER_CONFIG",
+    )
+    for name in names:
         monkeypatch.delenv(name, raising=False)
     return World(corec_dsn, alert_dsn, redis_url)
 

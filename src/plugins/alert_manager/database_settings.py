@@ -1,4 +1,7 @@
-"""Where alert_db is: `db_config`, or the environment's ALERT_DB_DSN, which goes before it."""
+"""Where alert_db is: `db_config`, or the environment's ALERT_DB_DSN, which goes before it.
+
+And corec_db, where the environment's ALERT_COREC_DB_DSN says that it is not to be the host's way.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 from .config_file import ConfigError, Fault
 
 DSN_ENV = "ALERT_DB_DSN"
+COREC_DSN_ENV = "ALERT_COREC_DB_DSN"
 
 
 def _keywords(dsn: str) -> dict[str, Any]:
@@ -65,16 +69,16 @@ class DatabaseSettings(BaseModel):
         return {name: value for name, value in named.items() if value is not None}
 
 
-def from_environment(environ: Mapping[str, str]) -> dict[str, Any] | None:
-    """Returns libpq keywords of ALERT_DB_DSN; None where it is not set.
+def from_environment(environ: Mapping[str, str], variable: str = DSN_ENV) -> dict[str, Any] | None:
+    """Returns libpq keywords of a variable with a DSN; None where it is not set.
 
     Raises:
         ConfigError: it is no DSN; the value is not shown.
     """
-    dsn = environ.get(DSN_ENV)
+    dsn = environ.get(variable)
     if not dsn:
         return None
     try:
         return _keywords(dsn)
     except ValueError as error:
-        raise ConfigError([Fault(DSN_ENV, str(error))], "La conexión con alert_db") from None
+        raise ConfigError([Fault(variable, str(error))], "La conexión con la base") from None

@@ -22,6 +22,7 @@ from src.plugins.plugin_manager import PluginBase
 
 from ..config_file import ConfigError, read_yaml
 from ..config_watch import ConfigWatch
+from ..database_settings import COREC_DSN_ENV, from_environment
 from ..domain.errors import DatabaseUnavailableError, DatabaseUnusableError, NotNowError
 from ..domain.model import RawEvent
 from ..domain.redact import redact_text
@@ -53,7 +54,8 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         config: the content of alert_manager.yaml, or the plugin.json that names it; the
             environment's ALERT_MANAGER_CONFIG goes before both.
         redis_client: a `redis.asyncio` client, or None; only speed depends on it.
-        db_config: libpq keywords of corec_db.
+        db_config: libpq keywords of corec_db; the environment's ALERT_COREC_DB_DSN goes before
+            them, so that the plugin can work there by a role that may less than the host's.
 
     Raises:
         ConfigError: (a ValueError) with every fault of the configuration.
@@ -72,7 +74,8 @@ class AlertProcessor(ProcesadorBase, PluginBase):
         self._watch = None if path is None else ConfigWatch(path)
         self._loaded: Loaded = load(config or {}, ROOT)
         self._redis = redis_client
-        self._db_config = dict(db_config or {})
+        own_way = from_environment(os.environ, COREC_DSN_ENV)
+        self._db_config = dict(db_config or {}) if own_way is None else own_way
         self._running: Running[Assembly] = Running()
         self._metrics = Metrics(_version())
         self._metrics.configured(good=True)

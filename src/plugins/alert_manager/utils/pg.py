@@ -49,6 +49,7 @@ _NETWORK = {
 # ends it, so that a later call is worth a try on a connection of its own.
 _PASSING = ("08", "53", "57P", "58", "25006", "40", "55P03")
 _NO_SUCH = ("42P01", "42703", "3F000", "42501")
+_MAY_NOT = "42501"
 _QUERY_CANCELED = "57014"
 EVENT_KEY = "alerts_event_time_rule"  # the index that keeps one alert per event and rule
 
@@ -292,6 +293,8 @@ def _translated(name: str, error: psycopg2.Error) -> Exception:
         return DatabaseUnusableError(text)
     if isinstance(error, psycopg2.DataError | psycopg2.IntegrityError):
         return RefusedError(text)
+    if code == _MAY_NOT:
+        text += "; los permisos de este rol los da roles.sql, tras schema.sql (docs/security.md)"
     return DatabaseUnusableError(text) if code in _NO_SUCH else error
 
 
