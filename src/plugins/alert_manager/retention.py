@@ -75,6 +75,8 @@ class Retention:
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._told_waiting = 0
+        for table in _NAMES:  # shown as 0 until the first one goes
+            metrics.deleted_rows.labels(table)
 
     def start(self) -> None:
         """Begins, after a while."""
