@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from src.core.celu_entidad import CeluEntidadCoreC
 from src.core.nucleus import CoreCNucleus
@@ -134,7 +135,12 @@ def _stop_at_a_signal() -> asyncio.Event:
     return stop
 
 
-if __name__ == "__main__":
+def run() -> NoReturn:
+    """Run the host, and end the process with its exit code."""
     exit_code = main()
     exit_after(THREADS_SECONDS, exit_code or EXIT_FORCED)
     sys.exit(exit_code)
+
+
+if __name__ == "__main__":
+    run()

@@ -181,7 +181,15 @@ class PluginManager:
     def _config(self, manifest: PluginManifest) -> dict[str, Any]:
         if other := manifest.config_env and os.environ.get(manifest.config_env):
             return read_yaml(Path(other))
-        return read_yaml(self._root / manifest.config_file) if manifest.config_file else {}
+        if not manifest.config_file:
+            return {}
+        path = self._root / manifest.config_file
+        folder = self._dir / manifest.main_class.partition(".")[0]
+        own = folder / "defaults" / path.name  # what a plugin may bring with it
+        if not path.exists() and own.exists():
+            _LOG.warning("plugin %s: no está %s; se usa %s", manifest.name, path, own)
+            path = own
+        return read_yaml(path)
 
     def _import(self, main_class: str) -> Any:
         module_name, _, class_name = main_class.rpartition(".")

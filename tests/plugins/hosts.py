@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,8 @@ def host(
     home: Path,
     instance: str = "corec1",
     environment: Mapping[str, str] | None = None,
+    command: Sequence[str | Path] = (sys.executable, "main.py"),
+    folder: Path = PROJECT,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A running host, stopped at the end; `environment` is added to its own."""
     home.mkdir(parents=True, exist_ok=True)
@@ -36,9 +38,7 @@ def host(
         **(environment or {}),
     }
     with (home / "out").open("ab") as out:
-        process = subprocess.Popen(
-            [sys.executable, "main.py"], cwd=PROJECT, env=variables, stdout=out, stderr=out
-        )
+        process = subprocess.Popen([*command], cwd=folder, env=variables, stdout=out, stderr=out)
     try:
         yield process
     finally:

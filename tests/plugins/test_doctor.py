@@ -85,7 +85,7 @@ def test_a_library_that_is_missing() -> None:
 def test_the_manifest_names_every_library() -> None:
     lines = (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     wanted = {line.split(">=")[0].lower() for line in lines if line and line[0] != "#"}
-    manifest = json.loads(machine._PLUGIN.read_text(encoding="utf-8"))
+    manifest = json.loads(machine._MANIFEST.read_text(encoding="utf-8"))
     assert {name.lower() for name in manifest["dependencies"]} == wanted
 
 

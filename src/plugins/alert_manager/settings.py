@@ -24,6 +24,7 @@ from .domain.decode import Limits
 from .domain.routing import Router
 from .domain.troubles import TROUBLES
 from .durations import Seconds
+from .home import shipped
 from .retention_settings import DEFAULT, RetentionSeconds, retention_faults
 from .route_settings import escalation_faults, fallback_faults, route_faults
 from .start_from import StartFrom, parse_start_from
@@ -33,6 +34,7 @@ from .utils.channels.registry import REPORT_CHANNELS
 
 CONFIG_ENV = "ALERT_MANAGER_CONFIG"
 SHIPPED = "configs/plugins/alert_manager/alert_manager.yaml"
+_NAME = "alert_manager.yaml"
 HOUR = 3600.0
 REPORTS = "alert_data"  # the CoreC channel of our own reports, and of commands to us
 
@@ -203,9 +205,12 @@ def load(config: Mapping[str, Any], root: Path | None = None) -> Loaded:
     override = os.environ.get(CONFIG_ENV)
     if override:
         return check(read_yaml(Path(override)))
-    if isinstance(config.get("config_file"), str):
-        return check(read_yaml((root or Path.cwd()) / config["config_file"]))
-    return check(config)
+    named = config.get("config_file")
+    if isinstance(named, str):
+        path = (root or Path.cwd()) / named
+        # The folder of the plugin alone, in another tree, has its own copy.
+        return check(read_yaml(path if path.exists() or named != SHIPPED else shipped(_NAME)))
+    return check(config or read_yaml(shipped(_NAME)))
 
 
 def source_path(config: Mapping[str, Any], root: Path) -> Path | None:

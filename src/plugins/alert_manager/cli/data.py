@@ -17,14 +17,14 @@ from psycopg2.extras import RealDictCursor
 from ..config_file import ConfigError, read_yaml
 from ..database_settings import from_environment
 from ..domain.formats import Formats
+from ..home import shipped
 from ..settings import Loaded, check, load
 from ..utils.queries import query
 from ..utils.replays import ReplayError
 
 T = TypeVar("T")
 
-ROOT = Path(__file__).resolve().parents[4]
-CONFIG = ROOT / "configs" / "plugins" / "alert_manager" / "alert_manager.yaml"
+CONFIG = shipped("alert_manager.yaml")
 NOT_FOUND, NO_DATABASE = 1, 3
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
+from ..home import shipped
 from ..judge import BatchJudge
 from ..metrics import Metrics
 from ..recorder import Recorder
@@ -14,7 +15,6 @@ from ..untold import Untold
 from ..utils.db import AlertStore
 from ..utils.dedupe import DedupeCache
 from ..utils.pg import PgSession
-from .data import CONFIG
 
 WHO = "alerts.sh"
 _CACHE_WAIT = 0.1  # seconds; never used, as there is no cache
@@ -27,7 +27,7 @@ async def recording(loaded: Loaded) -> AsyncIterator[Recorder]:
     Messages are queued with the alerts: the channels of a running CoreC find them within 5 s.
     """
     session = PgSession("alerts.sh", loaded.settings.database())
-    store = AlertStore(session, WHO, CONFIG.with_name("schema.sql"))
+    store = AlertStore(session, WHO, shipped("schema.sql"))
 
     async def nothing_was_told() -> None:
         """alert_db is there: nobody is told ahead of it here."""

@@ -8,11 +8,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from ..home import home
 from ..web.server import DEFAULT_HOST, DEFAULT_PORT
-from .data import ROOT
 
 _TIMEOUT = 8.0  # seconds; /health asks databases that may not answer
 _MAX_BODY = 1 << 20  # bytes
@@ -31,11 +30,6 @@ class Said:
     url: str
     health: Mapping[str, Any] | None = None
     trouble: str | None = None
-
-
-def home() -> Path:
-    """Returns the folder of the project's state."""
-    return Path(os.environ.get("COREC_HOME") or ROOT / ".corec")
 
 
 def ask_health() -> Said:
@@ -63,7 +57,7 @@ def _base() -> str:
     if host in ("0.0.0.0", "::"):  # noqa: S104  (where it listens, not whom to ask)
         host = DEFAULT_HOST
     try:
-        port = int((home() / "http.port").read_text(encoding="utf-8"))
+        port = int((home(os.environ) / "http.port").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         port = int(os.environ.get("COREC_HTTP_PORT") or DEFAULT_PORT) or DEFAULT_PORT
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -28,6 +28,7 @@ from ..domain.model import RawEvent
 from ..domain.redact import redact_text
 from ..faults import log_fault
 from ..health import Report
+from ..home import PLUGIN, ROOT, home, shipped
 from ..metrics import Metrics
 from ..recorder import Summary
 from ..running import Running
@@ -38,9 +39,7 @@ from .sessions import check_database
 
 log = logging.getLogger("corec.alert_manager")
 
-ROOT = Path(__file__).resolve().parents[4]
-MANIFEST = Path(__file__).resolve().parents[1] / "plugin.json"
-SCHEMA = ROOT / "configs" / "plugins" / "alert_manager" / "schema.sql"
+MANIFEST = PLUGIN / "plugin.json"
 _START_WAIT = 10.0  # seconds that a start waits for the databases before it goes on without
 _RELOAD_WAIT = 1.0
 _PUSH_TRY = 5.0  # seconds that alert_db has for it before it is kept in a file
@@ -103,9 +102,9 @@ class AlertProcessor(ProcesadorBase, PluginBase):
             self._watching = asyncio.create_task(task, name="config-watch")
 
     def _assemble(self, loaded: Loaded, instance: str, address: Address) -> Assembly:
-        home = Path(os.environ.get("COREC_HOME") or ROOT / ".corec")
+        folder, schema = home(os.environ), shipped("schema.sql")
         return assemble(
-            loaded, self._redis, self._db_config, instance, address, home, SCHEMA, self._metrics
+            loaded, self._redis, self._db_config, instance, address, folder, schema, self._metrics
         )
 
     async def _reload_whenever_changed(self, watch: ConfigWatch) -> None:

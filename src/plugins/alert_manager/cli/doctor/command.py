@@ -11,10 +11,11 @@ import click
 from rich.text import Text
 
 from ...config_file import ConfigError, read_yaml
+from ...home import home
 from ...settings import CONFIG_ENV, Loaded, check
 from ..data import CONFIG, NOT_FOUND, Database
 from ..output import console, counted, json_option, line, print_json
-from ..running import ask_health, home
+from ..running import ask_health
 from .databases import check_alert_db, check_corec_db, check_redis
 from .finding import Finding, State, fault, good
 from .machine import check_home, check_libraries, check_python, check_secret_files
@@ -58,7 +59,7 @@ def doctor(as_json: bool) -> None:
 def _findings() -> Iterator[Finding]:
     yield check_python(sys.version_info[:2])
     yield check_libraries()
-    yield from check_home(home())
+    yield from check_home(home(os.environ))
     file = Path(os.environ.get(CONFIG_ENV) or CONFIG)
     loaded = None
     try:

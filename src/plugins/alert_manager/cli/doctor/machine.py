@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..data import ROOT
+from ...home import PLUGIN, ROOT
 from .finding import Finding, fault, good, warning
 
 MINIMUM = (3, 11)
 _LITTLE = 1 << 30  # bytes free, below which people are warned
 _NOTHING = 100 << 20  # bytes free, with which PostgreSQL may stop any moment
-_PLUGIN = Path(__file__).resolve().parents[2] / "plugin.json"
+_MANIFEST = PLUGIN / "plugin.json"
 _SECRET = re.compile(r"password|secret|token|webhook|dsn|\burl\b", re.IGNORECASE)
 
 
@@ -39,7 +39,7 @@ def check_python(version: tuple[int, int]) -> Finding:
 def check_libraries(names: Iterable[str] | None = None) -> Finding:
     """Says whether the plugin's libraries are installed; by default those of plugin.json."""
     if names is None:
-        names = json.loads(_PLUGIN.read_text(encoding="utf-8"))["dependencies"]
+        names = json.loads(_MANIFEST.read_text(encoding="utf-8"))["dependencies"]
     missing = [name for name in names if not _is_installed(name)]
     if not missing:
         return good("bibliotecas", "están todas")
