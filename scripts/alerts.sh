@@ -12,7 +12,7 @@ use_home
 if [ -z "${ALERT_DB_DSN:-}" ] && [ -z "$(running_value ALERT_DB_DSN_OWN)" ]; then
   forget_libpq
 fi
-for variable in COREC_DB_DSN ALERT_DB_DSN REDIS_URL INSTANCE_ID ALERT_MANAGER_CONFIG; do
+for variable in COREC_DB_DSN ALERT_COREC_DB_DSN ALERT_DB_DSN REDIS_URL INSTANCE_ID ALERT_MANAGER_CONFIG; do
   if [ -z "${!variable:-}" ]; then
     value="$(running_value "$variable")"
     [ -z "$value" ] || export "$variable=$value"

@@ -11,6 +11,7 @@ import click
 from rich.text import Text
 
 from ...config_file import ConfigError, read_yaml
+from ...database_settings import COREC_DSN_ENV
 from ...home import home
 from ...settings import CONFIG_ENV, Loaded, check
 from ..data import CONFIG, NOT_FOUND, Database
@@ -71,7 +72,7 @@ def _findings() -> Iterator[Finding]:
         mend = f"corrige {file}; para comprobarlo: ./scripts/alerts.sh check-config"
         for one in error.faults:
             yield fault("configuración", str(one), mend)
-    yield from check_corec_db(os.environ.get("COREC_DB_DSN"))
+    yield from check_corec_db(os.environ.get(COREC_DSN_ENV) or os.environ.get("COREC_DB_DSN"))
     if loaded is not None:
         yield from _with_settings(loaded)
     yield check_redis(os.environ.get("REDIS_URL"))
@@ -94,4 +95,4 @@ def _print(finding: Finding) -> None:
     output = console()
     output.print(Text(f"{mark} ", style=style), line(f"{finding.part}: {finding.said}"), sep="")
     if finding.mend:
-        output.print(line(f"  → {finding.mend}"))
+        output.print(Text("  → "), line(finding.mend), sep="")
