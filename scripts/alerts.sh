@@ -5,9 +5,14 @@ set -euo pipefail
 PROJECT="$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")"
 # shellcheck source=scripts/lib.sh
 . "$PROJECT/scripts/lib.sh"
+# shellcheck source=scripts/docker.sh
+. "$PROJECT/scripts/docker.sh"
 
 use_home
 
+if [ -z "${ALERT_DB_DSN:-}" ] && docker_runs; then
+  alerts_in_docker "$@"
+fi
 [ -x "$VENV_PYTHON" ] || prepare_venv run
 if [ -z "${ALERT_DB_DSN:-}" ] && [ -z "$(running_value ALERT_DB_DSN_OWN)" ]; then
   forget_libpq

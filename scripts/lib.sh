@@ -90,23 +90,3 @@ forget_libpq() {
     esac
   done
 }
-
-# Fails with a sentence unless docker compose can work here.
-check_docker() {
-  command -v docker >/dev/null ||
-    fail "No se encuentra docker. Instálalo (https://docs.docker.com/engine/install/)" \
-      "o arranca sin --docker: no hace falta nada más que Python."
-  docker compose version >/dev/null 2>&1 ||
-    fail "A docker le falta compose v2 («docker compose»)." \
-      "Instala el paquete docker-compose-plugin o arranca sin --docker."
-  docker info >/dev/null 2>&1 ||
-    fail "El motor de docker no responde. Arráncalo (sudo systemctl start docker)" \
-      "y comprueba que tu usuario puede usarlo, o arranca sin --docker."
-  [ -f "$PROJECT/docker-compose.yml" ] ||
-    fail "Falta docker-compose.yml en $PROJECT. Arranca sin --docker."
-}
-
-compose() {
-  docker compose --project-name corec_v4 --project-directory "$PROJECT" \
-    --file "$PROJECT/docker-compose.yml" "$@"
-}

@@ -2,6 +2,7 @@
 # Runs every test with private servers, apart from a CoreC that runs: ./scripts/test.sh [pytest args]
 # ./scripts/test.sh --spec […]: those of the host and the plugin, with the libraries' versions of the
 # specification (constraints-spec.txt) in an environment of their own, .venv-spec.
+# Those of docker compose need its engine, and run only when asked for: ./scripts/test.sh -m docker
 set -euo pipefail
 
 PROJECT="$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")"

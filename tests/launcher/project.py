@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,10 +25,16 @@ def clean_environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
 
 
-def copy_project(folder: Path, *, venv: bool) -> Path:
-    """Copy what a clone holds; with `venv`, the installed packages are those of this project."""
+def copy_project(folder: Path, *, venv: bool, more: Sequence[str] = ()) -> Path:
+    """Copy what a clone holds; with `venv`, the installed packages are those of this project.
+
+    Args:
+        folder: where to; made here.
+        venv: whether the packages come with it.
+        more: files and folders that only some tests need.
+    """
     folder.mkdir(parents=True)
-    for name in _COPIED:
+    for name in (*_COPIED, *more):
         source = PROJECT / name
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

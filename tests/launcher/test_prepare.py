@@ -236,56 +236,6 @@ def test_two_installations_at_once_take_turns(clone: Path) -> None:
     assert all("launched ['start']" in text for text in told)
 
 
-@pytest.mark.parametrize(
-    ("docker", "wanted"),
-    [
-        (None, "No se encuentra docker"),
-        ('[ "$1" != compose ]', "compose v2"),
-        ('[ "$1" != info ]', "motor de docker no responde"),
-        ("true", "Falta docker-compose.yml"),
-    ],
-)
-def test_docker_faults(clone: Path, tmp_path: Path, docker: str | None, wanted: str) -> None:
-    path = only(tmp_path / "bin")
-    if docker is not None:
-        program(tmp_path / "bin", "docker", docker)
-    result = start(clone, "--docker", PATH=path)
-    assert result.returncode == 1
-    assert wanted in result.stderr
-
-
-def test_docker_starts_and_stops_the_compose_project(clone: Path, tmp_path: Path) -> None:
-    (clone / "docker-compose.yml").write_text("services: {}\n")
-    told = tmp_path / "told"
-    program(tmp_path / "bin", "docker", f'echo "$@" >> "{told}"')
-    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
-    environ = clean_environ() | {"PATH": path, "COREC_HOME": str(tmp_path / "home")}
-    for name in ("start.sh", "stop.sh"):
-        arguments = ["--docker"] if name == "start.sh" else []
-        command = [str(clone / "scripts" / name), *arguments]
-        subprocess.run(command, env=environ, check=True, capture_output=True)
-    lines = told.read_text().splitlines()
-    assert any("--project-name corec_v4" in line and "up -d --wait" in line for line in lines)
-    assert any("--project-name corec_v4" in line and line.endswith(" down") for line in lines)
-
-
-def test_containers_that_did_not_get_healthy_are_stopped_by_the_next_stop(
-    clone: Path, tmp_path: Path
-) -> None:
-    (clone / "docker-compose.yml").write_text("services: {}\n")
-    told = tmp_path / "told"
-    program(
-        tmp_path / "bin", "docker", f'echo "$@" >> "{told}"; case "$*" in *" up "*) exit 1 ;; esac'
-    )
-    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
-    environ = clean_environ() | {"PATH": path, "COREC_HOME": str(tmp_path / "home")}
-    scripts = clone / "scripts"
-    started = subprocess.run([scripts / "start.sh", "--docker"], env=environ, check=False)
-    assert started.returncode == 1
-    subprocess.run([scripts / "stop.sh"], env=environ, check=True)
-    assert told.read_text().splitlines()[-1].endswith(" down")
-
-
 def test_a_docker_that_is_away_does_not_keep_the_rest_from_stopping(
     installed: Path, tmp_path: Path
 ) -> None:
