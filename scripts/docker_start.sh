@@ -80,17 +80,19 @@ up() {
     "./scripts/start.sh --docker, o deténlo todo con ./scripts/stop.sh."
 }
 
-# Gives a running database the passwords of .env and the tables of this checkout.
+# Gives a running database the passwords of .env, and the tables and roles of this checkout.
 prepare_database() {
-  local schema=/dev/null
+  local folder="" files=()
   case "$1" in
     redis) return ;;
-    postgres) schema="$PROJECT/configs/core/schema.sql" ;;
-    alert_db) schema="$PROJECT/configs/plugins/alert_manager/schema.sql" ;;
+    postgres) folder="$PROJECT/configs/core" ;;
+    alert_db) folder="$PROJECT/configs/plugins/alert_manager" ;;
   esac
-  # By the pipe and not by the mount, which keeps the file of the day the container was made.
-  docker exec -i -e SCHEMA=/dev/stdin -e PGOPTIONS='-c client_min_messages=warning' "corec_v4-$1-1" \
-    sh /corec/postgres/init/10-prepare.sh <"$schema" ||
+  [ -z "$folder" ] || files=("$folder/schema.sql" "$folder/roles.sql")
+  # By the pipe and not by the mounts, which keep the files of the day the container was made.
+  cat -- /dev/null ${files[@]+"${files[@]}"} |
+    docker exec -i -e SQL=/dev/stdin -e PGOPTIONS='-c client_min_messages=warning' "corec_v4-$1-1" \
+      sh /corec/postgres/init/10-prepare.sh ||
     fail "No se pueden preparar las tablas o la clave de $1; mira arriba y repite ./scripts/start.sh --docker."
 }
 

@@ -67,7 +67,7 @@ _filled() {
     name="${BASH_REMATCH[2]}"
     value="$(_plain "${BASH_REMATCH[3]}")"
     case "$name" in
-      *_DB_PASSWORD | REDIS_PASSWORD)
+      *_DB_PASSWORD | REDIS_PASSWORD | COREC_HOST_PASSWORD | ALERT_READER_PASSWORD | ALERT_APP_PASSWORD)
         if [ -z "$value" ]; then
           line="$name=$(_random)"
         elif [[ ! "$value" =~ ^[A-Za-z0-9._~-]+$ ]]; then

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from src.launcher import databases
 from tests.deploy.compose_files import SIBLINGS, STANDBY, example, load, variables_read
 from tests.launcher.project import PROJECT
 
@@ -90,17 +92,15 @@ def test_a_database_is_ready_only_when_its_tables_are(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "schema"),
-    [
-        ("postgres", "./configs/core/schema.sql"),
-        ("alert_db", "./configs/plugins/alert_manager/schema.sql"),
-    ],
+    ("name", "folder"),
+    [("postgres", "./configs/core"), ("alert_db", "./configs/plugins/alert_manager")],
 )
-def test_schemas_are_applied_at_the_first_start(name: str, schema: str) -> None:
+def test_schemas_and_roles_are_applied_at_the_first_start(name: str, folder: str) -> None:
     volumes = SERVICES[name]["volumes"]
-    assert f"{schema}:/corec/schema.sql:ro" in volumes
+    files = (f"{folder}/schema.sql", f"{folder}/roles.sql")
+    assert {f"{file}:/corec/{Path(file).name}:ro" for file in files} <= set(volumes)
     assert "./deploy/postgres/init:/docker-entrypoint-initdb.d:ro" in volumes
-    for source in (schema, "deploy/postgres/init/10-prepare.sh", "deploy/postgres/entrypoint.sh"):
+    for source in (*files, "deploy/postgres/init/10-prepare.sh", "deploy/postgres/entrypoint.sh"):
         assert (PROJECT / source).is_file()
 
 
@@ -145,6 +145,22 @@ def test_every_variable_of_the_shipped_configuration_reaches_the_container() -> 
 
 def test_the_example_names_exactly_what_compose_reads() -> None:
     assert set(example()) == variables_read()
+
+
+def test_corec_works_by_the_roles_and_knows_no_owners_password() -> None:
+    """Those of `src/launcher/databases.py`, which start.sh without Docker takes."""
+    environment = SERVICES["corec1"]["environment"]
+    mounted = {entry["target"]: entry["source"] for entry in SERVICES["corec1"]["configs"]}
+    known = ""
+    for spec in databases.DATABASES:
+        for variable, role in spec.users.items():
+            content = COMPOSE["configs"][mounted[environment[f"{variable}_FILE"]]]["content"]
+            assert f"//{role}:" in content
+            assert content.endswith(f":5432/{spec.name}")
+            known += content
+    for owner in ("COREC_DB_PASSWORD", "ALERT_DB_PASSWORD"):
+        assert owner not in known
+    assert not {"corec_db_password", "alert_db_password"} & set(SERVICES["corec1"]["secrets"])
 
 
 def test_secrets_of_the_compose_file_are_all_used() -> None:

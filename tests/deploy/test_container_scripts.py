@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg2
@@ -15,7 +16,7 @@ import pytest
 from aiohttp import web
 
 from tests.launcher.project import PROJECT, clean_environ
-from tests.support.servers import TestPostgres
+from tests.support.servers import TestPostgres, guarded_directory
 
 DEPLOY = PROJECT / "deploy"
 
@@ -87,62 +88,62 @@ def test_postgres_starts_with_the_secrets_password_and_never_without(
 
 
 @pytest.fixture
-def database(postgres_server: TestPostgres) -> Iterator[str]:
-    """An empty database of a role that may change its own password."""
-    postgres_server.start()
-    dsn = postgres_server.create_database("container", owner="corec_user")
-    yield dsn
-    postgres_server.drop_database(dsn)
+def own_server() -> Iterator[TestPostgres]:
+    """A server whose roles nobody else uses: they are the whole server's, not a database's."""
+    with guarded_directory() as root:
+        server = TestPostgres(root / "pg")
+        server.root.mkdir()
+        server.start()
+        yield server
+        server.stop("immediate")
 
 
-def test_tables_and_password_are_prepared_again_and_again(
-    tmp_path: Path, secrets: Path, postgres_server: TestPostgres, database: str
+def test_tables_roles_and_passwords_are_prepared_again_and_again(
+    tmp_path: Path, secrets: Path, own_server: TestPostgres
 ) -> None:
+    dsn = own_server.create_database("corec_db")
     script = copied("postgres/init/10-prepare.sh", tmp_path, secrets)
 
-    def prepare(password: str, schema: Path) -> subprocess.CompletedProcess[str]:
-        (secrets / "db_password").write_text(password)
+    def prepare(sql: str) -> subprocess.CompletedProcess[str]:
         environ = clean_environ() | {
-            "PATH": f"{postgres_server.bin_dir}:{os.environ['PATH']}",
-            "PGHOST": str(postgres_server.root / "s"),
-            "POSTGRES_USER": "corec_user",
-            "POSTGRES_DB": urlsplit(database).path.removeprefix("/"),
-            "SCHEMA": "/dev/stdin",
+            "PATH": f"{own_server.bin_dir}:{os.environ['PATH']}",
+            "PGHOST": str(own_server.root / "s"),
+            "POSTGRES_USER": "postgres",
+            "POSTGRES_DB": urlsplit(dsn).path.removeprefix("/"),
+            "SQL": "/dev/stdin",
         }
-        with schema.open() as stdin:
-            return subprocess.run(
-                ["sh", script],
-                env=environ,
-                stdin=stdin,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+        return subprocess.run(
+            ["sh", script], env=environ, input=sql, capture_output=True, text=True, check=False
+        )
 
-    def stored() -> str:
-        with psycopg2.connect(postgres_server.dsn("postgres")) as link, link.cursor() as cursor:
-            cursor.execute("SELECT rolpassword FROM pg_authid WHERE rolname = 'corec_user'")
-            [(verifier,)] = cursor.fetchall()
-        link.close()
-        return str(verifier)
+    def rows(sql: str) -> list[tuple[Any, ...]]:
+        link = psycopg2.connect(dsn)
+        try:
+            with link.cursor() as cursor:
+                cursor.execute(sql)
+                return cursor.fetchall()
+        finally:
+            link.close()
 
-    schema = PROJECT / "configs" / "core" / "schema.sql"
+    stored = """
+    SELECT rolpassword FROM pg_authid
+     WHERE rolname IN ('postgres', 'corec_host', 'alert_reader')
+    """
+    folder = PROJECT / "configs" / "core"
+    sql = (folder / "schema.sql").read_text() + (folder / "roles.sql").read_text()
     seen = set()
-    for password in ("uno", "dos", "it's $(odd) \\ %"):
-        done = prepare(password, schema)
+    for word in ("uno", "dos", "it's $(odd) \\ %"):
+        for role in ("db", "corec_host", "alert_reader"):
+            (secrets / f"{role}_password").write_text(f"{role} {word}")
+        done = prepare(sql)
         assert done.returncode == 0, done.stderr
-        assert password not in done.stdout + done.stderr
-        seen.add(stored())
-    assert len(seen) == 3
+        assert word not in done.stdout + done.stderr
+        seen |= {verifier for (verifier,) in rows(stored)}
+    assert len(seen) == 9
     assert all(verifier.startswith("SCRAM-SHA-256$") for verifier in seen)
-    with psycopg2.connect(database) as link, link.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('eventos') IS NOT NULL")
-        assert cursor.fetchall() == [(True,)]
-    link.close()
-
-    broken = tmp_path / "broken.sql"
-    broken.write_text("SELECT 1;\nSELECT nothing FROM nowhere;\n")
-    assert prepare("tres", broken).returncode == 1
+    rights = "SELECT has_table_privilege('alert_reader', 'eventos', %r)"
+    assert [rows(rights % right) for right in ("SELECT", "DELETE")] == [[(True,)], [(False,)]]
+    assert prepare("SELECT 1;\nSELECT nothing FROM nowhere;\n").returncode == 1
 
 
 @pytest.fixture

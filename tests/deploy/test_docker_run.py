@@ -139,7 +139,7 @@ def test_a_change_of_the_configuration_counts_without_a_restart(stack: Stack) ->
 
 def test_no_secret_is_shown_by_docker_or_in_a_log(stack: Stack) -> None:
     secrets = stack.secrets()
-    assert len(secrets) == 12
+    assert len(secrets) == 15
     ids = docker("ps", "-aq", "--filter", LABEL).split()
     shown = docker("inspect", *ids) + docker("inspect", IMAGE)
     shown += docker("history", "--no-trunc", IMAGE)
@@ -186,9 +186,39 @@ def test_limits_and_the_restart_policy_reach_the_engine(stack: Stack, service: s
     assert host["PortBindings"] in (None, {})
 
 
+_RIGHTS = """
+import os, psycopg2
+for variable in ("COREC_DB_DSN", "ALERT_COREC_DB_DSN", "ALERT_DB_DSN"):
+    link = psycopg2.connect(os.environ[variable])
+    cursor = link.cursor()
+    cursor.execute("SELECT current_user, rolsuper FROM pg_roles WHERE rolname = current_user")
+    print(*cursor.fetchone())
+    table = "alerts" if variable == "ALERT_DB_DSN" else "eventos"
+    for sql in (f"DROP TABLE {table}", "CREATE TABLE mine ()", f"TRUNCATE {table}"):
+        link.rollback()
+        try:
+            cursor.execute(sql)
+        except psycopg2.errors.InsufficientPrivilege:
+            continue
+        raise SystemExit(f"{variable} may {sql}")
+"""
+
+
+def test_corec_works_by_roles_that_may_little(stack: Stack) -> None:
+    told = docker(
+        *("exec", "-i", container("corec1"), "/app/deploy/docker/entrypoint.sh", "python", "-"),
+        stdin=_RIGHTS,
+    )
+    assert told.splitlines() == [
+        "corec_host False",
+        "alert_reader False",
+        "alert_manager_app False",
+    ]
+
+
 _WITHOUT_PASSWORD = """
 import psycopg2, redis
-for role, host in (("corec_user", "postgres"), ("alert_user", "alert_db")):
+for role, host in (("corec_host", "postgres"), ("alert_user", "alert_db")):
     try:
         psycopg2.connect(host=host, user=role, dbname=host.replace("postgres", "corec_db"))
     except psycopg2.OperationalError as error:

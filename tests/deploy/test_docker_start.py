@@ -78,8 +78,9 @@ def test_a_first_start_makes_env_and_starts_servers_tables_and_corec_in_turn(
         assert line.startswith("compose --project-name corec_v4 ")
     # What the databases are given is the checkout's, not the container's.
     given = Path(f"{started.told}.stdin").read_text()
-    for schema in ("configs/core/schema.sql", "configs/plugins/alert_manager/schema.sql"):
-        assert (started.folder / schema).read_text() in given
+    for folder in ("configs/core", "configs/plugins/alert_manager"):
+        for name in ("schema.sql", "roles.sql"):
+            assert (started.folder / folder / name).read_text() in given
 
 
 def test_a_second_start_makes_nothing_anew_and_a_changed_env_everything(started: Checkout) -> None:
