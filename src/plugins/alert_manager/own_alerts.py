@@ -178,12 +178,14 @@ class OwnAlerts:
     def given_up(self, name: str, count: int, reason: str, now: float) -> Candidate:
         """Messages of a channel will not be told any more; the others say so."""
         one = "Un aviso de" if count == 1 else f"{count} avisos de"
+        fallback = self._fallbacks.get(name)
+        instead = "" if fallback is None else f" Lo urgente lo entrega {fallback}."
         return self._candidate(
             "avisos_abandonados",
             Severity.ALTA,
             f"{one} {name} sin entregar",
-            f"{redact_text(reason)}. Para verlos: ./scripts/alerts.sh notifications list --status "
-            "dead; para enviarlos otra vez: ./scripts/alerts.sh notifications retry --all",
+            f"{redact_text(reason)}.{instead} Para verlos: ./scripts/alerts.sh notifications list "
+            "--status dead; para enviarlos otra vez: ./scripts/alerts.sh notifications retry --all",
             {"canal": name},
             now,
             but=name,

@@ -55,7 +55,8 @@ class Pipeline(Generic[P]):
         self._woken = asyncio.Event()
         self._asleep = False
         self._limit = _MAX_EVENTS
-        self._emptied_at = 0.0
+        self._emptied_at = 0.0  # or since when we read
+        self._has_emptied = False
         self._is_empty = False
         self._caught_up_at = time.monotonic()
 
@@ -77,7 +78,12 @@ class Pipeline(Generic[P]):
     @property
     def emptied_at(self) -> float:
         """When nothing was left to be read for the last time (monotonic)."""
-        return self._emptied_at
+        return self._emptied_at if self._has_emptied else float("-inf")
+
+    @property
+    def has_emptied(self) -> bool:
+        """True where this instance reads, and nothing was left to be read at least once."""
+        return self.leading and self._has_emptied
 
     @property
     def position(self) -> P | None:
@@ -173,7 +179,7 @@ class Pipeline(Generic[P]):
         led, stood_by = self.leading, self.standby
         holds = await self._place.hold()
         if holds and not led:
-            self._emptied_at = time.monotonic()
+            self._emptied_at, self._has_emptied = time.monotonic(), False
             self._recorder.unsettled()
             self._emptied(stood_by)  # else it is we who have not read it since
         return holds
@@ -194,7 +200,7 @@ class Pipeline(Generic[P]):
         if not fetched.events:
             if held.backlog:
                 await self._tell_backlog(fetched.position)
-            self._emptied_at = time.monotonic()
+            self._emptied_at, self._has_emptied = time.monotonic(), True
             # Only what is known of holes changed; it goes into the next commit.
             self._place.caught_up(min(looked_at, fetched.settled))
             await self._place.looked(fetched.position)
@@ -205,7 +211,7 @@ class Pipeline(Generic[P]):
         if not fetched.more:
             if held.backlog and held.backlog == self._place.standing().backlog:
                 await self._tell_backlog(self._place.standing().position)
-            self._emptied_at = time.monotonic()
+            self._emptied_at, self._has_emptied = time.monotonic(), True
             self._place.caught_up(min(looked_at, fetched.settled))
             total += await self._tell_absences()
         return total, fetched.more

@@ -55,7 +55,7 @@ class ReadLoop:
         self._task: asyncio.Task[None] | None = None
         self._trouble: str | None = "arrancando"
         self._since = time.time()
-        self._told = self._told_behind = self._ended = False
+        self._told = self._told_behind = self._ended = self._ended_behind = False
         self._silent = optional
         self.optional = optional
         self._summary = Summary()
@@ -224,9 +224,14 @@ class ReadLoop:
         if behind > BEHIND and not self._told_behind:
             alarm = self._own_alerts.behind(source, behind, time.time())
             self._told_behind = await self._tell(alarm)
-        elif self._told_behind and behind < BEHIND:
-            news = self._own_alerts.caught_up(source, time.time())
-            self._told_behind = not await self._tell(news)
+            self._ended_behind = False
+        elif (
+            behind < BEHIND
+            and self._pipeline.has_emptied
+            and (self._told_behind or not self._ended_behind)  # after a start, what was told before
+        ):
+            self._ended_behind = await self._tell(self._own_alerts.caught_up(source, time.time()))
+            self._told_behind = self._told_behind and not self._ended_behind
 
     async def _tell(self, news: News) -> bool:
         """Stores an alert of our own or its end; False where alert_db is the one that is away."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-LASTING = frozenset(("lectura_detenida", "lectura_retrasada", "sin_base_de_alertas", "canal_caido"))
+CHANNEL_DOWN = "canal_caido"
+LASTING = frozenset(("lectura_detenida", "lectura_retrasada", "sin_base_de_alertas", CHANNEL_DOWN))
 """Troubles that go on until we say that they are over."""
 
 TROUBLES = LASTING | {

@@ -47,7 +47,7 @@ def build_delivery(
         channels[STREAM_REPORT] = StreamReport(redis, instance)
     zone = loaded.settings.alert_config.timezone
     paces = {name: settings.pace(zone) for name, settings in loaded.channels.items()}
-    outbox = Outbox(sessions.telling, hand_in)
+    outbox = Outbox(sessions.telling, hand_in, sessions.following)
     alert_config = loaded.settings.alert_config
     steps = [step.step() for step in alert_config.escalation]
     lasting = {spec.name for spec in alert_config.specs() if spec.lasts}

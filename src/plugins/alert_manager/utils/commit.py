@@ -43,7 +43,7 @@ def store(cursor: Cursor, judged: Judged, cached: Mapping[bytes, tuple[int, floa
     for repeat, index in decision.repeats_of_news.items():
         seen[index].append(candidates[repeat])
     ids = _insert_alerts(cursor, seen)
-    _silence(cursor, {ids[index]: candidates[index].silence for index in decision.news})
+    _silence(cursor, {ids[index]: _silence_of(those) for index, those in seen.items()})
     messages = [
         (ids[index], name, candidates[index].severity)
         for index, those in seen.items()
@@ -60,6 +60,12 @@ def store(cursor: Cursor, judged: Judged, cached: Mapping[bytes, tuple[int, floa
         channels=queued.channels,
         told=queued.told,
     )
+
+
+def _silence_of(those: Sequence[Candidate]) -> int | None:
+    """Returns the silence that keeps an alert and all its repeats from people, or None."""
+    silences = [candidate.silence for candidate in those]
+    return None if None in silences else silences[0]
 
 
 def _silence(cursor: Cursor, silences: Mapping[int, int | None]) -> None:

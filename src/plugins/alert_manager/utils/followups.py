@@ -12,7 +12,8 @@ from ..domain.escalation import Step
 from ..domain.model import Severity
 from ..domain.routing import Router
 from ..domain.silences import first_covering
-from .commit import queue_messages
+from ..domain.troubles import CHANNEL_DOWN
+from .commit import LOCK_CLASS, queue_messages
 from .pg import PgSession
 from .queries import query
 from .silences import load_silences, mute_waiting
@@ -88,25 +89,30 @@ class FollowUps:
             cursor.execute(query("follow_ups_spare"))
             counting = load_silences(cursor).counting
             numbers = frozenset(silence.number for silence in counting)
-            if counting:
+            if counting:  # in turn with commits, which lock alerts first, and messages after them
+                cursor.execute(query("serialise_commits"), {"key": LOCK_CLASS})
                 mute_waiting(cursor, counting, self._machines, not numbers <= self._muted_by)
             return numbers
 
     def _heard_page(self, last: int, connection: Connection) -> tuple[int | None, set[str]]:
         """Queues alerts that go on after their silence, of which nothing else would tell."""
         with connection.cursor() as cursor:
+            cursor.execute(query("serialise_commits"), {"key": LOCK_CLASS})
             counting = load_silences(cursor).counting
             arguments = {"rules": self._lasting, "last": last, "limit": _PAGE}
             cursor.execute(query("silenced_lasting"), arguments)
             found = cursor.fetchall()
-            told: list[tuple[int, str, Severity]] = []
+            told: dict[int, list[tuple[int, str, Severity]]] = {}
             for alert_id, key, rule, channel, event_data in found:
                 severity, data = Severity.parse(key), event_data or {}
                 if first_covering(counting, rule, severity, channel, data) is None:
-                    names = self._router.targets(severity, rule, channel, data)
-                    told += [(alert_id, name, severity) for name in names]
-            cursor.execute(query("alerts_heard"), {"ids": sorted({one[0] for one in told})})
-            channels = set(queue_messages(cursor, told).channels)
+                    names = set(self._router.targets(severity, rule, channel, data))
+                    if rule == CHANNEL_DOWN:  # which is not told of itself
+                        names.discard(str(data.get("canal")))
+                    told[alert_id] = [(alert_id, name, severity) for name in sorted(names)]
+            cursor.execute(query("alerts_heard"), {"ids": sorted(told)})
+            heard = [message for (alert_id,) in cursor.fetchall() for message in told[alert_id]]
+            channels = set(queue_messages(cursor, heard).channels)
             return (int(found[-1][0]) if len(found) == _PAGE else None), channels
 
     def _page(

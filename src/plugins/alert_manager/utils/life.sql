@@ -211,10 +211,12 @@ SELECT m.id, 'silenciada', s.who, s.reason FROM muted AS m JOIN silences AS s ON
 -- They go on after their silence.
 WITH heard AS (
     UPDATE alerts SET status = 'abierta' WHERE id = ANY(%(ids)s) AND status = 'silenciada' RETURNING id, silence_id
+), noted AS (
+    INSERT INTO alert_history (alert_id, action, who, note)
+    SELECT id, 'abierta', 'alert_manager', 'sigue, y el silencio ' || coalesce(silence_id || ' ', '') || 'ya no cuenta'
+      FROM heard
 )
-INSERT INTO alert_history (alert_id, action, who, note)
-SELECT id, 'abierta', 'alert_manager', 'sigue, y el silencio ' || coalesce(silence_id || ' ', '') || 'ya no cuenta'
-  FROM heard;
+SELECT id FROM heard ORDER BY id;
 
 -- name: silenced_lasting
 -- Alerts whose end a rule tells: as long as that has not come, they go on.

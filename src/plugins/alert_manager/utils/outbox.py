@@ -32,8 +32,15 @@ class Outbox:
     Every call may raise what `PgSession.run` raises.
     """
 
-    def __init__(self, session: PgSession, hand_in: HandIn | None = None) -> None:
+    def __init__(
+        self,
+        session: PgSession,
+        hand_in: HandIn | None = None,
+        moving: PgSession | None = None,
+    ) -> None:
+        """`moving`: hands messages over; of many that takes a second, in which others wait not."""
         self._session = session
+        self._moving = moving or session
         self._hand_in = hand_in
         self._ahead = 0.0  # the server's clock, of our monotonic one
         self._looked_at = float("-inf")
@@ -153,7 +160,7 @@ class Outbox:
                 cursor.execute(query("hand_over"), arguments)
                 return cursor.rowcount > 0
 
-        return await self._session.run(work)
+        return await self._moving.run(work)
 
     async def take_back(self, channel: str, fallback: str) -> None:
         """Takes back what a fallback has told meanwhile."""
@@ -163,7 +170,7 @@ class Outbox:
             with connection.cursor() as cursor:
                 cursor.execute(query("take_back"), arguments)
 
-        await self._session.run(work)
+        await self._moving.run(work)
 
     async def expire(
         self,

@@ -216,19 +216,30 @@ ON CONFLICT (fingerprint, timestamp, channel) DO UPDATE
 
 -- name: told_ahead_apply
 -- To messages of these alerts, or of all: whoever was told is not told again. It counts for one alert: the next
--- of its kind, after somebody resolved that, is news.
-WITH told AS (
-    SELECT n.id, a.id AS alert_id, n.attempts + t.attempts AS attempt, t.fingerprint, t.timestamp, t.channel,
-           t.told_at, t.answer, t.external_id, t.progress
+-- of its kind, after somebody resolved that, is news. Who was told in part, is known once it is applied.
+WITH fits AS (
+    SELECT DISTINCT ON (t.fingerprint, t.timestamp, t.channel)
+           t.fingerprint, t.timestamp, t.channel, t.told_at, t.attempts, t.answer, t.external_id, t.progress,
+           a.id AS alert_id
       FROM told_ahead AS t
       JOIN alerts AS a ON a.fingerprint = t.fingerprint
                       AND (abs(a.timestamp - t.timestamp) < t.span OR a.timestamp = t.timestamp)
-      JOIN notifications AS n ON n.alert_id = a.id AND n.channel = t.channel
-     WHERE n.kind = 'alert' AND n.status = 'pending' AND coalesce(t.alert_id, a.id) = a.id
-       AND (%(ids)s::bigint[] IS NULL OR a.id = ANY(%(ids)s))
+     WHERE coalesce(t.alert_id, a.id) = a.id AND (%(ids)s::bigint[] IS NULL OR a.id = ANY(%(ids)s))
+     ORDER BY t.fingerprint, t.timestamp, t.channel, abs(a.timestamp - t.timestamp), a.id
 ), used AS (
-    UPDATE told_ahead AS t SET alert_id = told.alert_id FROM told
+    UPDATE told_ahead AS t SET alert_id = f.alert_id FROM fits AS f
+     WHERE t.fingerprint = f.fingerprint AND t.timestamp = f.timestamp AND t.channel = f.channel
+       AND f.progress IS NULL AND t.alert_id IS NULL
+), told AS (
+    SELECT DISTINCT ON (n.id) n.id, n.attempts + f.attempts AS attempt, f.*
+      FROM fits AS f JOIN notifications AS n ON n.alert_id = f.alert_id AND n.channel = f.channel
+     WHERE n.kind = 'alert' AND n.status = 'pending'
+       AND (f.progress IS NULL OR n.progress IS NULL AND {at_rest})
+     ORDER BY n.id, f.progress IS NOT NULL
+), spent AS (
+    DELETE FROM told_ahead AS t USING told
      WHERE t.fingerprint = told.fingerprint AND t.timestamp = told.timestamp AND t.channel = told.channel
+       AND told.progress IS NOT NULL
 ), marked AS (
     UPDATE notifications AS n
        SET status = CASE WHEN told.progress IS NULL THEN 'sent' ELSE 'pending' END,
@@ -355,7 +366,7 @@ WITH ours AS (
 SELECT count(*) FROM ours;
 
 -- name: notifications_dead
--- What is urgent is told by the fallback, where there is one.
+-- What is urgent is told by the fallback, where there is one; of what was never told here, no end is told.
 WITH ours AS (
     UPDATE notifications
        SET status = 'dead', finished_at = now(), last_error = %(reason)s
@@ -364,8 +375,14 @@ WITH ours AS (
 ), handed AS (
     INSERT INTO notifications (alert_id, channel, severity, kind, number, handed_from)
     SELECT alert_id, %(fallback)s, severity, kind, number, channel FROM ours
-     WHERE %(fallback)s::text IS NOT NULL AND severity >= %(urgent)s
+     WHERE %(fallback)s::text IS NOT NULL AND severity >= %(urgent)s AND kind <> 'recovery'
     ON CONFLICT (alert_id, channel, kind, number) DO NOTHING
+), endless AS (
+    UPDATE notifications AS n
+       SET status = 'muted', finished_at = now(), lease_token = NULL, last_error = 'la alerta no llegó por aquí'
+      FROM ours AS o
+     WHERE n.alert_id = o.alert_id AND n.channel = o.channel AND o.kind = 'alert' AND n.kind = 'recovery'
+       AND n.status = 'pending'
 ), told AS (
     INSERT INTO deliveries (notification_id, attempt, seconds, status, answer)
     SELECT id, attempts, %(seconds)s, %(outcome)s, %(answer)s FROM ours

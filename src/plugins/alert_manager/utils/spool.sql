@@ -104,6 +104,13 @@ UPDATE messages SET status = 'dead', answer = :reason WHERE id IN (SELECT value 
 INSERT OR IGNORE INTO messages (alert, channel, severity)
 SELECT alert, :fallback, severity FROM messages WHERE id IN (SELECT value FROM json_each(:ids));
 
+-- name: given_over
+UPDATE messages SET status = 'moved', handed_to = :fallback, answer = :reason
+ WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: waiting
+SELECT id FROM messages WHERE status = 'waiting' AND channel = :channel;
+
 -- name: move
 -- To the fallback, what is waiting; there it may already be.
 INSERT OR IGNORE INTO messages (alert, channel, severity)

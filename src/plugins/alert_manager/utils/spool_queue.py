@@ -10,7 +10,7 @@ import json
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -102,13 +102,11 @@ class SpoolQueue:
         self, claim: Claim, reason: str, attempt: Attempt, fallback: str | None = None
     ) -> None:
         """Gives messages up, to the fallback where there is one; alert_db's own, later, say why."""
-        ids = json.dumps(claim.ids)
-        values = {"ids": ids, "reason": reason}
-
-        def hand_over(connection: sqlite3.Connection) -> None:
-            rows(connection, "give_over", {"ids": ids, "fallback": fallback})
-
-        await self._end(claim, "give_up", values, None if fallback is None else hand_over)
+        values = {"ids": json.dumps(claim.ids), "reason": reason, "fallback": fallback}
+        if fallback is None:
+            await self._end(claim, "give_up", values)
+        else:
+            await self._end(claim, "give_over", values, "given_over")
 
     async def hand_over(self, due: Due, fallback: str) -> bool:
         """Gives what a channel cannot tell now to its fallback; all of it is urgent."""
@@ -121,6 +119,10 @@ class SpoolQueue:
             rows(connection, "move", waiting)
             rows(connection, "moved", waiting)
             moved = connection.execute("SELECT changes()").fetchone()[0]
+            left = {number for (number,) in rows(connection, "waiting", waiting)}
+            for number, (name, _) in list(self._spool.held.items()):
+                if name == due.channel and number not in left:
+                    del self._spool.held[number]
             self._spool.recount(connection)
             return int(moved)
 
@@ -134,12 +136,12 @@ class SpoolQueue:
         claim: Claim,
         name: str,
         values: dict[str, Any],
-        and_then: Callable[[sqlite3.Connection], None] | None = None,
+        and_then: str | None = None,
     ) -> None:
         def work(connection: sqlite3.Connection) -> None:
             rows(connection, name, values)
             if and_then is not None:
-                and_then(connection)
+                rows(connection, and_then, values)
             self._spool.recount(connection)
             for number in claim.ids:
                 self._spool.held.pop(number, None)

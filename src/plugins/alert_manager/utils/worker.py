@@ -121,6 +121,9 @@ class Worker:
     async def run(self) -> None:
         """Sends what there is, until `stop`, or until the target turns out to be gone."""
         while not self._stopping and not self.is_useless:
+            # Before anything that may fail at once: a wake-up that nobody has heard would end each
+            # wait at once, too, and nothing else would ever run.
+            self._signal.clear()
             try:
                 if self._condition.disabled is None:
                     await self._step()
