@@ -15,6 +15,7 @@ from tests.plugins.hosts import health, host
 from tests.support.servers import TestPostgres, TestRedis
 
 
+@pytest.mark.timeout(300)  # twenty starts of a host, one after the other
 async def test_kill_9_at_random_moments_loses_and_doubles_nothing(
     world: World, tmp_path: Path
 ) -> None:
