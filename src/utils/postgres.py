@@ -69,6 +69,7 @@ def connection_params(
         statement_timeout_ms: the server's limit for one statement, in milliseconds.
     """
     params = {**_DEFAULTS, "application_name": application_name, **db_config}
+    params["client_encoding"] = "UTF8"  # a SQL_ASCII database would have us speak ASCII
     own = str(params.get("options") or "")
     # Later -c options win in libpq, so the user's own come last.
     params["options"] = f"-c statement_timeout={statement_timeout_ms} {own}".strip()

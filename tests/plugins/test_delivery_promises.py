@@ -199,3 +199,13 @@ async def test_a_thousand_durable_messages_a_second_and_twice_apprise(alert_db: 
         alert_db.alert("TRUNCATE alerts CASCADE")
     assert max(one.durable for one in rounds) > 1000, rounds
     assert max(one.ratio for one in rounds) > 2.0, rounds
+
+
+async def test_a_fault_of_ours_in_delivery_is_a_trouble_that_health_sees(alert_db: World) -> None:
+    """Such as a row that no program of ours wrote."""
+    async with DiscordServer() as server:
+        queue(alert_db, "discord")
+        alert_db.alert("UPDATE notifications SET progress = '[1]'")
+        async with delivering(alert_db, webhook(server)) as delivery:
+            await eventually(lambda: delivery.trouble)
+            assert delivery.trouble == "fallo inesperado al entregar por discord"

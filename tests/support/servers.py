@@ -137,12 +137,12 @@ class TestPostgres:
             self._server.write_authentication()
             self._server.psql("postgres", "SELECT pg_reload_conf();")
 
-    def create_database(self, prefix: str, owner: str = SUPERUSER) -> str:
-        """Make a fresh empty database and return its owner's DSN."""
+    def create_database(self, prefix: str, owner: str = SUPERUSER, how: str = "") -> str:
+        """Make a fresh empty database, by these options, and return its owner's DSN."""
         name = f"{prefix}_{next(self._numbers)}"
         if owner != SUPERUSER:
             self.create_role(owner)
-        self._server.psql("postgres", f'CREATE DATABASE "{name}" OWNER "{owner}";')
+        self._server.psql("postgres", f'CREATE DATABASE "{name}" OWNER "{owner}" {how};')
         return self.dsn(name, owner)
 
     def drop_database(self, dsn: str) -> None:

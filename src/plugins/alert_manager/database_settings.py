@@ -16,6 +16,14 @@ from .config_file import ConfigError, Fault
 
 DSN_ENV = "ALERT_DB_DSN"
 COREC_DSN_ENV = "ALERT_COREC_DB_DSN"
+ENCODING = "UTF8"
+"""How we speak to every database: one in SQL_ASCII would have us speak ASCII."""
+LINK: Mapping[str, Any] = {
+    "connect_timeout": 5,  # seconds
+    "application_name": "alerts.sh",
+    "client_encoding": ENCODING,
+}
+"""libpq keywords of the command line's connections, whatever a DSN says of them."""
 
 
 def _keywords(dsn: str) -> dict[str, Any]:

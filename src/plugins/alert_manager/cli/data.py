@@ -15,7 +15,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extras import RealDictCursor
 
 from ..config_file import ConfigError, read_yaml
-from ..database_settings import from_environment
+from ..database_settings import LINK, from_environment
 from ..domain.formats import Formats
 from ..home import shipped
 from ..settings import Loaded, check, load
@@ -76,7 +76,7 @@ def asked(database: Database, work: Callable[[Connection], T]) -> T:
         psycopg2.OperationalError: it does not answer.
     """
     connection: Connection = psycopg2.connect(
-        **database.parameters, connect_timeout=5, application_name="alerts.sh"
+        **{**database.parameters, **LINK}  # what a DSN says of these does not count here
     )
     try:
         return work(connection)
@@ -95,9 +95,7 @@ def reading(database: Database) -> Iterator[tuple[str, Connection, Connection]]:
         connections = []
         for name, parameters in (("corec_db", {"dsn": dsn}), ("alert_db", database.parameters)):
             try:
-                connection = psycopg2.connect(
-                    **parameters, connect_timeout=5, application_name="alerts.sh"
-                )
+                connection = psycopg2.connect(**{**parameters, **LINK})
             except psycopg2.OperationalError as error:
                 _no_answer(name, error)
             opened.callback(connection.close)

@@ -15,6 +15,7 @@ import redis
 from rich.table import Table
 from rich.text import Text
 
+from ..database_settings import LINK
 from ..domain.errors import NoLetterError, NotNowError
 from ..domain.formats import Formats
 from ..domain.model import RawEvent
@@ -187,9 +188,7 @@ class Sources:
 
     def _of_row(self, letter: Letter) -> RawEvent:
         if self._corec_db is None:
-            self._corec_db = psycopg2.connect(
-                _address("COREC_DB_DSN"), connect_timeout=5, application_name="alerts.sh"
-            )
+            self._corec_db = psycopg2.connect(_address("COREC_DB_DSN"), **LINK)
             self._corec_db.set_session(readonly=True, autocommit=True)
         return event_of_row(self._corec_db, letter, self._max_bytes)
 

@@ -162,7 +162,7 @@ def assemble(
     foresight = Foresight(recorder, silencer, cache, reading.max_event_age)
     aheads: list[LookAhead[Any]] = []
     degraded = Degraded(
-        AlertDbWatch(sessions.storing, sessions.watching, sessions.telling),
+        AlertDbWatch(sessions.storing, sessions.watching, sessions.telling, sessions.following),
         recorder,
         spool,
         foresight,

@@ -6,13 +6,13 @@ from .pg import PgSession
 
 
 class AlertDbWatch:
-    """Watches the session that stores, asks by one of its own, and lets the telling one go on.
+    """Watches the session that stores, asks by one of its own, and lets those that tell go on.
 
-    Messages are claimed in the telling session: while nothing answers there, each channel would
-    wait for an answer instead of telling what is known.
+    Messages are claimed and handed over in the telling sessions: while nothing answers there, each
+    channel would wait for an answer instead of telling what is known.
     """
 
-    def __init__(self, storing: PgSession, asking: PgSession, telling: PgSession) -> None:
+    def __init__(self, storing: PgSession, asking: PgSession, *telling: PgSession) -> None:
         self._storing = storing
         self._asking = asking
         self._telling = telling
@@ -31,9 +31,11 @@ class AlertDbWatch:
         await self._asking.probe(limit)
 
     def refuse(self) -> None:
-        """Makes calls of the telling session fail at once."""
-        self._telling.refuse()
+        """Makes calls of the telling sessions fail at once."""
+        for session in self._telling:
+            session.refuse()
 
     def accept(self) -> None:
-        """Lets it ask again."""
-        self._telling.accept()
+        """Lets them ask again."""
+        for session in self._telling:
+            session.accept()

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
+from ..database_settings import ENCODING
 from ..domain.errors import (
     AlreadyStoredError,
     DatabaseUnavailableError,
@@ -264,6 +265,7 @@ def _connect_parameters(name: str, given: Mapping[str, Any], idle_limit: float) 
         **_NETWORK,
         "application_name": f"alert_manager/{name}",
         **given,
+        "client_encoding": ENCODING,
         "options": f"{limits} {given.get('options', '')}".strip(),
     }
 

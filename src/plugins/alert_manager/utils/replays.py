@@ -15,6 +15,7 @@ from typing import Generic, NamedTuple, TypeVar
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
+from ..database_settings import LINK
 from ..domain.model import RawEvent
 from ..domain.shares import independent, shared_out
 from ..settings import REPORTS, Settings
@@ -91,7 +92,7 @@ def _here(
 @contextlib.contextmanager
 def _reading(dsn: str) -> Iterator[Connection]:
     try:
-        with contextlib.closing(psycopg2.connect(dsn, application_name="alerts.sh")) as connection:
+        with contextlib.closing(psycopg2.connect(dsn, **LINK)) as connection:
             connection.set_session(readonly=True, autocommit=True)
             yield connection
     except psycopg2.OperationalError as error:

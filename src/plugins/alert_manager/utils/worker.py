@@ -139,6 +139,8 @@ class Worker:
             except Exception as error:  # noqa: BLE001
                 # A fault of ours must not silence a channel; the lease brings the message back.
                 log_fault(log, f"{self._name}: fallo inesperado al entregar", error)
+                self._trouble = f"fallo inesperado al entregar por {self._name}"
+                self._trouble_at = time.monotonic()
                 await self._pause(_FLOOR)
 
     def _note_trouble(self, trouble: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg2
 import redis
 
+from ...database_settings import LINK
 from ...utils.schema import SCHEMA_VERSION
 from ..data import ask
 from .finding import Finding, fault, good, warning
@@ -42,9 +43,7 @@ def _checked(
     judge: Callable[[str, Row], Iterator[Finding]],
 ) -> Iterator[Finding]:
     try:
-        connection = psycopg2.connect(
-            **parameters, connect_timeout=5, application_name="alerts.sh doctor"
-        )
+        connection = psycopg2.connect(**{**parameters, **LINK})
     except psycopg2.Error as error:
         yield fault(name, f"no responde: {str(error).strip().splitlines()[0]}", _START)
         return
