@@ -49,7 +49,7 @@ class Heard:
     def channel_up(self, name: str) -> None:
         self.said.append(("up", name))
 
-    def given_up(self, name: str, count: int, reason: str) -> None:
+    def given_up(self, name: str, count: int, reason: str, fallback: str | None = None) -> None:
         self.said.append(("given up", name))
 
 

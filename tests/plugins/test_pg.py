@@ -93,6 +93,23 @@ async def test_closing_waits_for_no_server(world: World) -> None:
                 await pg.run(sql("SELECT 1"))
 
 
+async def test_a_refusal_ends_a_call_that_waits_since_before_all_was_well(world: World) -> None:
+    """It is asked every half second whether alert_db answers, and mostly it does."""
+    async with session(parse_dsn(world.alert_dsn)) as pg:
+        waiting = asyncio.create_task(pg.run(sql("SELECT pg_sleep(5)")))
+        await asyncio.sleep(0.2)
+        pg.accept()
+        started = time.monotonic()
+        pg.refuse()
+        with pytest.raises(DatabaseUnavailableError, match="no responde"):
+            await waiting
+        with pytest.raises(DatabaseUnavailableError, match="no responde"):
+            await pg.run(sql("SELECT 1"))
+        assert time.monotonic() - started < 1.0
+        pg.accept()
+        await pg.run(sql("SELECT 1"))
+
+
 @pytest.mark.parametrize(
     ("statement", "expected"),
     [

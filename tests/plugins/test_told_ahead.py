@@ -179,3 +179,23 @@ def test_no_end_is_told_where_the_alert_was_refused(cursor: Cursor) -> None:
         (1, "discord", "recovery", "muted"),
         (1, "email", "alert", "pending"),
     ]
+
+
+def test_what_an_outage_told_is_not_an_alert_that_was_over_before(cursor: Cursor) -> None:
+    """Of two outages within an hour, the second one is told once, too."""
+    commit(cursor, alert(1, "email", -600.0))
+    cursor.execute("UPDATE notifications SET status = 'sent'")
+    resolve(cursor, [Resolution((LOSS,), "fin", BEGIN - 300, closes=True)])
+    report(cursor, None)
+    commit(cursor, alert(2, "email"))
+    assert messages(cursor)[-1] == (2, "email", "alert", "sent")
+
+
+def test_whoever_had_a_part_of_it_hears_the_end(cursor: Cursor) -> None:
+    commit(cursor, alert(1, "discord"))
+    resolve(cursor, [Resolution((LOSS,), "fin", BEGIN + 100)])
+    cursor.execute(
+        "UPDATE notifications SET progress = %s WHERE kind = 'alert'", (remaining("beto"),)
+    )
+    refuse(cursor, "alert")
+    assert (1, "discord", "recovery", "pending") in messages(cursor)

@@ -175,10 +175,11 @@ class OwnAlerts:
         text = f"Se avisa de nuevo por {name}. Lo que esperaba sale ahora."
         return self._end("canal_caido", Severity.ALTA, {"canal": name}, text, now)
 
-    def given_up(self, name: str, count: int, reason: str, now: float) -> Candidate:
+    def given_up(
+        self, name: str, count: int, reason: str, now: float, fallback: str | None = None
+    ) -> Candidate:
         """Messages of a channel will not be told any more; the others say so."""
         one = "Un aviso de" if count == 1 else f"{count} avisos de"
-        fallback = self._fallbacks.get(name)
         instead = "" if fallback is None else f" Lo urgente lo entrega {fallback}."
         return self._candidate(
             "avisos_abandonados",

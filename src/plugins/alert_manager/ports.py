@@ -84,7 +84,7 @@ class ChannelWatch(Protocol):
         """A channel works; perhaps it always did."""
         ...
 
-    def given_up(self, name: str, count: int, reason: str) -> None:
+    def given_up(self, name: str, count: int, reason: str, fallback: str | None = None) -> None:
         """Messages of a channel were given up."""
         ...
 
@@ -98,7 +98,7 @@ class Nobody:
     def channel_up(self, name: str) -> None:
         """Does nothing."""
 
-    def given_up(self, name: str, count: int, reason: str) -> None:
+    def given_up(self, name: str, count: int, reason: str, fallback: str | None = None) -> None:
         """Does nothing."""
 
 

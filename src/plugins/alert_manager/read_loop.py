@@ -185,6 +185,8 @@ class ReadLoop:
         """Drains and sleeps once; returns why it could not, or None."""
         try:
             await self.drain()
+            if not self._pipeline.leading:  # whoever leads meanwhile may tell of troubles, and die
+                self._ended = self._ended_behind = False
             await self._tell_end()
             await self._tell_behind()
             if not self._stopping.is_set():

@@ -84,9 +84,9 @@ class SelfWatch:
         self._up.add(name)
         self._add(self._own_alerts.channel_up(name, time.time()))
 
-    def given_up(self, name: str, count: int, reason: str) -> None:
+    def given_up(self, name: str, count: int, reason: str, fallback: str | None = None) -> None:
         """Hears that messages of a channel were given up."""
-        self._add(self._own_alerts.given_up(name, count, reason, time.time()))
+        self._add(self._own_alerts.given_up(name, count, reason, time.time(), fallback))
 
     def _add(self, news: News) -> None:
         try:

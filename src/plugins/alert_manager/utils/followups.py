@@ -48,7 +48,7 @@ class FollowUps:
         self._router = router
         self._lasting = list(lasting)
         self._muted_by: frozenset[int] = frozenset()  # silences that counted at the last look
-        self._machines = list(machines)
+        self._machines = frozenset(machines)
         pairs = [(n, step.after, name) for n, step in enumerate(steps, 1) for name in step.channels]
         self._steps = {
             "number": [number for number, _, _ in pairs],
@@ -67,6 +67,7 @@ class FollowUps:
         Raises:
             NotNowError: alert_db does not answer.
         """
+        await self._session.run(_spare)
         self._muted_by = await self._session.run(self._mute)
         told: set[str] = set()
         looks = [self._heard_page] if self._lasting else []
@@ -86,12 +87,13 @@ class FollowUps:
     def _mute(self, connection: Connection) -> frozenset[int]:
         """Mutes what waits and is not to be told any more; returns the silences that count."""
         with connection.cursor() as cursor:
-            cursor.execute(query("follow_ups_spare"))
             counting = load_silences(cursor).counting
-            numbers = frozenset(silence.number for silence in counting)
             if counting:  # in turn with commits, which lock alerts first, and messages after them
                 cursor.execute(query("serialise_commits"), {"key": LOCK_CLASS})
-                mute_waiting(cursor, counting, self._machines, not numbers <= self._muted_by)
+                counting = load_silences(cursor).counting  # as of now: that may have taken seconds
+            numbers = frozenset(silence.number for silence in counting)
+            if counting:
+                mute_waiting(cursor, counting, list(self._machines), not numbers <= self._muted_by)
             return numbers
 
     def _heard_page(self, last: int, connection: Connection) -> tuple[int | None, set[str]]:
@@ -107,19 +109,25 @@ class FollowUps:
                 severity, data = Severity.parse(key), event_data or {}
                 if first_covering(counting, rule, severity, channel, data) is None:
                     names = set(self._router.targets(severity, rule, channel, data))
-                    if rule == CHANNEL_DOWN:  # which is not told of itself
-                        names.discard(str(data.get("canal")))
+                    if rule == CHANNEL_DOWN:
+                        names = self._others(str(data.get("canal")), names, severity)
                     told[alert_id] = [(alert_id, name, severity) for name in sorted(names)]
             cursor.execute(query("alerts_heard"), {"ids": sorted(told)})
             heard = [message for (alert_id,) in cursor.fetchall() for message in told[alert_id]]
             channels = set(queue_messages(cursor, heard).channels)
             return (int(found[-1][0]) if len(found) == _PAGE else None), channels
 
+    def _others(self, broken: str, names: set[str], severity: Severity) -> set[str]:
+        """Returns who hears that a channel is broken: not itself, and some person in any case."""
+        if names - {broken} <= self._machines:
+            names = names.union(self._router.admitting(severity))
+        return names - {broken}
+
     def _page(
         self, kind: str, name: str, arguments: dict[str, Any], last: int, connection: Connection
     ) -> tuple[int | None, set[str]]:
         """Queues a page; returns after which alert the next one begins, if there is one."""
-        values = {**arguments, "last": last, "machines": self._machines, "limit": _PAGE}
+        values = {**arguments, "last": last, "machines": list(self._machines), "limit": _PAGE}
         with connection.cursor() as cursor:
             counting = load_silences(cursor).counting
             cursor.execute(query(name), values)
@@ -136,6 +144,12 @@ class FollowUps:
             put = {"id": list(ids), "channel": list(channels), "number": list(numbers)}
             cursor.execute(query("follow_ups_put"), {**put, "kind": kind})
             return _next(due), {row[0] for row in cursor}
+
+
+def _spare(connection: Connection) -> None:
+    """Mutes what somebody takes care of by now; apart, as it locks messages before any alert."""
+    with connection.cursor() as cursor:
+        cursor.execute(query("follow_ups_spare"))
 
 
 def _next(due: Sequence[tuple[Any, ...]]) -> int | None:

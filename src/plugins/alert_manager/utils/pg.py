@@ -169,8 +169,10 @@ class PgSession:
             self._refusal.set_result(None)
 
     def accept(self) -> None:
-        """Takes calls again."""
-        self._refused, self._refusal = False, None
+        """Takes calls again; those that wait for an answer can still be refused."""
+        self._refused = False
+        if self._refusal is not None and self._refusal.done():
+            self._refusal = None
 
     async def close(self) -> None:
         """Closes the connection and ends the thread; a blocked call is cut off, not waited for."""
@@ -190,6 +192,8 @@ class PgSession:
             return
         if self._refusal is None:
             self._refusal = asyncio.get_running_loop().create_future()
+            if self._refused:
+                self._refusal.set_result(None)
         ends = {self._in_thread, self._refusal}
         await asyncio.wait(ends, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         if not self._in_thread.done():

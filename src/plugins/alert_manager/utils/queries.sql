@@ -216,26 +216,28 @@ ON CONFLICT (fingerprint, timestamp, channel) DO UPDATE
 
 -- name: told_ahead_apply
 -- To messages of these alerts, or of all: whoever was told is not told again. It counts for one alert: the next
--- of its kind, after somebody resolved that, is news. Who was told in part, is known once it is applied.
+-- of its kind, after somebody resolved that, is news. Who was told in part, is known once it is applied. What
+-- was over before is not what was told, unless it still waits to be.
 WITH fits AS (
     SELECT DISTINCT ON (t.fingerprint, t.timestamp, t.channel)
            t.fingerprint, t.timestamp, t.channel, t.told_at, t.attempts, t.answer, t.external_id, t.progress,
-           a.id AS alert_id
+           a.id AS alert_id, a.closed
       FROM told_ahead AS t
       JOIN alerts AS a ON a.fingerprint = t.fingerprint
                       AND (abs(a.timestamp - t.timestamp) < t.span OR a.timestamp = t.timestamp)
      WHERE coalesce(t.alert_id, a.id) = a.id AND (%(ids)s::bigint[] IS NULL OR a.id = ANY(%(ids)s))
-     ORDER BY t.fingerprint, t.timestamp, t.channel, abs(a.timestamp - t.timestamp), a.id
-), used AS (
-    UPDATE told_ahead AS t SET alert_id = f.alert_id FROM fits AS f
-     WHERE t.fingerprint = f.fingerprint AND t.timestamp = f.timestamp AND t.channel = f.channel
-       AND f.progress IS NULL AND t.alert_id IS NULL
+     ORDER BY t.fingerprint, t.timestamp, t.channel, a.closed, abs(a.timestamp - t.timestamp), a.id
 ), told AS (
     SELECT DISTINCT ON (n.id) n.id, n.attempts + f.attempts AS attempt, f.*
       FROM fits AS f JOIN notifications AS n ON n.alert_id = f.alert_id AND n.channel = f.channel
      WHERE n.kind = 'alert' AND n.status = 'pending'
        AND (f.progress IS NULL OR n.progress IS NULL AND {at_rest})
      ORDER BY n.id, f.progress IS NOT NULL
+), used AS (
+    UPDATE told_ahead AS t SET alert_id = f.alert_id
+      FROM fits AS f LEFT JOIN told USING (fingerprint, timestamp, channel)
+     WHERE t.fingerprint = f.fingerprint AND t.timestamp = f.timestamp AND t.channel = f.channel
+       AND t.alert_id IS NULL AND CASE WHEN told.id IS NULL THEN NOT f.closed ELSE f.progress IS NULL END
 ), spent AS (
     DELETE FROM told_ahead AS t USING told
      WHERE t.fingerprint = told.fingerprint AND t.timestamp = told.timestamp AND t.channel = told.channel
@@ -371,7 +373,7 @@ WITH ours AS (
     UPDATE notifications
        SET status = 'dead', finished_at = now(), last_error = %(reason)s
      WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND status = 'pending'
-    RETURNING id, attempts, alert_id, channel, severity, kind, number
+    RETURNING id, attempts, alert_id, channel, severity, kind, number, progress
 ), handed AS (
     INSERT INTO notifications (alert_id, channel, severity, kind, number, handed_from)
     SELECT alert_id, %(fallback)s, severity, kind, number, channel FROM ours
@@ -382,7 +384,9 @@ WITH ours AS (
        SET status = 'muted', finished_at = now(), lease_token = NULL, last_error = 'la alerta no llegó por aquí'
       FROM ours AS o
      WHERE n.alert_id = o.alert_id AND n.channel = o.channel AND o.kind = 'alert' AND n.kind = 'recovery'
-       AND n.status = 'pending'
+       AND n.status = 'pending' AND o.progress IS NULL AND NOT EXISTS (
+           SELECT FROM notifications AS s
+            WHERE s.alert_id = o.alert_id AND s.channel = o.channel AND s.status = 'sent')
 ), told AS (
     INSERT INTO deliveries (notification_id, attempt, seconds, status, answer)
     SELECT id, attempts, %(seconds)s, %(outcome)s, %(answer)s FROM ours

@@ -70,7 +70,7 @@ class Records:
                 log.warning("%s: alertas %s: %s", self._name, _ids(claim), refused)
             case Rejected(reason):
                 log.error("%s: alertas %s rechazadas: %s", self._name, _ids(claim), reason)
-                self._watch.given_up(self._name, len(claim.ids), reason)
+                self._watch.given_up(self._name, len(claim.ids), reason, self._fallback)
 
     async def _store(self, queue: Queue, claim: Claim, outcome: Outcome, attempt: Attempt) -> None:
         match outcome:
