@@ -21,7 +21,8 @@ from src.plugins.alert_manager.domain.errors import (
     RefusedError,
     TooSlowError,
 )
-from src.plugins.alert_manager.utils.pg import EVENT_KEY, PgSession
+from src.plugins.alert_manager.utils.pg import PgSession
+from src.plugins.alert_manager.utils.pg_errors import EVENT_KEY
 from tests.plugins.conftest import World
 from tests.support.proxy import postgres_proxy
 from tests.support.servers import TestPostgres

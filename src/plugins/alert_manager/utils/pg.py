@@ -19,13 +19,8 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ..database_settings import ENCODING
-from ..domain.errors import (
-    AlreadyStoredError,
-    DatabaseUnavailableError,
-    DatabaseUnusableError,
-    RefusedError,
-    TooSlowError,
-)
+from ..domain.errors import DatabaseUnavailableError
+from .pg_errors import first_line, is_lost, translated
 
 T = TypeVar("T")
 
@@ -46,13 +41,6 @@ _NETWORK = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
-# PostgreSQL's appendix A. What a server in trouble says, and a standby: it passes, or a failover
-# ends it, so that a later call is worth a try on a connection of its own.
-_PASSING = ("08", "53", "57P", "58", "25006", "40", "55P03")
-_NO_SUCH = ("42P01", "42703", "3F000", "42501")
-_MAY_NOT = "42501"
-_QUERY_CANCELED = "57014"
-EVENT_KEY = "alerts_event_time_rule"  # the index that keeps one alert per event and rule
 
 
 class _Link:
@@ -211,11 +199,11 @@ class PgSession:
             if not self._autocommit:
                 connection.commit()
         except psycopg2.Error as error:
-            if connection.closed or _is_lost(error):
+            if connection.closed or is_lost(error):
                 self._drop()
             else:
                 self._undo(connection)
-            raise _translated(self.name, error) from error
+            raise translated(self.name, error) from error
         except BaseException:
             self._undo(connection)
             raise
@@ -229,7 +217,7 @@ class PgSession:
             connection: Connection = psycopg2.connect(**self._parameters)
             connection.autocommit = self._autocommit
         except psycopg2.Error as error:
-            raise DatabaseUnavailableError(f"{self.name}: {_first_line(error)}") from error
+            raise DatabaseUnavailableError(f"{self.name}: {first_line(error)}") from error
         self._link = _Link(connection)
         self._generation += 1
         if self._closed:  # meanwhile: connecting can take seconds
@@ -274,41 +262,7 @@ def _connect_parameters(name: str, given: Mapping[str, Any], idle_limit: float) 
     }
 
 
-def _is_lost(error: psycopg2.Error) -> bool:
-    """Says whether the connection is of no more use; without a code the server never spoke.
-
-    After a crash the fault may come as the base class, which says nothing of itself.
-    """
-    code = error.pgcode
-    if code is None:
-        lost = (psycopg2.OperationalError, psycopg2.InterfaceError)
-        return isinstance(error, lost) or type(error) is psycopg2.DatabaseError
-    return code.startswith(("08", "57P", "25006"))
-
-
-def _translated(name: str, error: psycopg2.Error) -> Exception:
-    code, text = error.pgcode, f"{name}: {_first_line(error)}"
-    if code == _QUERY_CANCELED:
-        return TooSlowError(text)
-    if _is_lost(error) or (code is not None and code.startswith(_PASSING)):
-        return DatabaseUnavailableError(text)
-    if isinstance(error, psycopg2.errors.UniqueViolation):
-        if error.diag.constraint_name == EVENT_KEY:
-            return AlreadyStoredError(text)
-        # No value of ours is refused: a sequence lies behind its rows, as after a partial restore.
-        return DatabaseUnusableError(text)
-    if isinstance(error, psycopg2.DataError | psycopg2.IntegrityError):
-        return RefusedError(text)
-    if code == _MAY_NOT:
-        text += "; los permisos de este rol los da roles.sql, tras schema.sql (docs/security.md)"
-    return DatabaseUnusableError(text) if code in _NO_SUCH else error
-
-
 def _retrieve(future: asyncio.Future[Any]) -> None:
     """Takes the fault of a call that nobody waits for any more, so that asyncio does not log it."""
     if not future.cancelled():
         future.exception()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
