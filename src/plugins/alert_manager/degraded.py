@@ -18,6 +18,7 @@ from .look_ahead import LookAhead, spooled
 from .own_alerts import OwnAlerts
 from .ports import AheadStore, AlertDb
 from .recorder import Recorder
+from .tasks import end_task
 from .untold import Untold
 
 log = logging.getLogger("corec.alert_manager.degraded")
@@ -99,11 +100,7 @@ class Degraded:
     async def stop(self) -> None:
         """Ends the watching."""
         self._stopping.set()
-        if self._task is not None:
-            _, late = await asyncio.wait({self._task}, timeout=_STOP)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_task(self._task, _STOP)
         await self._end_looks()
 
     async def tell(self, news: Candidate | Resolution) -> None:

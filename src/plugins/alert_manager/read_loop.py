@@ -20,6 +20,7 @@ from .own_alerts import OwnAlerts
 from .pipeline import Pipeline
 from .recorder import Summary
 from .self_watch import News, said
+from .tasks import end_task
 
 log = logging.getLogger("corec.alert_manager.reading")
 
@@ -93,12 +94,7 @@ class ReadLoop:
         """Ends reading; a batch in hand may end by itself within 3 s."""
         self._stopping.set()
         self._pipeline.wake()
-        if self._task is None:
-            return
-        _, late = await asyncio.wait({self._task}, timeout=_STOP)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_task(self._task, _STOP)
 
     async def drain(self) -> None:
         """Judges what is there now.

@@ -14,6 +14,7 @@ from .domain.errors import NotNowError
 from .domain.gentle import Piece
 from .faults import log_fault
 from .metrics import Metrics
+from .tasks import end_task
 
 log = logging.getLogger("corec.alert_manager.retention")
 
@@ -87,12 +88,7 @@ class Retention:
     async def stop(self) -> None:
         """Ends between two pieces; one that hangs is cut off, and has deleted nothing."""
         self._stopping.set()
-        if self._task is None:
-            return
-        _, late = await asyncio.wait({self._task}, timeout=_STOP)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_task(self._task, _STOP)
 
     async def _sweep_now_and_then(self, sweeper: Sweeper) -> None:
         await self._rest(FIRST)

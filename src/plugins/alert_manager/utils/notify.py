@@ -19,6 +19,7 @@ from ..faults import log_fault
 from ..metrics import Metrics
 from ..ports import ChannelWatch, Nobody
 from ..settings import BreakerSettings, DeliverySettings
+from ..tasks import finished
 from .channels.base import Channel
 from .channels.registry import REPORT_CHANNELS
 from .followups import FollowUps
@@ -129,14 +130,14 @@ class Delivery:
         self._stopping.set()
         for worker in self._workers.values():
             worker.stop()
-        late = await _finished(self._tasks, _FINISH)
+        late = await finished(self._tasks, _FINISH)
         for worker in self._workers.values():
             worker.abort()
-        late = await _finished(late, _GIVE_BACK)
+        late = await finished(late, _GIVE_BACK)
         for task in late:
             task.cancel()
         closing = [asyncio.create_task(worker.close()) for worker in self._workers.values()]
-        for task in await _finished([*late, *closing], _CLOSE):
+        for task in await finished([*late, *closing], _CLOSE):
             task.cancel()
 
     async def _for_ever(self, look: Callable[[], Awaitable[None]], seconds: float) -> None:
@@ -185,15 +186,6 @@ class Delivery:
             more = "…" if len(alerts) > _IDS_IN_LOG else ""
             log.error("%s: %d avisos caducados, alertas %s%s", channel, len(alerts), shown, more)
             self._watch.given_up(channel, len(alerts), "caducaron sin que se pudieran entregar")
-
-
-async def _finished(tasks: Iterable[asyncio.Task[None]], seconds: float) -> set[asyncio.Task[None]]:
-    """Waits for tasks; returns those that are not done after `seconds`."""
-    waiting = list(tasks)
-    if not waiting:
-        return set()
-    _, late = await asyncio.wait(waiting, timeout=seconds)
-    return late
 
 
 def _sooner(breaker: BreakerSettings) -> BreakerSettings:

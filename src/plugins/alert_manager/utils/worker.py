@@ -160,7 +160,6 @@ class Worker:
                 wait = min(wait, _FLOOR)  # what comes meanwhile is handed over, too
             await self._pause(wait)
             return
-        self._signal.clear()
         queue, claim = await self._next()
         if claim is None:
             self._suspects.clear()
