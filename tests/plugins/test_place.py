@@ -13,13 +13,16 @@ import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from src.plugins.alert_manager import read_loop
+from src.plugins.alert_manager import place, read_loop
 from src.plugins.alert_manager.domain.errors import DatabaseUnavailableError
+from src.plugins.alert_manager.metrics import Metrics
 from src.plugins.alert_manager.processors import sessions
 from src.plugins.alert_manager.processors.alert_processor import AlertProcessor
+from src.plugins.alert_manager.settings import ReaderSettings
 from src.plugins.alert_manager.utils import pg
 from src.plugins.alert_manager.utils.commit import LOCK_CLASS
 from src.plugins.alert_manager.utils.db import AlertStore
+from src.plugins.alert_manager.utils.eventos import EventosReader
 from src.plugins.alert_manager.utils.pg import PgSession
 from tests.conftest import CORE_SCHEMA
 from tests.plugins.conftest import SCHEMA, World, eventually
@@ -232,3 +235,34 @@ async def test_a_standby_is_not_without_alert_db_because_a_commit_of_it_failed_o
         parts.recorder.failing_since = time.monotonic() - 60.0
         await asyncio.sleep(2.0)
         assert not parts.degraded.away
+
+
+async def test_a_standby_that_slept_while_alert_db_was_away_lets_who_read_go_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its session failed for another source, and was opened again: the place saw nothing of it."""
+    monkeypatch.setattr(place, "COURTESY", 1.0)
+    reading = PgSession("lector", parse_dsn(world.corec_dsn), autocommit=True)
+    reader = EventosReader(reading, ["alertas"], 1 << 20, ReaderSettings(), Metrics())
+    storing = [PgSession("almacen", parse_dsn(world.alert_dsn)) for _ in range(2)]
+    names = ("corec1", "corec2")
+    stores = [AlertStore(*of, SCHEMA) for of in zip(storing, names, strict=True)]
+    leader, standby = (place.Place(reader, store) for store in stores)
+    try:
+        assert (await leader.hold(), await standby.hold()) == (True, False)
+        world.alert(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        for store in stores:
+            with pytest.raises(DatabaseUnavailableError):
+                await store.load_silences()
+        await stores[1].load_silences()  # its session is there again, and the lead is free
+        assert not await standby.hold()
+        assert await leader.hold()
+        await leader.leave()
+        await asyncio.sleep(1.1)
+        assert await standby.hold()
+    finally:
+        await asyncio.gather(reading.close(), *(session.close() for session in storing))
+        reader.close()

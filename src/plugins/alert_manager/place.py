@@ -142,7 +142,8 @@ class Place(Generic[P]):
 
         Who read last may have told people without alert_db, and is to say so before others do.
         """
-        if time.monotonic() - self._failed_at > COURTESY:
+        # Who slept while alert_db was away knows it only by what failed for another source.
+        if time.monotonic() - max(self._failed_at, self._store.failed_at) > COURTESY:
             return False
         last = await self._store.last_sign(self._source)
         return last is not None and last[0] != self._store.instance

@@ -110,6 +110,11 @@ class Store(Protocol):
         """The CoreC instance that stores here."""
         ...
 
+    @property
+    def failed_at(self) -> float:
+        """When it last left a call without an answer, of whichever source (monotonic)."""
+        ...
+
     async def prepare(self) -> None:
         """Makes the tables where they are missing; a database may come back restored or empty."""
         ...

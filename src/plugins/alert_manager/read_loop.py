@@ -148,13 +148,17 @@ class ReadLoop:
         """Returns the state for `/health`."""
         if self._task is not None and self._task.done() and not self._stopping.is_set():
             return Part(False, "terminó la tarea que lee: reinicia CoreC", restart=True)
-        trouble = self._trouble or self._delay()
+        trouble = self._trouble or self._unstored() or self._delay()
         if trouble is not None:
             return Part(False, trouble, vital=not self.optional)
         if self._pipeline.leading:
             return Part(True, f"lee {self._pipeline.source}")
         name, _ = self._pipeline.leader or ("otra instancia", 0.0)
         return Part(True, f"en espera: lee {name}")
+
+    def _unstored(self) -> str | None:
+        """Says that nothing is stored now; a call that waits for alert_db tells it only later."""
+        return "sin alert_db no se guarda nada" if self._degraded.away else None
 
     def _delay(self) -> str | None:
         """Says how late events are judged, here or by who reads instead of us; None: they are not.

@@ -53,6 +53,11 @@ class AlertStore:
         self.instance = instance
         self._leading: dict[str, _Backend] = {}
 
+    @property
+    def failed_at(self) -> float:
+        """When alert_db last left a call without an answer (monotonic)."""
+        return self._session.failed_at
+
     async def prepare(self) -> None:
         """Makes the tables where they are missing.
 

@@ -94,6 +94,8 @@ class PgSession:
         self._refusal: asyncio.Future[None] | None = None
         self.unanswered_since: float | None = None
         """Since when no call was answered, though some asked (monotonic)."""
+        self.failed_at = float("-inf")
+        """When a call was last left without an answer (monotonic)."""
 
     @property
     def generation(self) -> int:
@@ -120,22 +122,11 @@ class PgSession:
             psycopg2.Error: the server refused a statement for another reason.
         """
         async with self._turn:
-            # Whoever started a call may have been cancelled; the call itself is still there.
-            await self._leave_thread(limit)
-            if self._closed:
-                raise DatabaseUnavailableError(f"{self.name}: la sesión está cerrada")
-            if self._refused:
-                raise DatabaseUnavailableError(f"{self.name}: la base no responde")
-            if self.unanswered_since is None:
-                self.unanswered_since = time.monotonic()
-            loop = asyncio.get_running_loop()
-            future = loop.run_in_executor(self._executor, self._call, work)
-            future.add_done_callback(_retrieve)
-            self._in_thread = future
-            await self._leave_thread(limit)
-            if not isinstance(future.exception(), DatabaseUnavailableError):
-                self.unanswered_since = None
-            return future.result()
+            try:
+                return await self._run(work, limit)
+            except DatabaseUnavailableError:
+                self.failed_at = time.monotonic()
+                raise
 
     async def probe(self, limit: float = PROBE_TIMEOUT) -> None:
         """Asks the server for an answer, with a statement of its own.
@@ -173,6 +164,24 @@ class PgSession:
         # A thread that is connecting cannot be cut: it ends by itself, within CONNECT_TIMEOUT.
         await asyncio.wait({dropped}, timeout=_CLOSE_WAIT)
         self._executor.shutdown(wait=False)
+
+    async def _run(self, work: Callable[[Connection], T], limit: float) -> T:
+        # Whoever started a call may have been cancelled; the call itself is still there.
+        await self._leave_thread(limit)
+        if self._closed:
+            raise DatabaseUnavailableError(f"{self.name}: la sesión está cerrada")
+        if self._refused:
+            raise DatabaseUnavailableError(f"{self.name}: la base no responde")
+        if self.unanswered_since is None:
+            self.unanswered_since = time.monotonic()
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._executor, self._call, work)
+        future.add_done_callback(_retrieve)
+        self._in_thread = future
+        await self._leave_thread(limit)
+        if not isinstance(future.exception(), DatabaseUnavailableError):
+            self.unanswered_since = None
+        return future.result()
 
     async def _leave_thread(self, limit: float) -> None:
         """Waits until the thread is free; cuts what it does after `limit` seconds, or a refusal."""
