@@ -108,3 +108,31 @@ def test_every_command_works_as_printed(started: Project) -> None:
     written = (started.folder / "alertas.csv").read_text(encoding="utf-8").splitlines()
     assert written[0] == "id,severity,message,channel,timestamp"
     assert len(written) >= 6
+
+
+def _anchors(document: str) -> set[str]:
+    """The names under which a page's headings can be linked to, as GitHub and GitLab make them."""
+    text = re.sub(r"```.*?```", "", document, flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_link_leads_somewhere() -> None:
+    broken = []
+    for document in DOCUMENTS:
+        text = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            path, _, anchor = link.partition("#")
+            if path.startswith("https:"):
+                continue
+            target = (document.parent / path).resolve() if path else document
+            if not target.exists() or (
+                anchor and anchor not in _anchors(target.read_text(encoding="utf-8"))
+            ):
+                broken.append(f"{document.name}: {link}")
+    assert broken == []
+
+
+def test_the_readmes_are_short() -> None:
+    for readme in DOCUMENTS[:2]:
+        assert len(readme.read_text(encoding="utf-8").splitlines()) <= 160, readme.name
