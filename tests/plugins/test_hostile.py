@@ -75,7 +75,7 @@ def test_each_is_an_alert_no_alert_or_a_dead_letter_and_quick() -> None:
     assert resident() - before < MOST_MEMORY
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     st.sampled_from(CHANNELS),
     st.binary(max_size=400) | st.text(max_size=400).map(str.encode),

@@ -190,13 +190,17 @@ async def prometheus(program: Path, folder: Path) -> AsyncIterator[str]:
             stderr=out,
         )
 
-    def listening() -> re.Match[str] | None:
+    def ready() -> str | None:
         text = log.read_text(encoding="utf-8")
         assert process.returncode is None, text
-        return re.search(r'"Listening on".* address=127\.0\.0\.1:(\d+)', text)
+        found = re.search(r'"Listening on".* address=127\.0\.0\.1:(\d+)', text)
+        # Its API is refused until what it stored is loaded.
+        if found is None or "Server is ready to receive web requests" not in text:
+            return None
+        return f"http://127.0.0.1:{found[1]}"
 
     try:
-        yield f"http://127.0.0.1:{(await eventually(listening))[1]}"
+        yield await eventually(ready)
     finally:
         if process.returncode is None:
             process.terminate()

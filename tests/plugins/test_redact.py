@@ -124,7 +124,13 @@ def test_what_is_no_secret_stays() -> None:
     "unit", ["4111111111111111 ", "4 ", "eyJaaaaaaaa-", "A", "://a:", "password ", "sk-", "bearer "]
 )
 def test_no_text_makes_it_slow(unit: str) -> None:
-    text = (unit * 100_000)[:100_000]
-    started = time.process_time()
-    redact_text(text)
-    assert time.process_time() - started < 1.0
+    def took(length: int) -> float:
+        text = (unit * length)[:length]
+        times = []
+        for _ in range(3):  # the best of them: a busy machine takes longer now and then
+            started = time.process_time()
+            redact_text(text)
+            times.append(time.process_time() - started)
+        return min(times)
+
+    assert took(100_000) < 30 * took(10_000)  # squared, it would be a hundred times as long

@@ -25,7 +25,7 @@ from ..domain.thresholds import StoredThresholds
 from ..ports import Moved, StoredPosition
 from .commit import LOCK_CLASS, insert_dead_letters, store, take_dead_letters
 from .pg import PgSession
-from .queries import fetch_row, fetch_value, query
+from .queries import fetch_value, query, row_of, row_or_none
 from .silences import load_silences
 from .states import forget_states, judged_until, load_due, load_states, resolve, store_states
 from .thresholds import load_thresholds, store_changes
@@ -65,7 +65,7 @@ class AlertStore:
             DatabaseUnusableError: the role may not; says what to run.
             DatabaseUnavailableError: alert_db does not answer.
         """
-        if await self._session.run(lambda c: bool(_fetch_one(c, "schema_exists")[0])):
+        if await self._session.run(lambda c: bool(row_of(c, "schema_exists")[0])):
             return
 
         def install(connection: Connection) -> None:
@@ -100,11 +100,9 @@ class AlertStore:
         arguments = {"key": LOCK_CLASS, "source": source}
 
         def work(connection: Connection) -> tuple[bool, int, str]:
-            leading, pid, start = _fetch_one(connection, "try_lead", arguments)
+            leading, pid, start = row_of(connection, "try_lead", arguments)
             if not leading and before is not None:
-                _fetch_optional(
-                    connection, "end_backend", {"pid": before.pid, "start": before.start}
-                )
+                row_or_none(connection, "end_backend", {"pid": before.pid, "start": before.start})
             return leading, pid, start
 
         leading, pid, start = await self._session.run(work)
@@ -124,7 +122,7 @@ class AlertStore:
 
         def work(connection: Connection) -> None:
             # It may have been taken more than once: a call whose caller went took it, too.
-            while _fetch_one(connection, "release_lead", arguments)[0]:
+            while row_of(connection, "release_lead", arguments)[0]:
                 pass
 
         await self._session.run(work)
@@ -156,16 +154,12 @@ class AlertStore:
         Raises:
             DatabaseUnavailableError: alert_db does not answer.
         """
-        row = await self._session.run(
-            lambda c: _fetch_optional(c, "position_age", {"source": source})
-        )
+        row = await self._session.run(lambda c: row_or_none(c, "position_age", {"source": source}))
         return None if row is None else (str(row[0]), float(row[1]))
 
     async def load_position(self, source: str) -> tuple[StoredPosition, int] | None:
         """Returns the position of a source and its version, or None before its first start."""
-        row = await self._session.run(
-            lambda c: _fetch_optional(c, "position_get", {"source": source})
-        )
+        row = await self._session.run(lambda c: row_or_none(c, "position_get", {"source": source}))
         return None if row is None else (row[0], int(row[1]))
 
     async def create_position(self, source: str, position: StoredPosition) -> None:
@@ -295,17 +289,3 @@ class AlertStore:
 def _check_thresholds(cursor: Cursor, version: int | None) -> None:
     if version not in (None, fetch_value(cursor, "thresholds_version")):
         raise StaleThresholdsError("un umbral cambió mientras se juzgaba")
-
-
-def _fetch_one(connection: Connection, name: str, arguments: Any = None) -> tuple[Any, ...]:
-    row = _fetch_optional(connection, name, arguments)
-    if row is None:
-        raise LookupError(f"{name} returned no row")
-    return row
-
-
-def _fetch_optional(
-    connection: Connection, name: str, arguments: Any = None
-) -> tuple[Any, ...] | None:
-    with connection.cursor() as cursor:
-        return fetch_row(cursor, name, arguments)

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 _FILES = ("queries.sql", "life.sql", "operators.sql", "old_rows.sql", "eventos.sql")
@@ -44,6 +45,28 @@ def fetch_value(cursor: Cursor, name: str, arguments: Mapping[str, Any] | None =
     """Returns the first column of a statement's first row; None where there is no row."""
     row = fetch_row(cursor, name, arguments)
     return None if row is None else row[0]
+
+
+def row_or_none(
+    connection: Connection, name: str, arguments: Mapping[str, Any] | None = None
+) -> tuple[Any, ...] | None:
+    """Returns a statement's first row, or None, by a cursor of its own."""
+    with connection.cursor() as cursor:
+        return fetch_row(cursor, name, arguments)
+
+
+def row_of(
+    connection: Connection, name: str, arguments: Mapping[str, Any] | None = None
+) -> tuple[Any, ...]:
+    """Returns a statement's first row, by a cursor of its own.
+
+    Raises:
+        LookupError: it returned none.
+    """
+    row = row_or_none(connection, name, arguments)
+    if row is None:
+        raise LookupError(f"{name} returned no row")
+    return row
 
 
 def query(name: str) -> str:
