@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every test with private servers, apart from a CoreC that runs: ./scripts/test.sh [pytest args]
-# ./scripts/test.sh --spec […]: those of the host and the plugin, with the libraries' versions of the
-# specification (constraints-spec.txt) in an environment of their own, .venv-spec.
+# ./scripts/test.sh --spec […]: those of the host and the plugin but the long ones, with the libraries'
+# versions of the specification (constraints-spec.txt) in an environment of their own, .venv-spec.
 # Those of docker compose need its engine, and run only when asked for: ./scripts/test.sh -m docker
 set -euo pipefail
 
@@ -9,12 +9,15 @@ PROJECT="$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")"
 # shellcheck source=scripts/lib.sh
 . "$PROJECT/scripts/lib.sh"
 
+# Most tests wait for servers: four at a time take half as long as two, on two cores. Of one file, one
+# after the other, in the order that tests/conftest.py gives.
+at_once=(--numprocesses=4 --dist=loadfile --no-loadscope-reorder)
 versions=test
 if [[ "${1:-}" == --spec ]]; then
   shift
   versions=spec
   VENV_PYTHON="$PROJECT/.venv-spec/bin/python"
-  [[ $# -gt 0 ]] || set -- tests/core tests/plugins --numprocesses=2 --dist=loadfile
+  [[ $# -gt 0 ]] || set -- tests/core tests/plugins -m 'not long and not docker' "${at_once[@]}"
 fi
 prepare_venv "$versions"
 
@@ -26,6 +29,5 @@ for variable in $(compgen -e); do
   esac
 done
 cd -- "$PROJECT"
-# Most tests wait for servers: two at a time take half as long. Of one file, one after the other.
-[[ $# -gt 0 ]] || set -- --numprocesses=2 --dist=loadfile
+[[ $# -gt 0 ]] || set -- "${at_once[@]}"
 exec "$VENV_PYTHON" -m pytest "$@"

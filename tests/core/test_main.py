@@ -268,6 +268,7 @@ DEAF = """
 """
 
 
+@pytest.mark.long
 async def test_whatever_blocks_the_end_comes_in_time_and_the_log_says_what_it_was(
     run: Run, tmp_path: Path
 ) -> None:

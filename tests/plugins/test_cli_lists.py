@@ -195,6 +195,7 @@ async def test_tail_shows_what_comes_from_now_on(four: World) -> None:
         assert json.loads(line)["id"] == sixth
 
 
+@pytest.mark.long
 async def test_tail_goes_on_after_alert_db_was_away(
     stored: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

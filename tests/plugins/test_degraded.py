@@ -132,6 +132,7 @@ async def test_what_is_urgent_is_told_without_alert_db_and_stored_once(
     assert world.alert(repeats) == [(2,)]
 
 
+@pytest.mark.long
 async def test_an_alert_db_that_hangs_is_no_reason_to_wait(
     world: World, alert_server: TestPostgres, server: DiscordServer, smtp: SmtpServer
 ) -> None:
@@ -263,6 +264,7 @@ async def test_what_was_told_before_is_not_told_again_as_news(
     assert len(server.embeds) - len(about_us(server)) == count + 1
 
 
+@pytest.mark.long
 async def test_a_fallback_tells_what_its_channel_cannot_without_alert_db_either(
     world: World, alert_server: TestPostgres, server: DiscordServer, smtp: SmtpServer
 ) -> None:

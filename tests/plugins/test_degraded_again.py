@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
+import pytest
+
 from src.plugins.alert_manager.utils.queries import query
 from tests.plugins.conftest import SCHEMA, World, eventually
 from tests.plugins.test_degraded import (
@@ -97,6 +99,7 @@ async def test_who_has_the_mail_gets_it_once_while_others_are_put_off(
     assert recipients(smtp, "DURING") == ["ana@x.mx", "beto@x.mx"]
 
 
+@pytest.mark.long
 async def test_who_got_it_before_alert_db_went_away_gets_it_once(
     world: World, alert_server: TestPostgres, smtp: SmtpServer, server: DiscordServer
 ) -> None:
@@ -120,6 +123,7 @@ async def test_who_got_it_before_alert_db_went_away_gets_it_once(
     assert recipients(smtp, "PART") == ["ana@x.mx", "beto@x.mx"]
 
 
+@pytest.mark.long
 async def test_what_one_instance_told_is_not_told_by_another(
     world: World, alert_server: TestPostgres, server: DiscordServer
 ) -> None:

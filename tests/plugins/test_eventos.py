@@ -247,6 +247,7 @@ async def test_two_instances_judge_each_event_once_and_the_second_takes_over(
     assert [alert["occurrences"] for alert in world.alerts()] == [1, 1]
 
 
+@pytest.mark.long
 async def test_a_tick_ends_while_writers_are_faster_than_the_reader(world: World) -> None:
     world.config["config"]["reader"]["batch_size"] = 1
     committed: list[int] = []

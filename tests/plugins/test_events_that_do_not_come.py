@@ -83,6 +83,7 @@ async def test_a_backlog_is_judged_by_the_events_own_time(world: World) -> None:
     assert ends == [100, 200, 2400, 2500]
 
 
+@pytest.mark.long
 async def test_kill_9_while_an_event_is_awaited_or_absent_tells_as_without(
     world: World, tmp_path: Path
 ) -> None:
@@ -236,6 +237,7 @@ async def test_what_is_absent_for_days_is_told_by_name(world: World) -> None:
         await eventually(lambda: ("precio_parado",) in world.alert(queued))
 
 
+@pytest.mark.long
 async def test_keys_of_a_rule_that_asks_otherwise_now_are_not_awaited(world: World) -> None:
     async with world.running():
         price(world, "BTC/USDT", 290)

@@ -14,6 +14,8 @@ from tests.plugins.fault_runs import Committed, compare, load
 from tests.plugins.hosts import health, host
 from tests.support.servers import TestPostgres, TestRedis
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.timeout(300)  # twenty starts of a host, one after the other
 async def test_kill_9_at_random_moments_loses_and_doubles_nothing(

@@ -7,6 +7,7 @@ orchestrator would.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -45,6 +46,11 @@ class Probe:
     processor: AlertProcessor
 
     async def get(self, path: str) -> tuple[int, dict[str, Any]]:
+        url = f"http://127.0.0.1:{self.processor.puerto}{path}"
+        with contextlib.suppress(aiohttp.ClientConnectionError):
+            async with self.client.get(url) as answer:
+                return answer.status, await answer.json()
+        # A kept connection ends when a new configuration takes over; a new one has to be answered.
         async with self.client.get(f"http://127.0.0.1:{self.processor.puerto}{path}") as answer:
             return answer.status, await answer.json()
 

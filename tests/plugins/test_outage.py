@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg2
 import psycopg2.extras
+import pytest
 import yaml
 
 from tests.plugins.conftest import World, eventually
@@ -43,6 +44,7 @@ def write_trades(world: World, first: int, count: int) -> None:
     connection.close()
 
 
+@pytest.mark.long
 async def test_alert_db_is_away_for_half_a_minute_under_events(
     world: World, alert_server: TestPostgres, server: DiscordServer, tmp_path: Path
 ) -> None:

@@ -121,6 +121,7 @@ async def test_it_starts_without_the_table_and_reads_when_it_comes(world: World)
         await eventually(lambda: told(world) == ["a"])
 
 
+@pytest.mark.long
 async def test_a_silent_alert_db_delays_neither_start_nor_health_nor_stop(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +143,7 @@ async def test_a_silent_alert_db_delays_neither_start_nor_health_nor_stop(
         assert time.monotonic() - begun < 8.0
 
 
+@pytest.mark.long
 async def test_people_are_told_when_eventos_stays_unread_and_when_it_is_read_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,6 +104,7 @@ def test_a_database_that_goes_away_is_said(written: World, monkeypatch: pytest.M
     assert "corec_db no responde" in result.output
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
 def test_no_process_outlives_the_command(written: World, number: int) -> None:
     insert(written.corec_dsn, history(150_000, time.time() - 30 * HOUR, time.time() - 6 * HOUR))

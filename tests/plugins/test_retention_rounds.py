@@ -98,6 +98,7 @@ asyncio.run(Retention(old, Metrics()).round(old))
 """
 
 
+@pytest.mark.long
 async def test_killed_in_the_middle_it_leaves_nothing_half_deleted(alert_db: World) -> None:
     alert_db.alert(
         "INSERT INTO alerts (severity, message, channel, timestamp, created_at)"

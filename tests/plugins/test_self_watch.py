@@ -151,6 +151,7 @@ async def test_two_channels_that_are_gone_make_two_alerts_and_no_more(world: Wor
         }
 
 
+@pytest.mark.long
 async def test_a_reader_that_stays_behind_is_told_and_so_is_its_end(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
