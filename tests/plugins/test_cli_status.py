@@ -85,8 +85,20 @@ async def test_when_it_does_not_run_alert_db_still_tells(
     assert "http://127.0.0.1:1/health no responde" in result.output
     assert "./scripts/start.sh" in result.output
     assert "crítica abierta: 1" in result.output
-    monkeypatch.setenv("ALERT_DB_DSN", "postgresql://x@127.0.0.1:1/x")
-    assert (await run()).exit_code == 3
+
+
+async def test_without_alert_db_corec_still_tells(
+    shown: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shown.running():
+        monkeypatch.setenv("ALERT_DB_DSN", "postgresql://x@127.0.0.1:1/x")
+        result, as_json = await run(), await run("--json")
+    assert (result.exit_code, as_json.exit_code) == (3, 3)
+    assert "Estado: ok" in " ".join(result.output.split())
+    assert "alert_db no responde" in result.stderr
+    found = json.loads(as_json.stdout)
+    assert found["health"]["estado"] == "ok"
+    assert "alert_db no responde" in found["alert_db"]
 
 
 async def test_another_program_on_the_port_is_no_corec(shown: World, tmp_path: Path) -> None:

@@ -32,7 +32,6 @@ MESSAGES = 1000
 WAIT = 75.0  # seconds from a kill until everything is there
 
 
-@pytest.mark.long
 async def test_a_storm_of_429_drops_nothing_and_asks_for_nothing_too_early(
     alert_db: World,
 ) -> None:
@@ -115,7 +114,6 @@ def losses(world: World, count: int) -> None:
     connection.close()
 
 
-@pytest.mark.long
 @pytest.mark.timeout(240)
 async def test_kill_9_in_the_middle_of_a_thousand_sends_loses_none(
     world: World, tmp_path: Path, server: DiscordServer

@@ -245,7 +245,13 @@ async def test_what_is_wrong_in_a_database(
     ("database", "right", "expected"),
     [
         ("corec", "eventos", "no puede leer eventos (SELECT) ni publicar reportes (INSERT)"),
-        ("alert", "alerts", "no puede guardar alertas ni borrar las antiguas"),
+        ("corec", "SEQUENCE eventos_id_seq", "no puede publicar reportes (INSERT)"),
+        (
+            "alert",
+            "alerts",
+            "no puede DELETE en alerts ni INSERT en alerts ni SELECT en alerts ni UPDATE en alerts",
+        ),
+        ("alert", "SEQUENCE deliveries_id_seq", "no puede USAGE en deliveries"),
     ],
 )
 async def test_a_role_that_may_not(

@@ -243,7 +243,7 @@ async def test_a_standby_that_slept_while_alert_db_was_away_lets_who_read_go_fir
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its session failed for another source, and was opened again: the place saw nothing of it."""
-    monkeypatch.setattr(place, "COURTESY", 1.0)
+    monkeypatch.setattr(place, "COURTESY", 600.0)
     reading = PgSession("lector", parse_dsn(world.corec_dsn), autocommit=True)
     reader = EventosReader(reading, ["alertas"], 1 << 20, ReaderSettings(), Metrics())
     storing = [PgSession("almacen", parse_dsn(world.alert_dsn)) for _ in range(2)]
@@ -263,7 +263,7 @@ async def test_a_standby_that_slept_while_alert_db_was_away_lets_who_read_go_fir
         assert not await standby.hold()
         assert await leader.hold()
         await leader.leave()
-        await asyncio.sleep(1.1)
+        monkeypatch.setattr(place, "COURTESY", 0.0)  # it is over
         assert await standby.hold()
     finally:
         await asyncio.gather(reading.close(), *(session.close() for session in storing))

@@ -165,7 +165,7 @@ def _of_tellers(tellers: Mapping[str, ChannelState]) -> Iterator[Metric]:
     )
     yield _gauge(
         "channel_disabled",
-        "1 where a channel's target is gone or shuts us out, until CoreC is started again.",
+        "1 where a channel's target is gone or shuts us out, until the file says otherwise.",
         ["channel"],
         (([name], teller.disabled is not None) for name, teller in tellers.items()),
     )

@@ -55,7 +55,7 @@ def _delivery(
 def _channel(state: ChannelState) -> Part:
     error = state.last_error
     if state.disabled is not None:
-        how = f"deshabilitado: {state.disabled}. Corrígelo y reinicia CoreC"
+        how = f"deshabilitado: {state.disabled}. Corrígelo en alert_manager.yaml: al guardarlo vale"
         return Part(False, how, vital=False)
     if state.breaker == "open":
         return Part(False, f"circuit breaker abierto: {error}", vital=False)

@@ -112,7 +112,7 @@ class Store(Protocol):
 
     @property
     def failed_at(self) -> float:
-        """When it last left a call without an answer, of whichever source (monotonic)."""
+        """When a call to it last came to nothing, whichever source's it was (monotonic)."""
         ...
 
     async def prepare(self) -> None:

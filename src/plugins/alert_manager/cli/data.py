@@ -123,28 +123,55 @@ def _first_line(error: Exception) -> str:
 
 
 def _no_answer(name: str, error: Exception) -> NoReturn:
-    click.echo(
-        f"{name} no responde: {_first_line(error)}\n¿Está en marcha? ./scripts/start.sh", err=True
-    )
+    click.echo(_silent(name, error), err=True)
     sys.exit(NO_DATABASE)
 
 
-def answered(database: Database, work: Callable[[Connection], T]) -> T | None:
+def _silent(name: str, error: Exception) -> str:
+    return f"{name} no responde: {_first_line(error)}\n¿Está en marcha? ./scripts/start.sh"
+
+
+class NoAnswerError(Exception):
+    """alert_db gave no answer; its text says why, for a person.
+
+    Attributes:
+        code: what a program that can do nothing without it exits with.
+    """
+
+    def __init__(self, reason: str, code: int) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+def tried(database: Database, work: Callable[[Connection], T]) -> T | None:
     """Returns what `work` finds in alert_db, None where its tables are not made yet.
 
-    Ends the program where alert_db does not answer, or does not take what is asked.
+    Raises:
+        NoAnswerError: alert_db does not answer, or does not take what is asked.
     """
     try:
         return asked(database, work)
     except psycopg2.errors.UndefinedTable:
         return None
     except psycopg2.OperationalError as error:
-        _no_answer("alert_db", error)
+        raise NoAnswerError(_silent("alert_db", error), NO_DATABASE) from error
     except psycopg2.errors.UndefinedColumn as error:
-        no_tables(f" (el esquema de alert_db es antiguo): {_first_line(error)}")
+        raise NoAnswerError(
+            "Falta una tabla o una columna (el esquema de alert_db es antiguo): "
+            f"{_first_line(error)}\nLa crea el primer arranque: ./scripts/start.sh",
+            NOT_FOUND,
+        ) from error
     except psycopg2.Error as error:  # a number that no column holds, a role that may not
-        click.echo(f"alert_db no lo admite: {_first_line(error)}", err=True)
-        sys.exit(NOT_FOUND)
+        raise NoAnswerError(f"alert_db no lo admite: {_first_line(error)}", NOT_FOUND) from error
+
+
+def answered(database: Database, work: Callable[[Connection], T]) -> T | None:
+    """Does what `tried` does, and ends the program where that fails."""
+    try:
+        return tried(database, work)
+    except NoAnswerError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.code)
 
 
 def rows(

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ..domain.formats import duration
 from ..domain.model import Severity
-from .data import NOT_FOUND, answered, ask, find_database
+from .data import NOT_FOUND, NoAnswerError, ask, find_database, tried
 from .output import console, counted, json_option, line, print_json, severity_text, table
 from .running import Said, ask_health
 
@@ -28,12 +28,22 @@ def status(as_json: bool) -> None:
     def work(connection: Connection) -> dict[str, list[Row]]:
         return {name: ask(connection, f"status_{name}", {}) for name in names}
 
-    found = answered(find_database(), work) or {name: [] for name in names}
-    if as_json:
-        print_json({"url": said.url, "health": said.health, "trouble": said.trouble, **found})
-    else:
+    if not as_json:
         _print_health(said)
+    nothing: dict[str, list[Row]] = {name: [] for name in names}
+    silent = None
+    try:
+        found = tried(find_database(), work) or nothing
+    except NoAnswerError as error:  # what CoreC says of itself is worth more just then
+        found, silent = nothing, error
+    if as_json:
+        trouble = {"trouble": said.trouble, "alert_db": None if silent is None else str(silent)}
+        print_json({"url": said.url, "health": said.health, **trouble, **found})
+    elif silent is None:
         _print(found)
+    if silent is not None:
+        click.echo(str(silent), err=True)
+        sys.exit(silent.code)
     if said.health is None or said.health.get("estado") != "ok":
         sys.exit(NOT_FOUND)
 

@@ -55,7 +55,7 @@ class AlertStore:
 
     @property
     def failed_at(self) -> float:
-        """When alert_db last left a call without an answer (monotonic)."""
+        """When a call to alert_db last came to nothing (monotonic)."""
         return self._session.failed_at
 
     async def prepare(self) -> None:

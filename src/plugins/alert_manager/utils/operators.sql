@@ -123,7 +123,8 @@ SELECT (SELECT count(*) FROM dead_letters WHERE created_at > now() - interval '1
 SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS standby, current_user AS role,
        extract(epoch FROM clock_timestamp())::float8 AS now, to_regclass('eventos') IS NOT NULL AS has_table,
        coalesce(has_table_privilege(to_regclass('eventos'), 'SELECT'), false) AS may_read,
-       coalesce(has_table_privilege(to_regclass('eventos'), 'INSERT'), false) AS may_write,
+       coalesce(has_table_privilege(to_regclass('eventos'), 'INSERT'), false)
+         AND coalesce(has_sequence_privilege(pg_get_serial_sequence('eventos', 'id'), 'USAGE'), true) AS may_write,
        EXISTS (SELECT FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
                 WHERE t.tgrelid = to_regclass('eventos') AND t.tgenabled IN ('O', 'A')
                   AND position('corec_eventos' IN p.prosrc) > 0) AS has_trigger,
@@ -135,5 +136,11 @@ SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery(
        extract(epoch FROM clock_timestamp())::float8 AS now,
        CASE WHEN to_regclass('alerts') IS NOT NULL
             THEN coalesce(substring(obj_description(to_regclass('alerts'), 'pg_class') FROM '\d+')::int, 0) END AS schema,
-       coalesce(has_table_privilege(to_regclass('alerts'), 'INSERT, UPDATE'), false) AS may_write,
-       coalesce(has_table_privilege(to_regclass('alerts'), 'DELETE'), false) AS may_delete;
+       (SELECT coalesce(array_agg(right_ || ' en ' || name ORDER BY name, right_), '{}')
+          FROM unnest(ARRAY['alerts', 'silences', 'alert_history', 'notifications', 'deliveries', 'channel_holds',
+                            'told_ahead', 'dead_letters', 'reader_positions', 'rule_states', 'threshold_changes'])
+                 AS name,
+               unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'USAGE']) AS right_
+         WHERE to_regclass(name) IS NOT NULL
+           AND NOT CASE right_ WHEN 'USAGE' THEN has_sequence_privilege(to_regclass(name || '_id_seq'), 'USAGE')
+                               ELSE has_table_privilege(to_regclass(name), right_) END) AS missing;

@@ -95,7 +95,7 @@ class PgSession:
         self.unanswered_since: float | None = None
         """Since when no call was answered, though some asked (monotonic)."""
         self.failed_at = float("-inf")
-        """When a call was last left without an answer (monotonic)."""
+        """When a call last came to nothing: no connection, or a lost one (monotonic)."""
 
     @property
     def generation(self) -> int:

@@ -16,6 +16,7 @@ from .finding import Finding, fault, good, warning
 
 _OLDEST_POSTGRES = 15
 _OLDEST_REDIS = (6, 2)
+_SHOWN = 5  # missing rights
 _CLOCK = 5.0  # seconds that clocks may differ
 _START = "¿está en marcha? ./scripts/start.sh; si es otro servidor, mira su dirección y su registro"
 _CORE_SCHEMA = "psql -d corec_db -f configs/core/schema.sql, como su dueño"
@@ -108,7 +109,7 @@ def _judge_alert(name: str, row: Row) -> Iterator[Finding]:
         return
     if row["schema"] != SCHEMA_VERSION:
         yield fault(name, f"esquema {row['schema']}; se espera {SCHEMA_VERSION}", _SCHEMA)
-    wanted = {"guardar alertas": row["may_write"], "borrar las antiguas": row["may_delete"]}
+    wanted = dict.fromkeys(row["missing"], False)
     yield from _judge_rights(name, row["role"], wanted, "configs/plugins/alert_manager/roles.sql")
 
 
@@ -117,7 +118,8 @@ def _judge_rights(
 ) -> Iterator[Finding]:
     missing = [what for what, may in wanted.items() if not may]
     if missing:
-        said = f"el rol {role} no puede {' ni '.join(missing)}"
+        more = f" ni {len(missing) - _SHOWN} cosas más" if len(missing) > _SHOWN else ""
+        said = f"el rol {role} no puede {' ni '.join(missing[:_SHOWN])}{more}"
         yield fault(name, said, f"dale permiso (GRANT), como hace {roles}")
 
 

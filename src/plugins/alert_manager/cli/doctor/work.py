@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ...domain.formats import duration
-from ..data import Database, rows
+from ..data import Database, NoAnswerError, ask, tried
 from ..output import counted
 from ..running import Said
 from .finding import Finding, fault, good, warning
@@ -33,7 +34,17 @@ def check_running(said: Said) -> Iterator[Finding]:
 
 def check_work(database: Database) -> Iterator[Finding]:
     """Says what nobody was told, what could not be judged, and whether reading lags."""
-    for row in rows(database, "status_channels", {}):
+    names = ("status_channels", "status_counts", "status_sources")
+    try:
+        found = tried(database, lambda c: {name: ask(c, name, {}) for name in names})
+    except NoAnswerError as error:
+        yield fault("alert_db", str(error).splitlines()[0], "./scripts/alerts.sh status")
+        return
+    yield from _judge_work(found or {name: [] for name in names})
+
+
+def _judge_work(found: Mapping[str, list[dict[str, Any]]]) -> Iterator[Finding]:
+    for row in found["status_channels"]:
         if row["dead"]:
             yield warning(
                 f"canal {row['channel']}",
@@ -41,7 +52,7 @@ def check_work(database: Database) -> Iterator[Finding]:
                 "míralos: ./scripts/alerts.sh notifications list --status dead; y para enviarlos "
                 "otra vez: ./scripts/alerts.sh notifications retry --all",
             )
-    for row in rows(database, "status_counts", {}):
+    for row in found["status_counts"]:
         if row["dead_letters"]:
             forms = ("evento apartado", "eventos apartados")
             yield warning(
@@ -49,7 +60,7 @@ def check_work(database: Database) -> Iterator[Finding]:
                 f"{counted(row['dead_letters'], *forms)} en un día",
                 "míralos: ./scripts/alerts.sh dead-letters list",
             )
-    for row in rows(database, "status_sources", {}):
+    for row in found["status_sources"]:
         if (row["behind"] or 0.0) > _BEHIND and row["silent"] < _BEHIND:
             yield fault(
                 f"lectura de {row['source']}",
