@@ -37,6 +37,9 @@ from tests.support.servers import TestPostgres, TestRedis
 SOON = 10.0  # seconds; what issue and documents promise
 
 
+_TAKEOVER = 2.0  # seconds in which nobody listens while a new configuration takes over
+
+
 @dataclass
 class Probe:
     """Asks a running processor over HTTP."""
@@ -45,17 +48,16 @@ class Probe:
     processor: AlertProcessor
 
     async def get(self, path: str) -> tuple[int, dict[str, Any]]:
-        url = f"http://127.0.0.1:{self.processor.puerto}{path}"
-        try:
-            async with self.client.get(url) as answer:
-                return answer.status, await answer.json()
-        except aiohttp.ClientConnectorError:
-            raise
-        except aiohttp.ClientConnectionError:
-            pass
-        # A kept connection ends when a new configuration takes over; a new one has to be answered.
-        async with self.client.get(f"http://127.0.0.1:{self.processor.puerto}{path}") as answer:
-            return answer.status, await answer.json()
+        until = time.monotonic() + _TAKEOVER
+        while True:
+            try:
+                url = f"http://127.0.0.1:{self.processor.puerto}{path}"
+                async with self.client.get(url) as answer:
+                    return answer.status, await answer.json()
+            except aiohttp.ClientConnectionError:
+                if time.monotonic() > until:
+                    raise
+                await asyncio.sleep(0.05)
 
     async def until(self, status: int, wrong: Collection[str] = ()) -> tuple[float, dict[str, Any]]:
         """Waits until /health answers so; returns after how many seconds, and the answer."""
