@@ -1,0 +1,194 @@
+"""How many events a second become durable alerts, beside what the two databases give at most.
+
+    .venv/bin/python -m benchmarks.events [--events 100000] [--rounds 5] [--json FILE]
+
+In each round, on servers of its own: **a**, a plain psycopg2 cursor that reads the same rows in
+batches of 2,000; **b**, COPY of the same alerts into a table with the same indexes; and the real
+plugin, as it ships, from the commit of all events to the commit of the last alert. Prints a table
+of medians and writes JSON. Takes about five minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+import logging
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psycopg2
+
+from benchmarks.loads import LOADS, Load
+from benchmarks.loads import events as made_events
+from tests.conftest import CORE_SCHEMA
+from tests.plugins.conftest import World
+from tests.plugins.histories import insert
+from tests.support.servers import TestPostgres, guarded_directory
+
+DURABLE = {
+    "fsync": "on",
+    "full_page_writes": "on",
+    "shared_buffers": "256MB",
+    "max_wal_size": "4GB",
+}
+_BATCH = 2000  # rows
+_WAIT = 600.0  # seconds for one run
+_TURN = 0.02  # seconds between two looks whether it is done
+_READ = (
+    "SELECT id, canal, timestamp, instance_id, octet_length(datos), datos FROM eventos"
+    " WHERE id > %s ORDER BY id LIMIT %s"
+)
+_DONE = "SELECT (position->'hi')::bigint FROM reader_positions WHERE source = 'eventos'"
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round of one load; rates in rows a second.
+
+    Attributes:
+        events: that the plugin judged.
+        alerts: that it stored, without repeats.
+        limit_a: rows that a plain cursor reads.
+        limit_b: the same alerts by COPY; None where there are too few to be measured.
+        share_a: the plugin's events in a second, as a share of a.
+        share_b: its alerts in a second, as a share of b.
+    """
+
+    events: float
+    alerts: float
+    limit_a: float
+    limit_b: float | None
+    share_a: float
+    share_b: float | None
+
+
+def main() -> int:
+    """Runs it."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--loads", nargs="*", choices=[*LOADS], default=[*LOADS])
+    parser.add_argument("--json", type=Path, default=None, help="where to write the figures")
+    arguments = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    found: dict[str, list[Round]] = {name: [] for name in arguments.loads}
+    with guarded_directory() as root:
+        postgres = TestPostgres(root / "pg", DURABLE)
+        postgres.root.mkdir(mode=0o711)
+        postgres.start()
+        try:
+            for _ in range(arguments.rounds):
+                for name in arguments.loads:
+                    found[name].append(_round(postgres, LOADS[name], arguments.events))
+        finally:
+            postgres.stop("immediate")
+    _print(found)
+    if arguments.json is not None:
+        figures = {name: [asdict(one) for one in rounds] for name, rounds in found.items()}
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _round(postgres: TestPostgres, load: Load, events: int) -> Round:
+    corec_dsn = postgres.create_database("corec", owner="corec_user")
+    postgres.apply(corec_dsn, CORE_SCHEMA)
+    world = World(corec_dsn, postgres.create_database("alert", owner="alert_user"), "")
+    world.config["config"]["reader"] = {"start_from": "beginning"}
+    seconds = asyncio.run(_run(world, load, events))
+    limit_a = events / _read(corec_dsn, events)
+    alerts, copied = _copy(world.alert_dsn)
+    limit_b = alerts / copied if alerts >= events // 10 else None
+    return Round(
+        events=events / seconds,
+        alerts=alerts / seconds,
+        limit_a=limit_a,
+        limit_b=limit_b,
+        share_a=events / seconds / limit_a,
+        share_b=None if limit_b is None else alerts / seconds / limit_b,
+    )
+
+
+async def _run(world: World, load: Load, events: int) -> float:
+    """Returns the seconds from the events' commit to the commit of what they come to."""
+    async with world.running() as processor:
+        await processor.procesar({}, {})  # it has read that there is nothing
+        made = made_events(load, events, time.time())
+        await asyncio.to_thread(insert, world.corec_dsn, made)
+        began = time.perf_counter()
+        await asyncio.to_thread(_until, world.alert_dsn, events)
+        return time.perf_counter() - began
+
+
+def _until(dsn: str, last: int) -> None:
+    connection = psycopg2.connect(dsn)
+    connection.autocommit = True
+    deadline = time.monotonic() + _WAIT
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute(_DONE)
+            found = cursor.fetchone()
+            if found is not None and found[0] >= last:
+                break
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{found} of {last} after {_WAIT} s")
+            time.sleep(_TURN)
+    connection.close()
+
+
+def _read(dsn: str, rows: int) -> float:
+    """Returns the seconds that a plain cursor takes for the first `rows` rows."""
+    connection = psycopg2.connect(dsn)
+    connection.autocommit = True
+    last = 0
+    began = time.perf_counter()
+    with connection.cursor() as cursor:
+        while last < rows:
+            cursor.execute(_READ, (last, _BATCH))
+            last = cursor.fetchall()[-1][0]
+    took = time.perf_counter() - began
+    connection.close()
+    return took
+
+
+def _copy(dsn: str) -> tuple[int, float]:
+    """Copies the stored alerts into an empty table like theirs: how many, and the seconds."""
+    connection = psycopg2.connect(dsn)
+    rows = io.BytesIO()
+    with connection.cursor() as cursor:
+        cursor.copy_expert("COPY (SELECT * FROM alerts) TO STDOUT", rows)
+        alerts = cursor.rowcount
+        cursor.execute("CREATE TABLE alerts_limit (LIKE alerts INCLUDING ALL)")
+        connection.commit()
+        rows.seek(0)
+        began = time.perf_counter()
+        cursor.copy_expert("COPY alerts_limit FROM STDIN", rows)
+        connection.commit()
+        took = time.perf_counter() - began
+    connection.close()
+    return alerts, took
+
+
+def _print(found: dict[str, list[Round]]) -> None:
+    print(
+        f"{'load':12} {'events/s':>9} {'alerts/s':>9} {'a/s':>9} {'b/s':>9} {'of a':>6} {'of b':>6}"
+    )
+    for name, rounds in found.items():
+        a = statistics.median(one.share_a for one in rounds)
+        b = [one.share_b for one in rounds if one.share_b is not None]
+        limits = [one.limit_b for one in rounds if one.limit_b is not None]
+        print(
+            f"{name:12} {statistics.median(one.events for one in rounds):9,.0f}"
+            f" {statistics.median(one.alerts for one in rounds):9,.0f}"
+            f" {statistics.median(one.limit_a for one in rounds):9,.0f}"
+            f" {f'{statistics.median(limits):,.0f}' if limits else '':>9}"
+            f" {a:6.3f} {f'{statistics.median(b):.3f}' if b else '':>6}"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

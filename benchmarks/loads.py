@@ -1,0 +1,89 @@
+"""Made-up events of about 200 bytes: how many of them are alerts, and how they are encoded."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import random
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import zstandard
+
+from tests.plugins.histories import Written
+
+_SYMBOLS = tuple(
+    f"{coin}/USDT" for coin in ("BTC", "ETH", "SOL", "ADA", "XRP", "DOT", "LTC", "BNB")
+)
+_EXCHANGES = ("binance", "kraken", "okx")
+_SPAN = 600.0  # seconds in which the events happened
+_ZSTD = zstandard.ZstdCompressor(level=3)
+_ENCODINGS: tuple[Callable[[bytes], bytes], ...] = (
+    _ZSTD.compress,
+    gzip.compress,
+    zlib.compress,
+    base64.b64encode,
+    bytes,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the events of one measurement are.
+
+    Attributes:
+        alerts: the share of events that are alerts.
+        repeats: the share of those that repeat another one.
+        mixed: True where they come in all encodings, and not in zstd alone.
+    """
+
+    alerts: float
+    repeats: float = 0.0
+    mixed: bool = False
+
+
+LOADS = {
+    "1 %": Load(0.01),
+    "10 %": Load(0.1),
+    "100 %": Load(1.0),
+    "encodings": Load(0.1, mixed=True),
+    "duplicates": Load(1.0, repeats=0.9),
+}
+
+
+def events(load: Load, count: int, until: float) -> Iterator[Written]:
+    """Makes `count` events of a load, that happened in the ten minutes until a moment (epoch s)."""
+    chance = random.Random(1)  # the same events in each round
+    encodings = _ENCODINGS if load.mixed else _ENCODINGS[:1]
+    for number in range(count):
+        is_alert = chance.random() < load.alerts
+        is_repeat = is_alert and chance.random() < load.repeats
+        trade = _trade(chance, number % 100 if is_repeat else number, is_alert)
+        if is_repeat:
+            trade = _trade(random.Random(number % 100), number % 100, is_alert)
+        payload = json.dumps(trade).encode()
+        timestamp = until - _SPAN * (1 - number / count)
+        yield "trading_results", encodings[number % len(encodings)](payload), timestamp
+
+
+def _trade(chance: random.Random, number: int, is_alert: bool) -> dict[str, Any]:
+    return {
+        "plugin": "trading_execution",
+        "order_id": f"{chance.getrandbits(128):032x}",
+        "client_order_id": f"{chance.getrandbits(128):032x}",
+        "user_id": f"user{number}",
+        "symbol": chance.choice(_SYMBOLS),
+        "exchange": chance.choice(_EXCHANGES),
+        "side": chance.choice(("buy", "sell")),
+        "quantity": round(chance.random(), 6),
+        "price": round(chance.uniform(10, 70_000), 2),
+        "fee": round(chance.random(), 6),
+        "profit": -round(chance.uniform(110, 900), 2)
+        if is_alert
+        else round(chance.uniform(-50, 50), 2),
+        "strategy": f"s{chance.randrange(40)}",
+        "status": "closed",
+    }
