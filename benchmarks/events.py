@@ -23,9 +23,9 @@ from pathlib import Path
 
 import psycopg2
 
+from benchmarks.backtest import CORE_SCHEMA, READ
 from benchmarks.loads import LOADS, Load
 from benchmarks.loads import events as made_events
-from tests.conftest import CORE_SCHEMA
 from tests.plugins.conftest import World
 from tests.plugins.histories import insert
 from tests.support.servers import TestPostgres, guarded_directory
@@ -43,7 +43,6 @@ _READ = (
     "SELECT id, canal, timestamp, instance_id, octet_length(datos), datos FROM eventos"
     " WHERE id > %s ORDER BY id LIMIT %s"
 )
-_DONE = "SELECT (position->'hi')::bigint FROM reader_positions WHERE source = 'eventos'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +129,7 @@ def _until(dsn: str, last: int) -> None:
     deadline = time.monotonic() + _WAIT
     with connection.cursor() as cursor:
         while True:
-            cursor.execute(_DONE)
+            cursor.execute(READ)
             found = cursor.fetchone()
             if found is not None and found[0] >= last:
                 break

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 import json
 import random
@@ -13,19 +12,16 @@ from typing import Any
 
 import zstandard
 
-from tests.plugins.histories import Written
+from tests.plugins.histories import EXCHANGES, SYMBOLS, Written
+from tests.plugins.payloads import wrapped
 
-_SYMBOLS = tuple(
-    f"{coin}/USDT" for coin in ("BTC", "ETH", "SOL", "ADA", "XRP", "DOT", "LTC", "BNB")
-)
-_EXCHANGES = ("binance", "kraken", "okx")
 _SPAN = 600.0  # seconds in which the events happened
 _ZSTD = zstandard.ZstdCompressor(level=3)
 _ENCODINGS: tuple[Callable[[bytes], bytes], ...] = (
     _ZSTD.compress,
     gzip.compress,
     zlib.compress,
-    base64.b64encode,
+    lambda text: wrapped(gzip.compress(text)).encode(),
     bytes,
 )
 
@@ -61,9 +57,10 @@ def events(load: Load, count: int, until: float) -> Iterator[Written]:
     for number in range(count):
         is_alert = chance.random() < load.alerts
         is_repeat = is_alert and chance.random() < load.repeats
-        trade = _trade(chance, number % 100 if is_repeat else number, is_alert)
-        if is_repeat:
+        if is_repeat:  # of one of a hundred
             trade = _trade(random.Random(number % 100), number % 100, is_alert)
+        else:
+            trade = _trade(chance, number, is_alert)
         payload = json.dumps(trade).encode()
         timestamp = until - _SPAN * (1 - number / count)
         yield "trading_results", encodings[number % len(encodings)](payload), timestamp
@@ -75,8 +72,8 @@ def _trade(chance: random.Random, number: int, is_alert: bool) -> dict[str, Any]
         "order_id": f"{chance.getrandbits(128):032x}",
         "client_order_id": f"{chance.getrandbits(128):032x}",
         "user_id": f"user{number}",
-        "symbol": chance.choice(_SYMBOLS),
-        "exchange": chance.choice(_EXCHANGES),
+        "symbol": chance.choice(SYMBOLS),
+        "exchange": chance.choice(EXCHANGES),
         "side": chance.choice(("buy", "sell")),
         "quantity": round(chance.random(), 6),
         "price": round(chance.uniform(10, 70_000), 2),

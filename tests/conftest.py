@@ -17,10 +17,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 CORE_SCHEMA = PROJECT / "configs" / "core" / "schema.sql"
 
 
-# Slow machines are no fault of what is tested.
-settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+# How fast hypothesis makes its examples is the machine's affair.
+settings.register_profile("any machine", suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
 # Started in the background of a shell, the run inherits that Ctrl-C is ignored, and so would all

@@ -15,9 +15,9 @@ from tests.plugins.payloads import to_json
 Written = tuple[str, bytes, float]
 """Channel, payload and time (epoch seconds)."""
 
-_SYMBOLS = [f"{coin}/USDT" for coin in ("BTC", "ETH", "SOL", "ADA", "XRP", "DOT", "LTC", "BNB")]
+SYMBOLS = [f"{coin}/USDT" for coin in ("BTC", "ETH", "SOL", "ADA", "XRP", "DOT", "LTC", "BNB")]
 _USERS = ("ana", "beto", "carla", "dario")
-_EXCHANGES = ("binance", "kraken", "okx")
+EXCHANGES = ("binance", "kraken", "okx")
 
 
 class _Market:
@@ -25,19 +25,19 @@ class _Market:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)  # the same history for the same seed
-        self.prices = {symbol: 10.0 ** (1 + n % 4) for n, symbol in enumerate(_SYMBOLS)}
+        self.prices = {symbol: 10.0 ** (1 + n % 4) for n, symbol in enumerate(SYMBOLS)}
         self.vix = 16.0
         self.number = 0
 
     def price(self) -> dict[str, Any]:
-        symbol = self.random.choice(_SYMBOLS)
+        symbol = self.random.choice(SYMBOLS)
         fall = -0.05 if self.random.random() < 0.0005 else 0.0
         self.prices[symbol] *= 1 + self.random.gauss(0, 0.0008) + fall
         price = round(self.prices[symbol], 6)
         return {
             "plugin": "market_monitor",
             "symbol": symbol,
-            "exchange": self.random.choice(_EXCHANGES),
+            "exchange": self.random.choice(EXCHANGES),
             "price": price,
             "bid": price * 0.9995,
             "ask": price * 1.0005,
@@ -45,7 +45,7 @@ class _Market:
         }
 
     def prediction(self) -> dict[str, Any]:
-        symbol = self.random.choice(_SYMBOLS)
+        symbol = self.random.choice(SYMBOLS)
         return {
             "plugin": "predictor_temporal",
             "symbol": symbol,
@@ -60,8 +60,8 @@ class _Market:
             "plugin": "trading_execution",
             "order_id": self.number,
             "user_id": self.random.choice(_USERS),
-            "symbol": self.random.choice(_SYMBOLS),
-            "exchange": self.random.choice(_EXCHANGES),
+            "symbol": self.random.choice(SYMBOLS),
+            "exchange": self.random.choice(EXCHANGES),
             "side": self.random.choice(("buy", "sell")),
             "quantity": round(self.random.random(), 6),
             "profit": round(self.random.gauss(8, 55), 2),
@@ -82,8 +82,8 @@ class _Market:
         status = self.random.choices(("filled", "open", "rejected"), (80, 19, 1))[0]
         return {
             "plugin": "exchange_sync",
-            "exchange": self.random.choice(_EXCHANGES),
-            "symbol": self.random.choice(_SYMBOLS),
+            "exchange": self.random.choice(EXCHANGES),
+            "symbol": self.random.choice(SYMBOLS),
             "order_id": f"o{self.number}",
             "status": status,
         }
@@ -93,7 +93,7 @@ class _Market:
         return {
             "plugin": "exchange_sync",
             "tipo": self.random.choices(kinds, (80, 2, 10, 8))[0],
-            "exchange": self.random.choice(_EXCHANGES),
+            "exchange": self.random.choice(EXCHANGES),
             "message": f"Error {self.random.choice((500, 502, 503))}",
         }
 

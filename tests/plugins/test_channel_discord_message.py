@@ -103,6 +103,7 @@ async def test_a_huge_event_holds_up_nobody(server: DiscordServer, channel: Disc
 
 
 @settings(
+    deadline=None,
     max_examples=150,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -172,7 +172,7 @@ def test_a_long_title_is_cut_but_the_id_stays() -> None:
 
 
 @given(message=any_message)
-@settings(max_examples=150)
+@settings(deadline=None, max_examples=150)
 def test_any_alert_is_a_well_formed_mail(message: Message) -> None:
     mail = _received(message)
     assert str(message.alert_id) in str(mail["Subject"])

@@ -85,6 +85,8 @@ async def test_when_it_does_not_run_alert_db_still_tells(
     assert "http://127.0.0.1:1/health no responde" in result.output
     assert "./scripts/start.sh" in result.output
     assert "crítica abierta: 1" in result.output
+    monkeypatch.setenv("ALERT_DB_DSN", "postgresql://x@127.0.0.1:1/x")
+    assert (await run()).exit_code == 3
 
 
 async def test_without_alert_db_corec_still_tells(

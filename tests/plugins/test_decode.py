@@ -99,7 +99,7 @@ def test_a_decoder_works_on_after_a_refusal() -> None:
     assert decoder.decode(ZSTD) == DATA
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     st.binary(max_size=300)
     | st.text(max_size=200)
@@ -126,7 +126,7 @@ _JSON = st.recursive(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.text(), _JSON, min_size=2, max_size=6))
 def test_what_was_written_is_what_is_read(data: dict[str, Any]) -> None:
     text = json.dumps(data).encode()

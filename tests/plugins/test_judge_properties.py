@@ -87,7 +87,7 @@ def replayed(batches: Iterable[Sequence[RawEvent]]) -> Replay:
     return replay
 
 
-@settings(max_examples=200)
+@settings(deadline=None, max_examples=200)
 @given(EVENTS, st.lists(st.integers(0, 40), max_size=6))
 def test_a_replay_that_was_cut_anywhere_comes_to_the_same(
     events: list[RawEvent], cuts: list[int]
@@ -103,7 +103,7 @@ def test_a_replay_that_was_cut_anywhere_comes_to_the_same(
     }
 
 
-@settings(max_examples=100)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(st.one_of(PRICES, ERRORS), max_size=30), st.randoms())
 def test_the_order_of_independent_keys_does_not_matter(
     told: list[tuple[str, dict[str, Any]]], random: Any
@@ -137,6 +137,7 @@ DIRECT: dict[str, Callable[[float], tuple[str, dict[str, Any]]]] = {
 }
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(sorted(DIRECT)),
     st.floats(0, 20_000, allow_nan=False),

@@ -133,5 +133,5 @@ def test_no_text_makes_it_slow(unit: str) -> None:
             times.append(time.process_time() - started)
         return min(times)
 
-    assert took(100_000) < 10.0
+    assert took(100_000) < 1.0
     assert took(100_000) < 30 * took(10_000)  # squared, it would be a hundred times as long

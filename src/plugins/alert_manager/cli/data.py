@@ -113,9 +113,12 @@ def reading(database: Database) -> Iterator[tuple[str, Connection, Connection]]:
 
 def no_tables(what: str = "") -> NoReturn:
     """Ends the program: a database has not what is asked for."""
-    click.echo(f"Falta una tabla o una columna{what}", err=True)
-    click.echo("La crea el primer arranque: ./scripts/start.sh", err=True)
+    click.echo(_lacking(what), err=True)
     sys.exit(NOT_FOUND)
+
+
+def _lacking(what: str) -> str:
+    return f"Falta una tabla o una columna{what}\nLa crea el primer arranque: ./scripts/start.sh"
 
 
 def _first_line(error: Exception) -> str:
@@ -156,11 +159,8 @@ def tried(database: Database, work: Callable[[Connection], T]) -> T | None:
     except psycopg2.OperationalError as error:
         raise NoAnswerError(_silent("alert_db", error), NO_DATABASE) from error
     except psycopg2.errors.UndefinedColumn as error:
-        raise NoAnswerError(
-            "Falta una tabla o una columna (el esquema de alert_db es antiguo): "
-            f"{_first_line(error)}\nLa crea el primer arranque: ./scripts/start.sh",
-            NOT_FOUND,
-        ) from error
+        old = f" (el esquema de alert_db es antiguo): {_first_line(error)}"
+        raise NoAnswerError(_lacking(old), NOT_FOUND) from error
     except psycopg2.Error as error:  # a number that no column holds, a role that may not
         raise NoAnswerError(f"alert_db no lo admite: {_first_line(error)}", NOT_FOUND) from error
 
