@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 
+from src.plugins.alert_manager.utils.db import AlertStore
 from src.plugins.alert_manager.utils.queries import query
 from tests.plugins.conftest import SCHEMA, World, eventually
 from tests.plugins.test_degraded import (
@@ -140,6 +142,39 @@ async def test_what_one_instance_told_is_not_told_by_another(
             alert_server.start()
             await until_settled(world, *symbols)
             assert [len(told(server, symbol)) for symbol in symbols] == [1] * 5
+
+
+async def test_what_is_sent_before_its_commit_is_heard_of_is_not_told_again(
+    world: World,
+    alert_server: TestPostgres,
+    server: DiscordServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker claims a message that is committed, while the answer to the commit is on its way."""
+    commit = AlertStore.commit
+    tell(world, server, None)
+    async with world.running() as processor:
+        await begun(world)
+
+        async def late(store: AlertStore, *arguments: Any) -> Any:
+            committed = await commit(store, *arguments)
+            processor._running.get().delivery.wake(None)
+            await eventually(lambda: told(server, "EARLY"))
+            await asyncio.sleep(0.5)  # what came of it is recorded, too
+            return committed
+
+        with monkeypatch.context() as patched:
+            patched.setattr(AlertStore, "commit", late)
+            lose(world, "EARLY")
+            await until_settled(world, "EARLY")
+            await eventually(lambda: "EARLY" in stored(world) and told(server, "EARLY"))
+            await asyncio.sleep(1.0)
+        alert_server.kill()
+        lose(world, "DURING")
+        await eventually(lambda: told(server, "DURING"), 20.0)
+        alert_server.start()
+        await until_settled(world, "EARLY", "DURING")
+    assert [len(told(server, symbol)) for symbol in ("EARLY", "DURING")] == [1, 1]
 
 
 def test_what_was_told_ahead_counts_for_one_alert(world: World) -> None:

@@ -21,34 +21,57 @@ class _Entry:
     in_hand: set[str] = field(default_factory=set)
 
 
+@dataclass(slots=True)
+class _Early:
+    """What channels did with an alert before we heard that its commit had succeeded."""
+
+    begun_at: float
+    in_hand: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
+
+
 class Untold:
     """Should alert_db go away right after a commit, it is known here what it still had to tell."""
 
     def __init__(self) -> None:
         self._entries: dict[int, _Entry] = {}
+        # A worker may claim a message as soon as it is committed, and send it before the commit's
+        # answer is here. Most of these are of alerts that are never heard of again.
+        self._early: dict[int, _Early] = {}
 
     def stored(self, candidates: Sequence[Candidate], committed: Committed) -> None:
         """Hears which candidates, by their index, became which alerts."""
         now = time.monotonic()
         for index, alert_id in committed.alerts.items():
             candidate = candidates[index]
+            early = self._early.pop(alert_id, None)
+            if early is None or early.begun_at < now - MAX_AGE:  # an emptied table counts anew
+                early = _Early(now)
             left = {name for name in candidate.targets if (alert_id, name) not in committed.told}
+            left -= early.told
             if candidate.severity >= URGENT and left:
-                self._entries[alert_id] = _Entry(candidate, now, left)
+                self._entries[alert_id] = _Entry(candidate, now, left, early.in_hand)
         while len(self._entries) > _MOST:
             del self._entries[next(iter(self._entries))]
 
     def sending(self, channel: str, alerts: Iterable[int]) -> None:
         """Hears that a channel is being told of these."""
+        now = time.monotonic()
         for alert_id in alerts:
-            if alert_id in self._entries:
-                self._entries[alert_id].in_hand.add(channel)
+            entry = self._entries.get(alert_id) or self._early.setdefault(alert_id, _Early(now))
+            entry.in_hand.add(channel)
+        while len(self._early) > _MOST:
+            del self._early[next(iter(self._early))]
 
     def sent(self, channel: str, alerts: Iterable[int], to_be_retried: bool) -> None:
         """Hears what became of it; where some recipients have it, alert_db knows who is left."""
         for alert_id in alerts:
             entry = self._entries.get(alert_id)
             if entry is None:
+                if early := self._early.get(alert_id):
+                    early.in_hand.discard(channel)
+                    if not to_be_retried:
+                        early.told.add(channel)
                 continue
             entry.in_hand.discard(channel)
             if not to_be_retried:

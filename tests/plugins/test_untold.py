@@ -1,0 +1,85 @@
+"""What was stored a moment ago and is not told yet, whichever is heard of first: commit or send."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from src.plugins.alert_manager import untold
+from src.plugins.alert_manager.domain.model import Severity
+from src.plugins.alert_manager.domain.outcome import Candidate, Committed, Said
+from src.plugins.alert_manager.untold import Untold
+
+LOSS = Candidate(
+    "eventos",
+    1,
+    "trading_results",
+    "perdida",
+    Severity.CRITICA,
+    Said("Pérdida", "m"),
+    {},
+    1_760_000_000.0,
+    None,
+    b"f" * 16,
+    3600.0,
+    ("discord", "email"),
+)
+STORED = Committed({0: 7}, 0, 0, {})
+
+
+def left(of: Untold) -> list[tuple[str, ...]]:
+    return [candidate.targets for candidate in of.take()]
+
+
+@pytest.fixture
+def waiting() -> Untold:
+    return Untold()
+
+
+def test_what_nobody_sent_is_left(waiting: Untold) -> None:
+    waiting.stored([LOSS], STORED)
+    assert left(waiting) == [("discord", "email")]
+    assert left(waiting) == []
+
+
+def test_what_was_sent_before_the_commit_was_heard_of_is_not_left(waiting: Untold) -> None:
+    waiting.sending("discord", [7])
+    waiting.sent("discord", [7], to_be_retried=False)
+    waiting.stored([LOSS], STORED)
+    assert left(waiting) == [("email",)]
+
+
+def test_what_is_being_sent_when_the_commit_is_heard_of_stays_until_it_fails(
+    waiting: Untold,
+) -> None:
+    waiting.sending("discord", [7])
+    waiting.stored([LOSS], STORED)
+    assert left(waiting) == [("email",)]
+    waiting.sent("discord", [7], to_be_retried=True)
+    assert left(waiting) == [("discord",)]
+
+
+def test_what_failed_before_the_commit_was_heard_of_is_left(waiting: Untold) -> None:
+    waiting.sending("discord", [7])
+    waiting.sent("discord", [7], to_be_retried=True)
+    waiting.stored([LOSS], STORED)
+    assert left(waiting) == [("discord", "email")]
+
+
+def test_the_same_id_much_later_is_another_alert(
+    waiting: Untold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a table that was emptied."""
+    waiting.sending("discord", [7])
+    waiting.sent("discord", [7], to_be_retried=False)
+    later = time.monotonic() + untold.MAX_AGE + 1.0
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    waiting.stored([LOSS], STORED)
+    assert left(waiting) == [("discord", "email")]
+
+
+def test_it_remembers_no_more_than_it_needs(waiting: Untold) -> None:
+    for number in range(10_000):
+        waiting.sending("discord", [number])
+    assert len(waiting._early) <= 2000
