@@ -14,6 +14,7 @@ from src.plugins.alert_manager.domain.formats import Formats
 from src.plugins.alert_manager.domain.model import Match, Severity
 from src.plugins.alert_manager.domain.render import MISSING, Words, check_template, clean
 from src.plugins.alert_manager.rule_settings import RuleSettings
+from tests.support.pace import slowness
 
 UTC = Formats(zone="UTC")
 SECRET = "correct-horse-battery"
@@ -101,7 +102,7 @@ def test_an_invalid_value_shows_no_part_of_a_secret(before: int) -> None:
 def test_a_huge_value_is_not_cleaned_as_a_whole() -> None:
     started = time.process_time()
     title, _ = said("{{ a }}", "{{ evento }}", {"a": "a_b \x1b[1m" * 5_000_000})
-    assert time.process_time() - started < 1.0  # 3 s when all of it was cleaned
+    assert time.process_time() - started < slowness()  # 3 s when all of it was cleaned
     assert title.endswith("…")
 
 
@@ -114,7 +115,7 @@ def test_no_event_fills_the_memory() -> None:
     assert "La plantilla de r falló (no es un número: %999999999d)" in message
     assert said("{{ a * b }}", "{{ a + 1 }}", {"a": "2.5", "b": 2}) == ("5.0", "3.5")
     assert said("{{ a|length - 1 }}", "{{ b / 2 }}", {"a": [1, 2], "b": 3}) == ("1", "1.5")
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 0.5 * slowness()
 
 
 def test_no_argument_of_an_event_makes_a_filter_slow_or_large() -> None:
@@ -131,4 +132,4 @@ def test_no_argument_of_an_event_makes_a_filter_slow_or_large() -> None:
     for name in ("center(w)", "indent(w)", "format(w)", "wordwrap(w)", "batch(w)", "random"):
         with pytest.raises(ValueError, match="plantilla inválida"):
             check_template("{{ s|" + name + " }}")
-    assert time.process_time() - started < 1.0
+    assert time.process_time() - started < slowness()

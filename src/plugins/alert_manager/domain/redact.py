@@ -27,8 +27,8 @@ _SECRET_KEY = re.compile(
 _SECRET_FORMS = tuple(
     (triggers, re.compile(pattern), replacement)
     for triggers, pattern, replacement in (
-        # user:password in a URL
-        (("://",), r"://[^\s/@:]{0,200}:(?:[^\s/]{1,500}|[^\s@]{1,60})@", f"://{MASK}@"),
+        # user:password in a URL; what cannot hold the sign that follows is never given back (`+`)
+        (("://",), r"://[^\s/@:]{0,200}+:(?:[^\s/]{1,500}|[^\s@]{1,60}+)@", f"://{MASK}@"),
         # JWT
         (("eyj",), r"(?<![\w-])eyJ[\w-]{8,2000}\.[\w-]{8,4000}\.[\w-]{0,2000}", MASK),
         # Stripe, OpenAI
@@ -83,6 +83,7 @@ _KEY_TRIGGER = re.compile(
     "|webhook|phrase|mnemonic"
 )
 _DIGITS = re.compile(r"\d[\d -]{11,}\d")  # what a card's number takes at the least
+_SHORTEST_CARD = 13  # characters
 _SMALLEST_CARD, _LARGEST_CARD = 10**12, 10**19
 _TICKER = re.compile("[A-Z]{2,6}")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")  # before a word in `webhookUrl`
@@ -104,7 +105,7 @@ def redact_text(text: str) -> str:
     """Returns `text` without what has the form of a secret, nor characters that jsonb refuses."""
     if not text.isascii() or "\0" in text:
         text = _UNSTORABLE.sub(_REPLACEMENT, text)
-    if _DIGITS.search(text) is not None:
+    if len(text) >= _SHORTEST_CARD and _DIGITS.search(text) is not None:
         text = without_cards(text)
     found = _ANY_TRIGGER.findall(text.lower())
     if not found:

@@ -1,0 +1,32 @@
+"""How fast this machine is now: a bound in seconds of processor time says little without it."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+
+_REFERENCE_SECONDS = 0.0200  # what `_work` takes on the machine that the bounds were set on
+_WORD = re.compile(r"[a-z]{2,}(?=[=:])")
+
+
+def _work() -> None:
+    """What a plugin does all day: texts, patterns, dictionaries, JSON."""
+    for number in range(450):
+        record = {f"key{n}": f"text=of {number} and {n}" for n in range(20)}
+        text = json.dumps(record)
+        assert len(_WORD.findall(text)) == 20
+        assert json.loads(text) == record
+
+
+def slowness() -> float:
+    """Returns by how much this thread is slower now than on the reference machine; at least 1.
+
+    Seconds of processor time grow with whatever runs on the other half of a core.
+    """
+    times = []
+    for _ in range(3):
+        started = time.thread_time()
+        _work()
+        times.append(time.thread_time() - started)
+    return max(1.0, min(times) / _REFERENCE_SECONDS)
