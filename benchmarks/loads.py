@@ -16,6 +16,7 @@ from tests.plugins.histories import EXCHANGES, SYMBOLS, Written
 from tests.plugins.payloads import wrapped
 
 _SPAN = 600.0  # seconds in which the events happened
+USERS = 200
 _ZSTD = zstandard.ZstdCompressor(level=3)
 _ENCODINGS: tuple[Callable[[bytes], bytes], ...] = (
     _ZSTD.compress,
@@ -71,7 +72,7 @@ def _trade(chance: random.Random, number: int, is_alert: bool) -> dict[str, Any]
         "plugin": "trading_execution",
         "order_id": f"{chance.getrandbits(128):032x}",
         "client_order_id": f"{chance.getrandbits(128):032x}",
-        "user_id": f"user{number}",
+        "user_id": f"user{chance.randrange(USERS)}",
         "symbol": chance.choice(SYMBOLS),
         "exchange": chance.choice(EXCHANGES),
         "side": chance.choice(("buy", "sell")),
