@@ -38,6 +38,8 @@ def _harmless(text: str) -> str:
 
 def single_line(text: str) -> str:
     """Returns one line: no ANSI escapes, control or bidirectional characters, single spaces."""
+    if text.isprintable():  # nearly always: there is nothing of all that in it
+        return " ".join(text.split())
     return " ".join(_BREAKING.sub(" ", _harmless(text)).split())
 
 

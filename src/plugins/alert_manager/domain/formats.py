@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -10,7 +11,8 @@ from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_datetime, tokenize_pattern
-from babel.numbers import format_decimal
+
+from .decimals import decimal_form
 
 DATE_LETTERS = "dMyE"
 TIME_LETTERS = "hmHa"
@@ -19,6 +21,7 @@ _ANY_DAY = datetime(2026, 11, 23, 8, 5)  # noqa: DTZ001  (only its form counts)
 _LARGEST = 1e15  # beyond it a number is told by its size: Babel cannot round it, and nobody counts
 _CENT = 0.01
 _MOST_PLACES = 15
+_SOMETHING = re.compile("[1-9]")
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
@@ -83,9 +86,9 @@ class Formats:
     def _decimal(self, value: float, pattern: str) -> str:
         if abs(value) >= _LARGEST:
             return f"{value:g}"
-        text = _plain(format_decimal(value, format=pattern, locale=_locale(self.locale)))
+        text = _plain(decimal_form(pattern, self.locale).write(value))
         # What is rounded to nothing has no sign.
-        return text.removeprefix("-") if not any(digit in text for digit in "123456789") else text
+        return text if _SOMETHING.search(text) else text.removeprefix("-")
 
     def _moment(self, moment: datetime, pattern: str) -> str:
         return _plain(format_datetime(moment, pattern, moment.tzinfo, _locale(self.locale)))

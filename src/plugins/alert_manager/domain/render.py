@@ -7,7 +7,7 @@ every value is cleaned as it is put in: no control characters, no line breaks, b
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -43,8 +43,11 @@ class _Missing(ChainableUndefined):
 
 def clean(value: Any) -> str:
     """Returns a value as one bounded line of text."""
-    # Who is called `clave=` would hide what a sentence says behind it.
-    return _cut(_OPEN_END.sub("", _line(value)), _MAX_VALUE)
+    line = _line(value)
+    if "=" in line or ":" in line:
+        # Who is called `clave=` would hide what a sentence says behind it.
+        line = _OPEN_END.sub("", line)
+    return _cut(line, _MAX_VALUE)
 
 
 def _line(value: Any) -> str:
@@ -108,8 +111,12 @@ def render(words: Words, template: str) -> str:
     Raises:
         jinja2.TemplateError: the template failed on this event.
     """
+    return _filled(template, words.formats, _values(words))
+
+
+def _values(words: Words) -> dict[str, Any]:
     match, formats = words.match, words.formats
-    values: Mapping[str, Any] = {
+    return {
         **words.data,
         "evento": words.data,
         "valor": match.value,
@@ -121,7 +128,13 @@ def render(words: Words, template: str) -> str:
         "canal": words.channel,
         "fecha": formats.local(words.timestamp),
     }
-    return " ".join(_compiled(template, formats).render(values).split())
+
+
+def _filled(source: str, formats: Formats, values: dict[str, Any]) -> str:
+    template = _compiled(source, formats)
+    # As `template.render`, which copies the values and looks for globals: there are none.
+    context = template.new_context(values, shared=True)
+    return " ".join("".join(template.root_render_func(context)).split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +162,10 @@ class Words:
         return Said(title, message, others)
 
     def _rendered(self, title: str, message: str) -> tuple[str, str]:
-        rule = self.match.rule
+        rule, formats = self.match.rule, self.formats
         try:
-            title, message = render(self, title), render(self, message)
+            values = _values(self)
+            title, message = _filled(title, formats, values), _filled(message, formats, values)
         except Exception as error:  # noqa: BLE001  (a template may fail in any way on any event)
             title = f"Regla {rule}"
             message = f"La plantilla de {rule} falló ({clean(error)}); evento: {clean(self.data)}"
