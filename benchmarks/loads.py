@@ -16,7 +16,7 @@ from tests.plugins.histories import EXCHANGES, SYMBOLS, Written
 from tests.plugins.payloads import wrapped
 
 _SPAN = 600.0  # seconds in which the events happened
-USERS = 200
+_USERS = 2000
 _ZSTD = zstandard.ZstdCompressor(level=3)
 _ENCODINGS: tuple[Callable[[bytes], bytes], ...] = (
     _ZSTD.compress,
@@ -72,16 +72,20 @@ def _trade(chance: random.Random, number: int, is_alert: bool) -> dict[str, Any]
         "plugin": "trading_execution",
         "order_id": f"{chance.getrandbits(128):032x}",
         "client_order_id": f"{chance.getrandbits(128):032x}",
-        "user_id": f"user{chance.randrange(USERS)}",
+        "user_id": f"user{chance.randrange(_USERS)}",
         "symbol": chance.choice(SYMBOLS),
         "exchange": chance.choice(EXCHANGES),
         "side": chance.choice(("buy", "sell")),
         "quantity": round(chance.random(), 6),
         "price": round(chance.uniform(10, 70_000), 2),
         "fee": round(chance.random(), 6),
-        "profit": -round(chance.uniform(110, 900), 2)
-        if is_alert
-        else round(chance.uniform(-50, 50), 2),
+        "profit": _profit(chance, is_alert),
         "strategy": f"s{chance.randrange(40)}",
         "status": "closed",
     }
+
+
+def _profit(chance: random.Random, is_alert: bool) -> float:
+    """Draws a result; one in twenty is a loss, which the rule for losses in a row remembers."""
+    size = chance.uniform(5100, 9000) if is_alert else chance.uniform(0.5, 50)
+    return round(-size if chance.random() < 0.05 else size, 2)

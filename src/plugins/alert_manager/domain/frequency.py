@@ -56,6 +56,11 @@ def occurred(
         What is to be remembered; and how many events the fullest window with `new` in it holds. An
         event that came by two roads counts once.
     """
+    if past and past[-1] < new and past[-1].road == new.road:  # nearly always it is the newest
+        recent = past[bisect_left(past, new.time - 3 * within, key=_time) :]
+        begin = bisect_right(recent, new.time - within, key=_time)
+        if set(map(_road, recent[begin:])) <= {new.road}:
+            return (*recent, new)[-CAPACITY:], len(recent) - begin + 1
     events = list(past)
     # A stream's entry has its own time: the same once more was read again, not written again.
     if new.road != Road.STREAM or new not in past:
@@ -107,5 +112,6 @@ def _fullest(
     return best
 
 
+_time, _road = operator.attrgetter("time"), operator.attrgetter("road")
 _kind = operator.attrgetter("mark", "road")
 _ROADS = tuple(map(int, Road))
