@@ -145,7 +145,9 @@ async def test_a_channel_that_cannot_tell_hands_over_what_is_urgent(
             for profit in (-5000, -150, 500):  # crítica, alta, baja
                 world.write("trading_results", to_json({**LOSS, "profit": profit}))
             await eventually(lambda: statuses(world, "email") == {"sent": 2})
-            assert statuses(world, "discord") == {"pending": 3}
+            kept = statuses(world, "discord")  # the next try finds that two of them were told
+            assert kept.keys() <= {"pending", "moved"}
+            assert sum(kept.values()) == 3
             world.write("trading_results", to_json({**LOSS, "profit": -6000}))
             await eventually(lambda: statuses(world, "email") == {"sent": 3})
             discord.always = None

@@ -127,7 +127,7 @@ class _Fold:
             known = given(candidate.wanted, self._facts)
             if known:
                 data = {**candidate.event_data, "context": known}
-                candidate = replace(candidate, event_data=data)
+                candidate = msgspec.structs.replace(candidate, event_data=data)
             self.told.append(candidate)
 
     def learn(self, learned: Learned) -> None:

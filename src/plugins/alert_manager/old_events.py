@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+import msgspec
+
 from .domain.outcome import Candidate, Judged
 
 
@@ -34,6 +36,6 @@ class OldEvents:
         return replace(judged, candidates=candidates), old
 
     def _quiet(self, candidate: Candidate) -> Candidate:
-        return replace(
+        return msgspec.structs.replace(
             candidate, targets=tuple(n for n in candidate.targets if n in self._machines)
         )

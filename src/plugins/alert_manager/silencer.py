@@ -6,6 +6,8 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+import msgspec
+
 from .domain.outcome import Candidate, Judged
 from .domain.silences import Silence, first_covering
 from .ports import Store
@@ -52,4 +54,4 @@ class Silencer:
         if number is None:
             return candidate
         targets = tuple(n for n in candidate.targets if n in self._machines)
-        return replace(candidate, targets=targets, silence=number)
+        return msgspec.structs.replace(candidate, targets=targets, silence=number)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+import msgspec
 
 from .domain.model import URGENT
 from .domain.outcome import Candidate, Committed
@@ -91,7 +93,9 @@ class Untold:
             if entry.stored_at < oldest:
                 continue
             if waiting := entry.left - entry.in_hand:
-                found.append(replace(entry.candidate, targets=tuple(sorted(waiting))))
+                found.append(
+                    msgspec.structs.replace(entry.candidate, targets=tuple(sorted(waiting)))
+                )
             if entry.in_hand:
                 entry.left = set(entry.in_hand)
                 self._entries[alert_id] = entry

@@ -64,17 +64,23 @@ class Context:
 
     def wanted(self, channel: str, data: Payload) -> tuple[Wanted, ...]:
         """Returns what an alert about an event of this channel is given, where it is known."""
-        return tuple(
-            (spec.name, key)
-            for spec, key_of in self._given_to(channel)
-            if (key := key_of(data)) is not None
-        )
+        everybodys, keyed_ones = self._given_to(channel)
+        if not keyed_ones:
+            return everybodys
+        found = [(spec.name, key_of(data)) for spec, key_of in keyed_ones]
+        return (*everybodys, *[(name, key) for name, key in found if key is not None])
 
-    def _all_for(self, channel: str) -> tuple[_Keyed, ...]:
-        return tuple(
+    def _all_for(self, channel: str) -> tuple[tuple[Wanted, ...], tuple[_Keyed, ...]]:
+        """Returns what every alert of a channel is given, and what depends on its event."""
+        given_to = [
             (spec, key_of)
             for spec, key_of in self._specs
             if channel != spec.channel and (spec.channels is None or channel in spec.channels)
+        ]
+        everybodys = [(spec.name, key_of({})) for spec, key_of in given_to if spec.per is None]
+        return (
+            tuple((name, key) for name, key in everybodys if key is not None),
+            tuple((spec, key_of) for spec, key_of in given_to if spec.per is not None),
         )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from .outcome import Candidate
 
@@ -32,15 +33,24 @@ class Road(enum.IntEnum):
 
 Seen = tuple[int, int, int]
 """How many events of an alert came by each road."""
+NONE_SEEN: Seen = (0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class KnownAlert:
+def plus_one(seen: Seen, source: str) -> Seen:
+    """Counts an event of a source on its road."""
+    eventos, stream, push = seen
+    road = Road.of(source)
+    if road is Road.EVENTOS:
+        return eventos + 1, stream, push
+    return (eventos, stream + 1, push) if road is Road.STREAM else (eventos, stream, push + 1)
+
+
+class KnownAlert(NamedTuple):
     """An alert of a fingerprint: its id, the event time of its first event, and what came how."""
 
     identity: int
     first: float
-    seen: Seen = (0, 0, 0)
+    seen: Seen = NONE_SEEN
 
 
 Known = Mapping[bytes, Sequence[KnownAlert]]
@@ -110,6 +120,4 @@ def _matches(alert: KnownAlert, candidate: Candidate) -> bool:
 
 
 def _counted(alert: KnownAlert, candidate: Candidate) -> KnownAlert:
-    road = Road.of(candidate.source)
-    eventos, stream, push = (n + (i == road) for i, n in enumerate(alert.seen))
-    return replace(alert, seen=(eventos, stream, push))
+    return alert._replace(seen=plus_one(alert.seen, candidate.source))

@@ -38,12 +38,12 @@ class Severity(enum.IntEnum):
     @property
     def key(self) -> str:
         """The name in data and configuration, for instance `critica`."""
-        return self.name.lower()
+        return _KEYS[self]
 
     @property
     def label(self) -> str:
         """The name as people read it, for instance `crítica`."""
-        return "crítica" if self is Severity.CRITICA else self.key
+        return "crítica" if self is Severity.CRITICA else _KEYS[self]
 
     @classmethod
     def parse(cls, text: str) -> Severity:
@@ -60,6 +60,7 @@ class Severity(enum.IntEnum):
         raise ValueError(f"se encontró {text!r}; se permite: {allowed}")
 
 
+_KEYS = ("", *(severity.name.lower() for severity in Severity))  # an enum's own name is slow
 URGENT = Severity.ALTA
 """From here on people have to know now: by another channel, or without alert_db."""
 

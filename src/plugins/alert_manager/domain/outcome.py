@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from .model import Learned, Observation, Payload, Severity, StateKey, States, Wanted
 
 
@@ -63,8 +65,7 @@ class Wording(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """An alert to be, before dedupe: everything a row of `alerts` holds, apart from its id.
 
     Attributes:

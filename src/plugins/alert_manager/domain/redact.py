@@ -83,6 +83,7 @@ _KEY_TRIGGER = re.compile(
     "|webhook|phrase|mnemonic"
 )
 _DIGITS = re.compile(r"\d[\d -]{11,}\d")  # what a card's number takes at the least
+_SHORT = 24  # characters of a text that is worth remembering
 _SHORTEST_CARD = 13  # characters
 _SMALLEST_CARD, _LARGEST_CARD = 10**12, 10**19
 _TICKER = re.compile("[A-Z]{2,6}")
@@ -117,6 +118,10 @@ def redact_text(text: str) -> str:
         _, pattern, replacement = _SECRET_FORMS[number]
         text = pattern.sub(replacement, text)
     return text
+
+
+# Names of plugins, users and symbols: the same ones in nearly every event.
+_redacted = lru_cache(maxsize=8192)(redact_text)
 
 
 @lru_cache(maxsize=4096)
@@ -156,7 +161,7 @@ def _says_something(value: Any) -> bool:
 def _safe(value: Any) -> Any:
     kind = type(value)
     if kind is str:
-        return redact_text(value)
+        return redact_text(value) if len(value) > _SHORT else _redacted(value)
     if kind is list:
         return [_safe(item) for item in value]
     if kind is dict:

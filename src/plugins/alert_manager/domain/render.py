@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import ChainableUndefined, Template, TemplateError
+import msgspec
+from jinja2 import ChainableUndefined, TemplateError
 
 from .escape import ELLIPSIS, single_line
 from .formats import Formats, duration
@@ -23,6 +23,7 @@ from .outcome import Said
 from .redact import redact_text
 from .rule_spec import RuleSpec
 from .sandbox import Sandbox, check_constants
+from .templates import Fill, compile_template
 
 MISSING = "sin dato"
 _MAX_VALUE = 300  # characters of one value inside a message
@@ -84,8 +85,8 @@ def _environment(formats: Formats) -> Sandbox:
 
 
 @lru_cache(maxsize=512)
-def _compiled(source: str, formats: Formats) -> Template:
-    return _environment(formats).from_string(source)
+def _compiled(source: str, formats: Formats) -> Fill:
+    return compile_template(_environment(formats), source)
 
 
 def check_template(source: str) -> None:
@@ -131,14 +132,10 @@ def _values(words: Words) -> dict[str, Any]:
 
 
 def _filled(source: str, formats: Formats, values: dict[str, Any]) -> str:
-    template = _compiled(source, formats)
-    # As `template.render`, which copies the values and looks for globals: there are none.
-    context = template.new_context(values, shared=True)
-    return " ".join("".join(template.root_render_func(context)).split())
+    return " ".join(_compiled(source, formats)(values).split())
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(msgspec.Struct, frozen=True, gc=False):
     """What the title and the message of an alert are made of.
 
     Attributes:

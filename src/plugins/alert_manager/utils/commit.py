@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
-import psycopg2
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from ..domain.dedupe import TWIN_WINDOW, Decision, Known, KnownAlert, Road, decide, is_repeat
+from ..domain.dedupe import (
+    NONE_SEEN,
+    TWIN_WINDOW,
+    Decision,
+    Known,
+    KnownAlert,
+    Road,
+    Seen,
+    decide,
+    is_repeat,
+    plus_one,
+)
 from ..domain.errors import NoLetterError, StaleSilencesError
 from ..domain.model import Severity
 from ..domain.outcome import Candidate, Committed, DeadLetter, Judged, Said
+from .arrays import blobs, numbers, texts
 from .queries import fetch_value, query
 
 LOCK_CLASS = 0x616C6572  # "aler": the first half of our advisory lock keys in alert_db
@@ -72,7 +82,7 @@ def _silence(cursor: Cursor, silences: Mapping[int, int | None]) -> None:
     """Notes by which silence nobody was told of new alerts, by their ids."""
     silenced = {alert_id: number for alert_id, number in silences.items() if number is not None}
     if silenced:
-        arguments = {"id": list(silenced), "silence": list(silenced.values())}
+        arguments = {"id": numbers(silenced), "silence": numbers(silenced.values())}
         cursor.execute(query("alerts_silenced"), arguments)
 
 
@@ -86,7 +96,7 @@ def _heard_again(
         if alert_id in muted and candidates[index].silence is None
     }
     if heard:
-        cursor.execute(query("alerts_heard"), {"ids": list(heard.values())})
+        cursor.execute(query("alerts_heard"), {"ids": numbers(heard.values())})
     return [
         (alert_id, name, candidates[index].severity)
         for index, alert_id in heard.items()
@@ -131,9 +141,9 @@ def _known(
     cursor.execute(
         query("alerts_known"),
         {
-            "fingerprint": [psycopg2.Binary(fingerprint) for fingerprint in spans],
-            "after": [after for after, _ in spans.values()],
-            "before": [before for _, before in spans.values()],
+            "fingerprint": blobs(spans),
+            "after": numbers(after for after, _ in spans.values()),
+            "before": numbers(before for _, before in spans.values()),
         },
     )
     for fingerprint, alert_id, timestamp, *seen in cursor:
@@ -151,23 +161,23 @@ def _count_repeats(
     """
     if not decision.repeats_of_known:
         return frozenset()
-    times: dict[int, Counter[Road]] = {}
+    times: dict[int, Seen] = {}
     last: dict[int, tuple[float, bytes]] = {}
     for index, alert_id in decision.repeats_of_known.items():
         candidate = candidates[index]
-        times.setdefault(alert_id, Counter())[Road.of(candidate.source)] += 1
+        times[alert_id] = plus_one(times.get(alert_id, NONE_SEEN), candidate.source)
         seen = (candidate.timestamp, candidate.fingerprint)
         last[alert_id] = max(last.get(alert_id, seen), seen)
     cursor.execute("SAVEPOINT repeats")
     cursor.execute(
         query("alerts_repeat"),
         {
-            "id": list(times),
-            "eventos": [counts[Road.EVENTOS] for counts in times.values()],
-            "stream": [counts[Road.STREAM] for counts in times.values()],
-            "push": [counts[Road.PUSH] for counts in times.values()],
-            "last_seen": [last[i][0] for i in times],
-            "fingerprint": [psycopg2.Binary(last[i][1]) for i in times],
+            "id": numbers(times),
+            "eventos": numbers(counts[Road.EVENTOS] for counts in times.values()),
+            "stream": numbers(counts[Road.STREAM] for counts in times.values()),
+            "push": numbers(counts[Road.PUSH] for counts in times.values()),
+            "last_seen": numbers(last[i][0] for i in times),
+            "fingerprint": blobs(last[i][1] for i in times),
         },
     )
     counted = cursor.fetchall()
@@ -181,31 +191,38 @@ def _insert_alerts(cursor: Cursor, seen: Mapping[int, Sequence[Candidate]]) -> d
     """Inserts alerts; `seen` has what each is made of and its repeats. Returns their ids."""
     if not seen:
         return {}
-    roads = [Counter(Road.of(c.source) for c in those) for those in seen.values()]
+    roads = [_roads(those) for those in seen.values()]
     rows = [those[0] for those in seen.values()]
     said = [candidate.words.say() for candidate in rows]
     cursor.execute(
         query("alerts_insert"),
         {
-            "severity": [c.severity.key for c in rows],
-            "message": [words.message for words in said],
-            "channel": [c.channel for c in rows],
-            "event_data": [msgspec.json.encode(c.event_data).decode() for c in rows],
-            "timestamp": [c.timestamp for c in rows],
-            "title": [words.title for words in said],
-            "rule": [c.rule for c in rows],
-            "eventos": [counts[Road.EVENTOS] for counts in roads],
-            "stream": [counts[Road.STREAM] for counts in roads],
-            "push": [counts[Road.PUSH] for counts in roads],
-            "last_seen": [max(c.timestamp for c in those) for those in seen.values()],
-            "source": [c.source for c in rows],
-            "event_id": [c.event_id for c in rows],
-            "instance_id": [c.instance_id for c in rows],
-            "fingerprint": [psycopg2.Binary(c.fingerprint) for c in rows],
-            "words": [_own_words(words) for words in said],
+            "severity": texts(c.severity.key for c in rows),
+            "message": texts(words.message for words in said),
+            "channel": texts(c.channel for c in rows),
+            "event_data": texts(msgspec.json.encode(c.event_data).decode() for c in rows),
+            "timestamp": numbers(c.timestamp for c in rows),
+            "title": texts(words.title for words in said),
+            "rule": texts(c.rule for c in rows),
+            "eventos": numbers(counts[Road.EVENTOS] for counts in roads),
+            "stream": numbers(counts[Road.STREAM] for counts in roads),
+            "push": numbers(counts[Road.PUSH] for counts in roads),
+            "last_seen": numbers(max(c.timestamp for c in those) for those in seen.values()),
+            "source": texts(c.source for c in rows),
+            "event_id": numbers(c.event_id for c in rows),
+            "instance_id": texts(c.instance_id for c in rows),
+            "fingerprint": blobs(c.fingerprint for c in rows),
+            "words": texts(map(_own_words, said)),
         },
     )
     return dict(zip(seen, (row[0] for row in cursor.fetchall()), strict=True))
+
+
+def _roads(those: Sequence[Candidate]) -> Seen:
+    seen = NONE_SEEN
+    for candidate in those:
+        seen = plus_one(seen, candidate.source)
+    return seen
 
 
 def _own_words(said: Said) -> str | None:
@@ -242,12 +259,12 @@ def queue_messages(cursor: Cursor, messages: Sequence[tuple[int, str, Severity]]
     cursor.execute(
         query("notifications_insert"),
         {
-            "alert_id": list(alert_ids),
-            "channel": list(names),
-            "severity": list(worst.values()),
+            "alert_id": numbers(alert_ids),
+            "channel": texts(names),
+            "severity": numbers(map(int, worst.values())),
         },
     )
-    cursor.execute(query("told_ahead_apply"), {"ids": list(dict.fromkeys(alert_ids))})
+    cursor.execute(query("told_ahead_apply"), {"ids": numbers(dict.fromkeys(alert_ids))})
     return Queued(frozenset(names), frozenset((row[0], row[1]) for row in cursor))
 
 

@@ -11,6 +11,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from ..domain.errors import StaleStateError
 from ..domain.model import StateKey, States, StoredState
 from ..domain.outcome import Resolution
+from .arrays import blobs, numbers, texts
 from .channels.registry import REPORT_CHANNELS
 from .queries import fetch_value, query
 
@@ -18,7 +19,7 @@ from .queries import fetch_value, query
 def load_states(cursor: Cursor, keys: Iterable[StateKey]) -> dict[StateKey, StoredState]:
     """Returns what is stored of each key; keys without anything stored are left out."""
     names, hashes = zip(*keys, strict=True)
-    arguments = {"rule": list(names), "key": [psycopg2.Binary(key) for key in hashes]}
+    arguments = {"rule": texts(names), "key": blobs(hashes)}
     cursor.execute(query("states_get"), arguments)
     return {(rule, bytes(key)): StoredState(*stored) for rule, key, *stored in cursor}
 
@@ -69,11 +70,11 @@ def store_states(cursor: Cursor, states: States) -> None:
     cursor.execute(
         query("states_put"),
         {
-            "rule": [rule for rule, _ in states],
-            "key": [psycopg2.Binary(key) for _, key in states],
-            "state": [stored.text for stored in states.values()],
-            "version": [stored.version for stored in states.values()],
-            "deadline": [stored.deadline for stored in states.values()],
+            "rule": texts(rule for rule, _ in states),
+            "key": blobs(key for _, key in states),
+            "state": texts(stored.text for stored in states.values()),
+            "version": numbers(stored.version for stored in states.values()),
+            "deadline": numbers(stored.deadline for stored in states.values()),
         },
     )
     if cursor.rowcount != len(states):
