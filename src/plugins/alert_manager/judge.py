@@ -26,6 +26,18 @@ MAX_DECODED = 4 << 20  # bytes
 REFUSED = "orden rechazada: "  # begins the reason of a command that was not followed
 
 
+class _Found:
+    """What was found in a batch so far, in the order of its events."""
+
+    __slots__ = ("candidates", "dead", "keys", "observations")
+
+    def __init__(self) -> None:
+        self.candidates: list[Candidate] = []
+        self.observations: list[tuple[int, Observation | Learned]] = []
+        self.keys: set[StateKey] = set()
+        self.dead: list[DeadLetter] = []
+
+
 class BatchJudge:
     """Judges batches by one configuration; belongs to one thread at a time (its decoder does)."""
 
@@ -63,10 +75,7 @@ class BatchJudge:
         many were taken: small rows may unpack to gigabytes, and a batch has to end in about 1 s;
         what comes after a changed threshold is judged by that.
         """
-        candidates: list[Candidate] = []
-        observations: list[tuple[int, Observation | Learned]] = []
-        keys: set[StateKey] = set()
-        dead: list[DeadLetter] = []
+        found = _Found()
         changes: tuple[Change, ...] = ()
         count = 0
         self._decoder.decoded_bytes = self._reports_decoder.decoded_bytes = 0
@@ -80,35 +89,43 @@ class BatchJudge:
             try:
                 data = self._decode(raw)
             except DecodeError as error:
-                dead.append(dead_letter(raw, redact_text(str(error)), timestamp))
+                found.dead.append(dead_letter(raw, redact_text(str(error)), timestamp))
                 continue
             event = Event(
                 raw.source, raw.event_id, raw.channel, data, timestamp, raw.instance_id, raw.size
             )
             try:
                 if raw.channel == REPORTS and is_command(data):
-                    changes = self._command(event, dead)
-                    continue
-                found = self._rules(event)
-                candidates.extend(self._candidates.of_event(event, found))
-                for one in (*self._context.learned(event), *found):
-                    if not isinstance(one, Match):
-                        observations.append((len(candidates), one))
-                        keys.add(one.key)
-                if found:
-                    keys.update([key for _, key in self._context.wanted(event.channel, data)])
+                    changes = self._command(event, found.dead)
+                else:
+                    self._look_at(event, found)
             except Exception as error:  # noqa: BLE001
                 # A fault of ours on one event: it becomes visible, and the others go on.
-                dead.append(fault_letter(event, error))
+                found.dead.append(fault_letter(event, error))
         return Judged(
             count,
-            tuple(candidates),
-            tuple(dead),
-            tuple(observations),
-            frozenset(keys),
+            tuple(found.candidates),
+            tuple(found.dead),
+            tuple(found.observations),
+            frozenset(found.keys),
             changes=changes,
             thresholds=self._version,
         )
+
+    def _look_at(self, event: Event, found: _Found) -> None:
+        """Adds what rules find in an event, and what it tells."""
+        by_rules, learned = self._rules(event), self._context.learned(event)
+        if not by_rules and not learned:  # nearly always
+            return
+        made = self._candidates.of_event(event, by_rules)
+        found.candidates += made
+        for one in (*learned, *by_rules):
+            if not isinstance(one, Match):
+                found.observations.append((len(found.candidates), one))
+                found.keys.add(one.key)
+        if by_rules:
+            wanted = made[0].wanted if made else self._context.wanted(event.channel, event.data)
+            found.keys.update([key for _, key in wanted])
 
     def track(self, judged: Judged, states: States, until: float = float("inf")) -> Judged:
         """Judges what is left to be seen together with what is remembered of its `keys`.

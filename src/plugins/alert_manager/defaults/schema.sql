@@ -10,7 +10,7 @@ BEGIN
     -- Refreshes the catalogue cache, which an advisory lock does not: another one may have made them.
     PERFORM FROM pg_class LIMIT 1;
 
-    IF obj_description(to_regclass('alerts'), 'pg_class') = 'alert_manager: 12'
+    IF obj_description(to_regclass('alerts'), 'pg_class') = 'alert_manager: 13'
        AND NOT EXISTS (
            SELECT FROM unnest(ARRAY['notifications', 'dead_letters', 'reader_positions', 'rule_states',
                                     'threshold_changes', 'deliveries',
@@ -125,7 +125,8 @@ BEGIN
     CREATE UNIQUE INDEX IF NOT EXISTS notifications_each ON notifications (alert_id, channel, kind, number);
     ALTER TABLE notifications
         ADD COLUMN IF NOT EXISTS queued_at timestamptz NOT NULL DEFAULT now();  -- its age counts from then
-    CREATE INDEX IF NOT EXISTS notifications_due ON notifications (channel, next_attempt_at)
+    DROP INDEX IF EXISTS notifications_due;
+    CREATE INDEX IF NOT EXISTS notifications_turn ON notifications (channel, severity, next_attempt_at, id)
         WHERE status = 'pending';
 
     -- Every attempt to tell a channel, whatever came of it.
@@ -225,7 +226,7 @@ BEGIN
     ALTER TABLE notifications SET (autovacuum_vacuum_scale_factor = 0.05);
     ALTER TABLE deliveries SET (autovacuum_vacuum_scale_factor = 0.05);
 
-    COMMENT ON TABLE alerts IS 'alert_manager: 12';
+    COMMENT ON TABLE alerts IS 'alert_manager: 13';
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'otra sesión usa las tablas de alert_db desde hace más de 5 s: no se cambiaron. '
                     'Mira en pg_stat_activity qué transacción sigue abierta, espera a que acabe y repite'

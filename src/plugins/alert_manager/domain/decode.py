@@ -131,8 +131,14 @@ class Decoder:
         return raw
 
     def _from_zstd(self, raw: bytes) -> bytes:
-        out: list[bytes] = []
         room = self._limits.max_bytes
+        try:
+            # Nearly always: one frame that states its size, and nothing behind it.
+            if 0 < zstandard.frame_content_size(raw) <= room:
+                return self._zstd.decompress(raw, allow_extra_data=False)
+        except zstandard.ZstdError:
+            pass  # what is wrong with it, the long way says
+        out: list[bytes] = []
         for _ in range(self._limits.max_members):
             piece, raw = self._zstd_frame(raw, room)
             out.append(piece)

@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 12
+SCHEMA_VERSION = 13
 """As `configs/plugins/alert_manager/schema.sql` says of `alerts` in a comment."""
