@@ -19,6 +19,7 @@ from .old_events import OldEvents
 from .own_alerts import OwnAlerts
 from .place import Place
 from .ports import Reader, Store
+from .prefetch import Prefetch
 from .recorder import Recorder, Summary
 
 log = logging.getLogger("corec.alert_manager.pipeline")
@@ -52,6 +53,7 @@ class Pipeline(Generic[P]):
         self._absences = absences
         self._lock = asyncio.Lock()
         self._place = Place(reader, store)
+        self._batches = Prefetch(reader, recorder)
         self._woken = asyncio.Event()
         self._asleep = False
         self._limit = _MAX_EVENTS
@@ -118,9 +120,9 @@ class Pipeline(Generic[P]):
         self.wake()
         async with self._alone():
             if await self._hold():
-                for _ in range(_MAX_BATCHES):
+                for left in reversed(range(_MAX_BATCHES)):
                     began = time.perf_counter()
-                    summary, more = await self._batch()
+                    summary, more = await self._batch(left)
                     if summary.events:
                         self._metrics.batch(self.source, time.perf_counter() - began)
                     self._emptied(not more)
@@ -174,6 +176,8 @@ class Pipeline(Generic[P]):
                 # Whatever it was: what was stored, and who leads, alert_db knows.
                 await self._place.leave()
                 raise
+            finally:
+                await self._batches.drop()
 
     async def _hold(self) -> bool:
         led, stood_by = self.leading, self.standby
@@ -190,11 +194,13 @@ class Pipeline(Generic[P]):
         if is_empty:
             self._caught_up_at = time.monotonic()
 
-    async def _batch(self) -> tuple[Summary, bool]:
-        """Takes one batch; returns what it came to, and whether more is waiting."""
+    async def _batch(self, left: int) -> tuple[Summary, bool]:
+        """Takes one batch, which at most `left` follow at once.
+
+        Returns what it came to, and whether more is waiting.
+        """
         held = self._place.standing()
-        looked_at = time.time()
-        fetched = await self._reader.fetch(held.position)
+        looked_at, fetched, judged = await self._batches.next(held.position)
         if fetched.anew is not None:
             return await self._begin_anew(fetched, fetched.anew), True
         if not fetched.events:
@@ -207,7 +213,8 @@ class Pipeline(Generic[P]):
             return await self._tell_absences(), False
         total = Summary()
         while total.events < len(fetched.events):
-            total += await self._part(held.position, fetched, total.events)
+            total += await self._part(held.position, fetched, total.events, judged, left > 0)
+            judged = None
         if not fetched.more:
             if held.backlog and held.backlog == self._place.standing().backlog:
                 await self._tell_backlog(self._place.standing().position)
@@ -228,15 +235,29 @@ class Pipeline(Generic[P]):
                 total += await self._commit((), missing, held.position, held.backlog)
         return total
 
-    async def _part(self, before: P, fetched: Fetched[P], taken: int) -> Summary:
-        """Commits as much of a batch as the judge and alert_db take in one go."""
+    async def _part(
+        self, before: P, fetched: Fetched[P], taken: int, judged: Judged | None, goes_on: bool
+    ) -> Summary:
+        """Commits as much of a batch as the judge and alert_db take in one go.
+
+        Args:
+            before: the position before the batch.
+            fetched: the batch.
+            taken: how many of its events were committed.
+            judged: what the next ones came to by themselves; None: they are not judged yet.
+            goes_on: True where the batch after this one is taken right after it.
+        """
         events = fetched.events[taken:]
-        judged = await self._recorder.judge(events[: self._limit], self.source)
+        if judged is None:
+            judged = await self._recorder.look_at(events[: self._limit])
+        judged = await self._recorder.judge_on(judged, self.source)
         events = events[: judged.events]
         end = taken + len(events)
         position = fetched.position
         if end < len(fetched.events):
             position = self._reader.part(before, fetched, end)
+        elif fetched.more and goes_on:
+            self._batches.begin(position, self._limit)
         judged, old = self._old_events.quieten(judged, time.time())
         backlog = self._place.standing().backlog.plus(old)
         try:

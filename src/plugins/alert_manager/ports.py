@@ -40,6 +40,11 @@ class Reader(Protocol[P]):
         """The source's name, as its position is stored under."""
         ...
 
+    @property
+    def reads_ahead(self) -> bool:
+        """True where a fetch may follow one that is not committed yet, and may come to nothing."""
+        ...
+
     def decode(self, stored: StoredPosition) -> P:
         """Returns the position that was stored as this JSON."""
         ...

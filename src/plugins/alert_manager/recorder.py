@@ -104,13 +104,20 @@ class Recorder:
         Raises:
             NotNowError: alert_db does not say what rules remember.
         """
+        return await self.judge_on(await self.look_at(events), source)
+
+    async def look_at(self, events: Sequence[RawEvent]) -> Judged:
+        """Judges events by themselves; `judge_on` does the rest.
+
+        Raises:
+            NotNowError: alert_db does not say what thresholds are.
+        """
         loop = asyncio.get_running_loop()
         if not self._informed:
             # In this order: what changes from here on makes the next commit fail, and ask again.
             self._informed = True
             await self._inform()
-        judged = await loop.run_in_executor(self._thread, self._judge.judge, events, time.time())
-        return await self._together(judged, source)
+        return await loop.run_in_executor(self._thread, self._judge.judge, events, time.time())
 
     async def _inform(self) -> None:
         try:
@@ -137,10 +144,14 @@ class Recorder:
         """Judges what did not come until a moment (epoch seconds), off the event loop."""
         loop = asyncio.get_running_loop()
         judged = await loop.run_in_executor(self._thread, self._judge.missing, states, until)
-        return await self._together(judged)
+        return await self.judge_on(judged)
 
-    async def _together(self, judged: Judged, source: str | None = None) -> Judged:
-        """Judges on with what is remembered, where something is needed."""
+    async def judge_on(self, judged: Judged, source: str | None = None) -> Judged:
+        """Judges on with what is remembered, where something is needed.
+
+        Raises:
+            NotNowError: alert_db does not say what rules remember.
+        """
         if not judged.keys:
             return judged
         states = await self._store.load_states(judged.keys)

@@ -79,7 +79,7 @@ class ReaderSettings(_Model):
     sleep in any case.
     """
 
-    batch_size: int = Field(default=2000, ge=1, le=20_000)
+    batch_size: int = Field(default=5000, ge=1, le=20_000)
     batch_bytes: int = Field(default=16 << 20, ge=1 << 20, le=512 << 20)
     start_from: Annotated[str, AfterValidator(lambda text: parse_start_from(text) and text)] = "1h"
     max_event_age: Seconds = 24 * HOUR

@@ -31,12 +31,12 @@ class _Compiled:
     """A rule.
 
     Attributes:
-        applies: says whether it looks at an event at all; may find an invalid value.
+        applies: says whether it looks at an event at all; may find an invalid value. None: always.
         judge: says what it finds in one that it applies to, or may apply to for all that can be
             said of an invalid value.
     """
 
-    applies: _Test
+    applies: _Test | None
     judge: _JudgeOne
     otherwise: bool
     awaits: bool  # an event that is only awaited is not judged by that
@@ -65,7 +65,7 @@ def compile_rules(rules: Iterable[RuleSpec], thresholds: Mapping[str, float]) ->
                 continue
             invalid = None
             try:
-                if not rule.applies(data):
+                if rule.applies is not None and not rule.applies(data):
                     continue
             except InvalidValueError as error:
                 invalid = error
@@ -81,7 +81,7 @@ def applies(spec: RuleSpec, event: Event) -> bool:
     """Says whether all conditions of a rule hold for an event of its channel."""
     compiled = _compile(replace(spec, measure=None, absence=None), {})
     try:
-        holds = compiled.applies(event.data)
+        holds = compiled.applies is None or compiled.applies(event.data)
     except InvalidValueError:
         return False
     return holds and isinstance(found := compiled.judge(event, None), Match) and not found.invalid
@@ -98,9 +98,9 @@ def _compile(spec: RuleSpec, thresholds: Mapping[str, float]) -> _Compiled:
     )
 
 
-def _all(tests: Sequence[_Test]) -> _Test:
+def _all(tests: Sequence[_Test]) -> _Test | None:
     if not tests:
-        return lambda data: True
+        return None
     if len(tests) == 1:
         return tests[0]
     return lambda data: all(test(data) for test in tests)
@@ -116,7 +116,7 @@ def _judge(
 
     def judge(event: Event, invalid: InvalidValueError | None) -> Found | None:
         try:
-            if not holds(event.data):
+            if holds is not None and not holds(event.data):
                 return None
             if invalid is not None:
                 raise invalid

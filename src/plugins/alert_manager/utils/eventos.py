@@ -58,6 +58,7 @@ class EventosReader:
     """Polls `eventos`, and sleeps until a writer wakes it. Its session must be in autocommit."""
 
     source = SOURCE
+    reads_ahead = True
 
     def __init__(
         self,

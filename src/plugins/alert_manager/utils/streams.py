@@ -50,6 +50,7 @@ class StreamsReader:
     """
 
     source = "streams"
+    reads_ahead = False  # what was handed to us last is what we acknowledge
 
     def __init__(
         self,
