@@ -37,6 +37,16 @@ def losses(count: int, first: int = 0) -> list[tuple[str, bytes, float]]:
     ]
 
 
+def reads_nothing(world: World) -> bool:
+    """Says whether the reader's session was last asked something a second ago."""
+    return bool(
+        world.corec(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'alert_manager/lectura'"
+            " AND state = 'idle' AND state_change < now() - interval '1 s'"
+        )[0][0]
+    )
+
+
 async def settled(world: World) -> None:
     """Waits until the plugin has stored what its start comes to, which takes commits of its own."""
     world.write("macro_data", vix(90)[1])
@@ -52,7 +62,8 @@ def waits_for_a_lock(world: World) -> bool:
     return bool(
         world.alert(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            " AND application_name = 'alert_manager/almacen' AND query LIKE 'INSERT INTO alerts%%'"
+            " AND application_name = 'alert_manager/almacen'"
+            " AND query LIKE 'EXECUTE alerts_insert%%'"
         )[0][0]
     )
 
@@ -68,7 +79,7 @@ async def test_what_was_read_ahead_is_stored_without_its_source(
             cursor.execute("LOCK TABLE alerts IN SHARE MODE")
         await asyncio.to_thread(insert, world.corec_dsn, iter(losses(3 * BATCH)))
         await eventually(lambda: waits_for_a_lock(world))
-        await asyncio.sleep(0.5)  # for the second batch to be read
+        await eventually(lambda: reads_nothing(world))  # the second batch is read
         async with shut(postgres_server, world.corec_dsn):
             locked.close()
             await eventually(lambda: told(world) == 2 * BATCH)
@@ -93,7 +104,7 @@ async def test_what_a_commit_cannot_store_is_read_and_judged_once_more(world: Wo
         await eventually(lambda: told(world) == 3 * BATCH)
 
 
-async def test_a_changed_threshold_counts_for_what_was_read_ahead(world: World) -> None:
+async def test_a_changed_threshold_counts_for_the_next_batch(world: World) -> None:
     in_batches(world)
     change = {"action": "update_threshold", "vix_threshold": 25, "plugin": "operador"}
     events = [

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from jinja2 import TemplateError
 
 from src.plugins.alert_manager.domain.formats import Formats
-from src.plugins.alert_manager.domain.render import _environment
+from src.plugins.alert_manager.domain.render import environment_of
 from src.plugins.alert_manager.domain.templates import compile_template
 from tests.plugins.hostile import VALUES as HOSTILE
 from tests.support.secret_cases import TEXTS
 
-ENVIRONMENT = _environment(Formats())
+ENVIRONMENT = environment_of(Formats())
 PLAIN = [
     "",
     "Nada que poner",

@@ -126,8 +126,8 @@ BEGIN
     ALTER TABLE notifications
         ADD COLUMN IF NOT EXISTS queued_at timestamptz NOT NULL DEFAULT now();  -- its age counts from then
     DROP INDEX IF EXISTS notifications_due;
-    CREATE INDEX IF NOT EXISTS notifications_turn ON notifications (channel, severity, next_attempt_at, id)
-        WHERE status = 'pending';
+    CREATE INDEX IF NOT EXISTS notifications_turn
+        ON notifications (channel, severity, queued_at, id, next_attempt_at) WHERE status = 'pending';
 
     -- Every attempt to tell a channel, whatever came of it.
     CREATE TABLE IF NOT EXISTS deliveries (

@@ -1,4 +1,4 @@
-"""One source: fetch -> judge -> commit, one batch at a time."""
+"""One source: fetch -> judge -> commit, one batch after the other; the next is read ahead."""
 
 from __future__ import annotations
 
@@ -174,6 +174,7 @@ class Pipeline(Generic[P]):
                 yield
             except Exception:
                 # Whatever it was: what was stored, and who leads, alert_db knows.
+                await self._batches.drop()
                 await self._place.leave()
                 raise
             finally:
@@ -248,7 +249,7 @@ class Pipeline(Generic[P]):
             goes_on: True where the batch after this one is taken right after it.
         """
         events = fetched.events[taken:]
-        if judged is None:
+        if judged is None or judged.events > self._limit:  # which may be lower by now
             judged = await self._recorder.look_at(events[: self._limit])
         judged = await self._recorder.judge_on(judged, self.source)
         events = events[: judged.events]

@@ -28,7 +28,7 @@ class Batch(NamedTuple, Generic[P]):
 class Prefetch(Generic[P]):
     """Batches of one source, in order; belongs to one task at a time.
 
-    What is read ahead changes nothing anywhere: it may be dropped and read again.
+    What is read ahead may be dropped and read again: nothing comes of it but metrics of reading.
     """
 
     def __init__(self, reader: Reader[P], recorder: Recorder) -> None:
@@ -46,12 +46,16 @@ class Prefetch(Generic[P]):
         if ahead is not None:
             if ahead[0] is position:
                 return await ahead[1]
-            ahead[1].cancel()
+            self._ahead = ahead
+            await self.drop()
         return Batch(time.time(), await self._reader.fetch(position))
 
     def begin(self, position: P, most: int) -> None:
-        """Begins to read what comes after a position, and to judge `most` events of it."""
-        if self._reader.reads_ahead and (self._ahead is None or self._ahead[0] is not position):
+        """Begins to read what comes after a position, and to judge `most` events of it.
+
+        Once is enough: what is read ahead already stays.
+        """
+        if self._reader.reads_ahead and self._ahead is None:
             task = asyncio.create_task(self._read(position, most), name="prefetch")
             task.add_done_callback(_retrieve)
             self._ahead = position, task

@@ -102,7 +102,7 @@ class Decoder:
             ):
                 return None
             data = msgspec.json.decode(raw)
-        except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError):
+        except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         if type(data) is not dict or _is_wrapper(data):
             return None

@@ -68,7 +68,8 @@ def _with_time(form: Callable[[datetime], str]) -> Callable[[Any], str]:
 
 
 @lru_cache(maxsize=16)
-def _environment(formats: Formats) -> Sandbox:
+def environment_of(formats: Formats) -> Sandbox:
+    """Returns what reads and fills the templates of a family with these formats."""
     environment = Sandbox(
         undefined=_Missing, finalize=clean, autoescape=False, trim_blocks=True, lstrip_blocks=True
     )
@@ -86,7 +87,7 @@ def _environment(formats: Formats) -> Sandbox:
 
 @lru_cache(maxsize=512)
 def _compiled(source: str, formats: Formats) -> Fill:
-    return compile_template(_environment(formats), source)
+    return compile_template(environment_of(formats), source)
 
 
 def check_template(source: str) -> None:
@@ -97,7 +98,7 @@ def check_template(source: str) -> None:
     """
     try:
         _compiled(source, _ANY)
-        check_constants(_environment(_ANY).parse(source))
+        check_constants(environment_of(_ANY).parse(source))
     except (TemplateError, ValueError) as error:
         raise ValueError(f"plantilla inválida {source!r}: {error}") from None
 

@@ -24,7 +24,7 @@ from ..domain.errors import NoLetterError, StaleSilencesError
 from ..domain.model import Severity
 from ..domain.outcome import Candidate, Committed, DeadLetter, Judged, Said
 from .arrays import blobs, numbers, texts
-from .queries import fetch_value, query
+from .queries import execute_prepared, prepared_value, query
 
 LOCK_CLASS = 0x616C6572  # "aler": the first half of our advisory lock keys in alert_db
 
@@ -38,8 +38,8 @@ def store(cursor: Cursor, judged: Judged, cached: Mapping[bytes, tuple[int, floa
         StaleSilencesError: people may have to be spared by a silence that was not looked at.
     """
     candidates = judged.candidates
-    cursor.execute(query("serialise_commits"), {"key": LOCK_CLASS})
-    if judged.silences not in (None, fetch_value(cursor, "silences_newest")):
+    execute_prepared(cursor, "serialise_commits", {"key": LOCK_CLASS})
+    if judged.silences not in (None, prepared_value(cursor, "silences_newest")):
         raise StaleSilencesError("se añadió un silencio mientras se juzgaba")
     known = _known(cursor, candidates, cached)
     decision = decide(candidates, known)
@@ -138,8 +138,9 @@ def _known(
         after, before = candidate.timestamp - reach, candidate.timestamp + reach
         known_span = spans.get(candidate.fingerprint, (after, before))
         spans[candidate.fingerprint] = (min(after, known_span[0]), max(before, known_span[1]))
-    cursor.execute(
-        query("alerts_known"),
+    execute_prepared(
+        cursor,
+        "alerts_known",
         {
             "fingerprint": blobs(spans),
             "after": numbers(after for after, _ in spans.values()),
@@ -169,8 +170,9 @@ def _count_repeats(
         seen = (candidate.timestamp, candidate.fingerprint)
         last[alert_id] = max(last.get(alert_id, seen), seen)
     cursor.execute("SAVEPOINT repeats")
-    cursor.execute(
-        query("alerts_repeat"),
+    execute_prepared(
+        cursor,
+        "alerts_repeat",
         {
             "id": numbers(times),
             "eventos": numbers(counts[Road.EVENTOS] for counts in times.values()),
@@ -194,8 +196,9 @@ def _insert_alerts(cursor: Cursor, seen: Mapping[int, Sequence[Candidate]]) -> d
     roads = [_roads(those) for those in seen.values()]
     rows = [those[0] for those in seen.values()]
     said = [candidate.words.say() for candidate in rows]
-    cursor.execute(
-        query("alerts_insert"),
+    execute_prepared(
+        cursor,
+        "alerts_insert",
         {
             "severity": texts(c.severity.key for c in rows),
             "message": texts(words.message for words in said),
@@ -256,14 +259,17 @@ def queue_messages(cursor: Cursor, messages: Sequence[tuple[int, str, Severity]]
     for alert_id, name, severity in messages:
         worst[alert_id, name] = max(severity, worst.get((alert_id, name), 0))
     alert_ids, names = zip(*worst, strict=True)
-    cursor.execute(
-        query("notifications_insert"),
+    execute_prepared(
+        cursor,
+        "notifications_insert",
         {
             "alert_id": numbers(alert_ids),
             "channel": texts(names),
             "severity": numbers(map(int, worst.values())),
         },
     )
+    if not prepared_value(cursor, "told_ahead_any"):
+        return Queued(frozenset(names))
     cursor.execute(query("told_ahead_apply"), {"ids": numbers(dict.fromkeys(alert_ids))})
     return Queued(frozenset(names), frozenset((row[0], row[1]) for row in cursor))
 

@@ -25,7 +25,7 @@ from ..domain.thresholds import StoredThresholds
 from ..ports import Moved, StoredPosition
 from .commit import LOCK_CLASS, insert_dead_letters, store, take_dead_letters
 from .pg import PgSession
-from .queries import fetch_value, query, row_of, row_or_none
+from .queries import execute_prepared, fetch_value, query, row_of, row_or_none
 from .silences import load_silences
 from .states import forget_states, judged_until, load_due, load_states, resolve, store_states
 from .thresholds import load_thresholds, store_changes
@@ -273,7 +273,7 @@ class AlertStore:
             "caught_up": moved.caught_up,
             "thresholds": thresholds,
         }
-        cursor.execute(query("position_move"), arguments)
+        execute_prepared(cursor, "position_move", arguments)
         if cursor.rowcount != 1:
             _check_thresholds(cursor, thresholds)
             raise StaleReaderError(f"otra instancia lee ya {moved.source}")

@@ -21,6 +21,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from ..database_settings import ENCODING
 from ..domain.errors import DatabaseUnavailableError
 from .pg_errors import first_line, is_lost, translated
+from .queries import PreparingConnection
 
 T = TypeVar("T")
 
@@ -223,7 +224,9 @@ class PgSession:
             return self._link.connection
         self._drop()
         try:
-            connection: Connection = psycopg2.connect(**self._parameters)
+            connection: Connection = psycopg2.connect(
+                **self._parameters, connection_factory=PreparingConnection
+            )
             connection.autocommit = self._autocommit
         except psycopg2.Error as error:
             raise DatabaseUnavailableError(f"{self.name}: {first_line(error)}") from error
@@ -255,6 +258,9 @@ def _connect_parameters(name: str, given: Mapping[str, Any], idle_limit: float) 
     """Adds our limits to what the user's configuration says; what it says itself stays."""
     limits = (
         f"-c statement_timeout={STATEMENT_TIMEOUT} -c lock_timeout={LOCK_TIMEOUT}"
+        # A plan that is kept may be one of an empty table: let it be by an index all the same. What
+        # has none would then seem so dear that it is compiled first.
+        " -c enable_seqscan=off -c jit=off"
         # Cut off between two statements, a transaction would hold the lock of all commits.
         f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT}"
         f" -c idle_session_timeout={int(idle_limit * 1000)}"

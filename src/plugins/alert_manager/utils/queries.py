@@ -14,6 +14,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 _FILES = ("queries.sql", "life.sql", "operators.sql", "old_rows.sql", "eventos.sql")
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 _SHARED = re.compile(r"\{(\w+)\}")
+_PARAMETER = re.compile(r"%\((\w+)\)s")
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 
 
@@ -67,6 +68,47 @@ def row_of(
     if row is None:
         raise LookupError(f"{name} returned no row")
     return row
+
+
+class PreparingConnection(Connection):
+    """A connection that remembers which statements its server has prepared."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.prepared: set[str] = set()
+
+
+def execute_prepared(cursor: Cursor, name: str, arguments: Mapping[str, Any]) -> None:
+    """Executes a named statement that the server parses and plans once a connection.
+
+    For statements of every batch and every message: planning one takes longer than running it.
+    """
+    connection = cursor.connection
+    if not isinstance(connection, PreparingConnection):
+        cursor.execute(query(name), arguments)
+        return
+    prepare, execute = _prepared(name)
+    if name not in connection.prepared:
+        cursor.execute(prepare)  # outlives a rollback
+        connection.prepared.add(name)
+    cursor.execute(execute, arguments)
+
+
+def prepared_value(cursor: Cursor, name: str, arguments: Mapping[str, Any] | None = None) -> Any:
+    """Returns what `fetch_value` does, of a statement that the server prepares."""
+    execute_prepared(cursor, name, arguments or {})
+    row = cursor.fetchone()
+    return None if row is None else row[0]
+
+
+@cache
+def _prepared(name: str) -> tuple[str, str]:
+    sql = query(name).rstrip(";")
+    names = list(dict.fromkeys(_PARAMETER.findall(sql)))
+    numbered = _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", sql)
+    values = ", ".join(f"%({parameter})s" for parameter in names)
+    text = numbered.replace("%%", "%")
+    return f"PREPARE {name} AS {text}", f"EXECUTE {name} ({values})" if names else f"EXECUTE {name}"
 
 
 def query(name: str) -> str:

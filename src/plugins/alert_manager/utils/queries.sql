@@ -214,6 +214,10 @@ ON CONFLICT (fingerprint, timestamp, channel) DO UPDATE
        external_id = excluded.external_id, progress = excluded.progress
  WHERE t.progress IS NOT NULL;
 
+-- name: told_ahead_any
+-- Under the lock of commits: nobody adds one before ours is there.
+SELECT EXISTS (SELECT FROM told_ahead);
+
 -- name: told_ahead_apply
 -- To messages of these alerts, or of all: whoever was told is not told again. It counts for one alert: the next
 -- of its kind, after somebody resolved that, is news. Who was told in part, is known once it is applied. What
@@ -274,21 +278,21 @@ CASE WHEN kind = 'recovery' THEN NOT EXISTS (
 -- Short transaction: the rows are ours until the lease ends, or until the token completes them.
 -- `mark`: of a digest that some recipients have; it is told to the others as it was. A new digest (brief, and
 -- no mark) takes nothing that anybody has. Each severity by itself, so that the index gives the first of them in
--- their order: in a storm, sorting all that waits took longer than telling it.
+-- their order: in a storm, sorting all that waits took longer than telling it. LATERAL makes it a loop over the
+-- severities as they stand here, which ends with the last row that is wanted: no other is locked.
 WITH due AS (
     SELECT turn.id FROM unnest(ARRAY[4, 3, 2, 1]) AS s (severity), LATERAL (
-        SELECT n.id, n.next_attempt_at FROM notifications AS n
+        SELECT n.id FROM notifications AS n
          WHERE status = 'pending' AND channel = %(channel)s AND n.severity = s.severity AND next_attempt_at <= now()
            AND queued_at >= now() - make_interval(secs => %(max_age)s)
            AND (%(mark)s::text IS NULL OR coalesce(progress ->> 'digest', '') = %(mark)s)
            AND (NOT %(brief)s OR %(mark)s <> '' OR progress IS NULL) AND {in_turn}
-         ORDER BY n.next_attempt_at, n.id
+         ORDER BY n.queued_at, n.id
          LIMIT %(limit)s
            FOR UPDATE SKIP LOCKED) AS turn
      WHERE s.severity >= %(least)s
        AND NOT EXISTS (SELECT FROM channel_holds
                         WHERE channel = %(channel)s AND target = %(target)s AND until > now())
-     ORDER BY s.severity DESC, turn.next_attempt_at, turn.id
      LIMIT %(limit)s
 ), claimed AS (
     UPDATE notifications AS n

@@ -13,14 +13,14 @@ from ..domain.model import StateKey, States, StoredState
 from ..domain.outcome import Resolution
 from .arrays import blobs, numbers, texts
 from .channels.registry import REPORT_CHANNELS
-from .queries import fetch_value, query
+from .queries import execute_prepared, fetch_value, query
 
 
 def load_states(cursor: Cursor, keys: Iterable[StateKey]) -> dict[StateKey, StoredState]:
     """Returns what is stored of each key; keys without anything stored are left out."""
     names, hashes = zip(*keys, strict=True)
     arguments = {"rule": texts(names), "key": blobs(hashes)}
-    cursor.execute(query("states_get"), arguments)
+    execute_prepared(cursor, "states_get", arguments)
     return {(rule, bytes(key)): StoredState(*stored) for rule, key, *stored in cursor}
 
 
@@ -67,8 +67,9 @@ def store_states(cursor: Cursor, states: States) -> None:
     """
     if not states:
         return
-    cursor.execute(
-        query("states_put"),
+    execute_prepared(
+        cursor,
+        "states_put",
         {
             "rule": texts(rule for rule, _ in states),
             "key": blobs(key for _, key in states),
