@@ -24,6 +24,7 @@ from .tasks import end_task
 
 log = logging.getLogger("corec.alert_manager.reading")
 
+_BREATH = 0.05  # seconds between two looks, at the most, while writers let us no time to sleep
 _REST = 1.0  # seconds between tries while a database is away
 _STOP = 3.0  # seconds that a batch in hand may still take
 SILENCE = 30.0  # seconds without a sign of life after which nobody seems to read
@@ -60,6 +61,7 @@ class ReadLoop:
         self._silent = optional
         self.optional = optional
         self._summary = Summary()
+        self._slept = float("inf")  # seconds, before the batch in hand
 
     async def settle(self, seconds: float) -> None:
         """Settles where reading begins, if that is possible within `seconds`.
@@ -179,18 +181,25 @@ class ReadLoop:
                 continue
             self.note(trouble)
             await self._tell_trouble(trouble)
-            await self._rest()
+            await self._wait(_REST)
 
     async def _turn(self) -> str | None:
         """Drains and sleeps once; returns why it could not, or None."""
         try:
+            began = time.monotonic()
             await self.drain()
+            worked = time.monotonic() - began
             if not self._pipeline.leading:  # whoever leads meanwhile may tell of troubles, and die
                 self._ended = self._ended_behind = False
             await self._tell_end()
             await self._tell_behind()
+            # Writers that hardly let us sleep would each wait for our share of the processors.
+            if self._slept < worked:
+                await self._wait(min(worked, _BREATH))
             if not self._stopping.is_set():
+                began = time.monotonic()
                 await self._pipeline.sleep(self._tick)
+                self._slept = time.monotonic() - began
         except NotNowError as error:
             return str(error)
         except Exception as error:  # noqa: BLE001  (no fault of ours may end the reading)
@@ -247,7 +256,8 @@ class ReadLoop:
             return False
         return True
 
-    async def _rest(self) -> None:
+    async def _wait(self, seconds: float) -> None:
+        """Waits; a stop ends it."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_REST):
+            async with asyncio.timeout(seconds):
                 await self._stopping.wait()

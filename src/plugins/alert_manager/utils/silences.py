@@ -12,7 +12,7 @@ from ..domain.model import Severity
 from ..domain.silences import Matcher, Silence, Silences, first_covering
 from ..domain.time_intervals import Intervals
 from .commit import LOCK_CLASS
-from .queries import fetch_value, query
+from .queries import execute_prepared, fetch_value, query
 
 
 class Added(NamedTuple):
@@ -30,7 +30,7 @@ class Added(NamedTuple):
 
 def load_silences(cursor: Cursor) -> Silences:
     """Returns the silences that count now, or will."""
-    cursor.execute(query("silences_get"))
+    execute_prepared(cursor, "silences_get", {})
     found = cursor.fetchall()
     *_, now, newest = found[0]
     known = tuple(silence(*row[:5]) for row in found if row[0] is not None)

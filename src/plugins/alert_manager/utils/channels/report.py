@@ -47,6 +47,8 @@ class EventosReport:
     def __init__(self, session: PgSession, instance: str) -> None:
         self._session = session
         self._instance = instance
+        self._kind = "bytea"  # of `datos`, on the connection that was asked last
+        self._asked = -1
 
     async def send(self, batch: Sequence[Message]) -> Outcome:
         """Inserts the reports of a batch in one statement."""
@@ -64,9 +66,11 @@ class EventosReport:
     def _insert(self, connection: Connection, batch: Sequence[Message]) -> None:
         reports = [report(message, self._instance) for message in batch]
         with connection.cursor() as cursor:
-            kind = fetch_value(cursor, "eventos_payload_type") or "bytea"
+            if self._asked != self._session.generation:
+                self._kind = fetch_value(cursor, "eventos_payload_type") or "bytea"
+                self._asked = self._session.generation
             datos: list[Any] = [text.decode() for text in reports]
-            if kind == "bytea":
+            if self._kind == "bytea":
                 compress = zstandard.ZstdCompressor().compress
                 datos = [psycopg2.Binary(compress(text)) for text in reports]
             arguments = {
@@ -75,7 +79,7 @@ class EventosReport:
                 "timestamp": time.time(),
                 "instance": self._instance,
             }
-            cursor.execute(query("eventos_insert").replace("{type}", kind), arguments)
+            cursor.execute(query("eventos_insert").replace("{type}", self._kind), arguments)
 
 
 class StreamReport:
