@@ -1,0 +1,40 @@
+"""The benchmarks run as their documents say; how fast they find us is the machine's affair."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import PROJECT
+
+
+def figures(folder: Path, name: str, *arguments: str) -> Any:
+    """Runs a benchmark in its shortest form; returns what it wrote."""
+    path = folder / "figures.json"
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments, "--json", str(path)]
+    done = subprocess.run(
+        command, cwd=PROJECT, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_events_a_second(tmp_path: Path) -> None:
+    found = figures(
+        tmp_path, "events", "--events", "500", "--rounds", "1", "--loads", "10 %", "duplicates"
+    )
+    assert found.keys() == {"10 %", "duplicates"}
+    for (one,) in found.values():
+        assert 0 < one["alerts"] < one["events"]
+        assert one["share_a"] == one["events"] / one["limit_a"]
+
+
+def test_latency(tmp_path: Path) -> None:
+    (one,) = figures(tmp_path, "latency", "--seconds", "1.5", "--rounds", "1")
+    assert 0 < one["alert_p50"] <= one["alert_p99"]
+    assert 0 < one["discord_p50"] <= one["discord_p99"]
+    assert one["slowed"] < 1
