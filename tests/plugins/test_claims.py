@@ -90,21 +90,26 @@ def open_cursor(dsn: str) -> Iterator[Cursor]:
 
 def claim(cursor: Cursor, limit: int) -> list[int]:
     """Claims as a channel does; returns the severities, in the order of the ids."""
+    ids, _ = claimed(cursor, limit)
+    cursor.execute("SELECT severity FROM notifications WHERE id = ANY(%s) ORDER BY id", (ids,))
+    return [row[0] for row in cursor]
+
+
+def claimed(cursor: Cursor, limit: int, channel: str = "w") -> tuple[list[int], str]:
+    """Claims; returns the ids, and the token that completes them."""
     arguments = {
-        "channel": "w",
+        "channel": channel,
         "max_age": 86400,
         "least": 0,
         "target": "",
         "limit": limit,
-        "token": str(uuid.uuid4()),
+        "token": (token := str(uuid.uuid4())),
         "lease": 60.0,
         "brief": False,
         "mark": None,
     }
     cursor.execute(query("notifications_claim"), arguments)
-    ids = [row[0] for row in cursor.fetchall()]
-    cursor.execute("SELECT severity FROM notifications WHERE id = ANY(%s) ORDER BY id", (ids,))
-    return [row[0] for row in cursor]
+    return [row[0] for row in cursor.fetchall()], token
 
 
 def test_two_instances_that_claim_at_once_each_get_the_most_urgent_that_is_left(
@@ -128,3 +133,24 @@ def test_what_is_not_due_keeps_nothing_waiting(alert_db: World) -> None:
     with open_cursor(alert_db.alert_dsn) as cursor:
         assert len(claim(cursor, 100)) == 15
         assert claim(cursor, 100) == []
+
+
+def test_what_the_channel_told_while_its_fallback_was_at_it_is_not_told_again(
+    alert_db: World,
+) -> None:
+    queue(alert_db, "w", "crítica", 4)
+    alert_db.alert(
+        "INSERT INTO notifications (alert_id, channel, severity, handed_from)"
+        " SELECT id, 'email', 4, 'w' FROM alerts RETURNING id"
+    )
+    attempt = {"seconds": 0.1, "answer": "", "external_id": None, "refused": None}
+    later = {"delay": 1.0, "reason": "451", "give_back": 0, "progress": None, "hold": 0.0}
+    with open_cursor(alert_db.alert_dsn) as cursor:
+        sending, theirs = claimed(cursor, 1, "email")
+        ids, token = claimed(cursor, 1)
+        values = {"ids": ids, "token": token, "outcome": "sent", **attempt}
+        cursor.execute(query("notifications_sent"), values)
+        values = {"ids": sending, "token": theirs, "outcome": "retry", **attempt, **later}
+        cursor.execute(query("notifications_retry"), {**values, "channel": "email", "target": ""})
+        cursor.execute("SELECT channel, status, last_error FROM notifications ORDER BY channel")
+        assert cursor.fetchall() == [("email", "moved", "lo entregó w"), ("w", "sent", None)]

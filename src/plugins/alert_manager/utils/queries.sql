@@ -355,12 +355,22 @@ WITH ours AS (
 SELECT count(*) FROM ours;
 
 -- name: notifications_retry
--- What was given back before it was sent is no attempt.
-WITH ours AS (
-    UPDATE notifications
-       SET next_attempt_at = now() + make_interval(secs => %(delay)s), last_error = %(reason)s,
+-- What was given back before it was sent is no attempt. What the channel that it is a fallback of has told
+-- while it was being sent need not be told any more.
+WITH spared AS (
+    SELECT n.id FROM notifications AS n
+      JOIN notifications AS o ON o.alert_id = n.alert_id AND o.channel = n.handed_from AND o.kind = n.kind
+                             AND o.number = n.number AND o.status = 'sent'
+     WHERE n.id = ANY(%(ids)s)
+), ours AS (
+    UPDATE notifications AS n
+       SET next_attempt_at = now() + make_interval(secs => %(delay)s),
            attempts = attempts - %(give_back)s, lease_token = NULL,
-           progress = coalesce(%(progress)s::jsonb, progress)
+           progress = coalesce(%(progress)s::jsonb, progress),
+           status = CASE WHEN id IN (SELECT id FROM spared) THEN 'moved' ELSE 'pending' END,
+           finished_at = CASE WHEN id IN (SELECT id FROM spared) THEN now() END,
+           last_error = CASE WHEN id IN (SELECT id FROM spared) THEN 'lo entregó ' || handed_from
+                             ELSE %(reason)s END
      WHERE id = ANY(%(ids)s) AND lease_token = %(token)s AND status = 'pending'
     RETURNING id, attempts + %(give_back)s AS attempt
 ), held AS (
