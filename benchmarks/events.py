@@ -23,19 +23,14 @@ from pathlib import Path
 
 import psycopg2
 
-from benchmarks.backtest import CORE_SCHEMA, READ
+from benchmarks.backtest import READ
 from benchmarks.loads import LOADS, Load
 from benchmarks.loads import events as made_events
+from benchmarks.servers import durable_postgres, fresh_world
 from tests.plugins.conftest import World
 from tests.plugins.histories import insert
-from tests.support.servers import TestPostgres, guarded_directory
+from tests.support.servers import TestPostgres
 
-DURABLE = {
-    "fsync": "on",
-    "full_page_writes": "on",
-    "shared_buffers": "256MB",
-    "max_wal_size": "4GB",
-}
 _BATCH = 2000  # rows
 _WAIT = 600.0  # seconds for one run
 _TURN = 0.02  # seconds between two looks whether it is done
@@ -76,16 +71,10 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
     found: dict[str, list[Round]] = {name: [] for name in arguments.loads}
-    with guarded_directory() as root:
-        postgres = TestPostgres(root / "pg", DURABLE)
-        postgres.root.mkdir(mode=0o711)
-        postgres.start()
-        try:
-            for _ in range(arguments.rounds):
-                for name in arguments.loads:
-                    found[name].append(_round(postgres, LOADS[name], arguments.events))
-        finally:
-            postgres.stop("immediate")
+    with durable_postgres() as postgres:
+        for _ in range(arguments.rounds):
+            for name in arguments.loads:
+                found[name].append(_round(postgres, LOADS[name], arguments.events))
     _print(found)
     if arguments.json is not None:
         figures = {name: [asdict(one) for one in rounds] for name, rounds in found.items()}
@@ -94,12 +83,10 @@ def main() -> int:
 
 
 def _round(postgres: TestPostgres, load: Load, events: int) -> Round:
-    corec_dsn = postgres.create_database("corec", owner="corec_user")
-    postgres.apply(corec_dsn, CORE_SCHEMA)
-    world = World(corec_dsn, postgres.create_database("alert", owner="alert_user"), "")
+    world = fresh_world(postgres)
     world.config["config"]["reader"] = {"start_from": "beginning"}
     seconds = asyncio.run(_run(world, load, events))
-    limit_a = events / _read(corec_dsn, events)
+    limit_a = events / _read(world.corec_dsn, events)
     alerts, copied = _copy(world.alert_dsn)
     limit_b = alerts / copied if alerts >= events // 10 else None
     return Round(

@@ -25,11 +25,10 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.backtest import CORE_SCHEMA
-from benchmarks.events import DURABLE
+from benchmarks.servers import durable_postgres, fresh_world
 from tests.plugins.conftest import World
 from tests.support.discord import DiscordServer
-from tests.support.servers import TestPostgres, guarded_directory
+from tests.support.servers import TestPostgres
 
 _EVENTS_PER_SECOND, _ALERTS_PER_SECOND = 50, 5
 _WRITERS = 4
@@ -57,16 +56,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=None, help="where to write the figures")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    with guarded_directory() as root:
-        postgres = TestPostgres(root / "pg", {**DURABLE, "track_commit_timestamp": "on"})
-        postgres.root.mkdir(mode=0o711)
-        postgres.start()
-        try:
-            rounds = [
-                asyncio.run(_round(postgres, arguments.seconds)) for _ in range(arguments.rounds)
-            ]
-        finally:
-            postgres.stop("immediate")
+    with durable_postgres(track_commit_timestamp="on") as postgres:
+        rounds = [asyncio.run(_round(postgres, arguments.seconds)) for _ in range(arguments.rounds)]
     for name in asdict(rounds[0]):
         values = [getattr(one, name) for one in rounds]
         unit = "" if name == "slowed" else " ms"
@@ -79,21 +70,15 @@ def main() -> int:
 
 
 async def _round(postgres: TestPostgres, seconds: float) -> Round:
-    alerts = await _to_alert(_world(postgres), seconds)
-    discord = await _to_discord(_world(postgres), seconds)
+    alerts = await _to_alert(fresh_world(postgres), seconds)
+    discord = await _to_discord(fresh_world(postgres), seconds)
     return Round(
         alert_p50=_percentile(alerts, 50),
         alert_p99=_percentile(alerts, 99),
         discord_p50=_percentile(discord, 50),
         discord_p99=_percentile(discord, 99),
-        slowed=await _slowed(_world(postgres), seconds),
+        slowed=await _slowed(fresh_world(postgres), seconds),
     )
-
-
-def _world(postgres: TestPostgres) -> World:
-    corec_dsn = postgres.create_database("corec", owner="corec_user")
-    postgres.apply(corec_dsn, CORE_SCHEMA)
-    return World(corec_dsn, postgres.create_database("alert", owner="alert_user"), "")
 
 
 async def _to_alert(world: World, seconds: float) -> list[float]:

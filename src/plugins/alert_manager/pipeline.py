@@ -171,14 +171,14 @@ class Pipeline(Generic[P]):
         """One caller at a time, which gives the lead up when it fails."""
         async with self._lock:
             try:
-                yield
+                try:
+                    yield
+                finally:
+                    await self._batches.drop()
             except Exception:
                 # Whatever it was: what was stored, and who leads, alert_db knows.
-                await self._batches.drop()
                 await self._place.leave()
                 raise
-            finally:
-                await self._batches.drop()
 
     async def _hold(self) -> bool:
         led, stood_by = self.leading, self.standby

@@ -42,12 +42,11 @@ class Prefetch(Generic[P]):
         Raises:
             NotNowError: a database does not answer.
         """
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            if ahead[0] is position:
-                return await ahead[1]
-            self._ahead = ahead
-            await self.drop()
+        ahead = self._ahead
+        if ahead is not None and ahead[0] is position:
+            self._ahead = None
+            return await ahead[1]
+        await self.drop()
         return Batch(time.time(), await self._reader.fetch(position))
 
     def begin(self, position: P, most: int) -> None:

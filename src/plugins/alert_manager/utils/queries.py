@@ -44,7 +44,12 @@ def fetch_row(
 
 def fetch_value(cursor: Cursor, name: str, arguments: Mapping[str, Any] | None = None) -> Any:
     """Returns the first column of a statement's first row; None where there is no row."""
-    row = fetch_row(cursor, name, arguments)
+    cursor.execute(query(name), arguments)
+    return _first_value(cursor)
+
+
+def _first_value(cursor: Cursor) -> Any:
+    row = cursor.fetchone()
     return None if row is None else row[0]
 
 
@@ -97,8 +102,7 @@ def execute_prepared(cursor: Cursor, name: str, arguments: Mapping[str, Any]) ->
 def prepared_value(cursor: Cursor, name: str, arguments: Mapping[str, Any] | None = None) -> Any:
     """Returns what `fetch_value` does, of a statement that the server prepares."""
     execute_prepared(cursor, name, arguments or {})
-    row = cursor.fetchone()
-    return None if row is None else row[0]
+    return _first_value(cursor)
 
 
 @cache
