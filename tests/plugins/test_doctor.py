@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +18,7 @@ from psycopg2.extensions import parse_dsn
 from src.plugins.alert_manager.cli.doctor import machine
 from src.plugins.alert_manager.cli.doctor.databases import check_redis
 from src.plugins.alert_manager.cli.doctor.finding import State
-from src.plugins.alert_manager.cli.doctor.machine import check_libraries, check_python, check_room
+from src.plugins.alert_manager.cli.doctor.machine import check_python
 from src.plugins.alert_manager.cli.main import main
 from src.plugins.alert_manager.utils.schema import SCHEMA_VERSION
 from tests.plugins.conftest import PROJECT, SCHEMA, World, show_to_commands
@@ -68,18 +70,27 @@ async def test_nothing_is_wrong(well: World) -> None:
     assert text.splitlines()[-1].startswith("0 fallos, ")
 
 
-def test_an_old_python() -> None:
-    finding = check_python((3, 10))
-    assert finding.state is State.FAULT
-    assert "3.10; se espera 3.11" in finding.said
-    assert check_python((3, 14)).state is State.GOOD
+async def test_an_old_python(well: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = (sys.version_info[0], sys.version_info[1] + 1)
+    monkeypatch.setattr(machine, "MINIMUM", version)  # as if ours were the one before
+    [(part, _, said, mend)] = await found()
+    assert part == "Python"
+    assert said.endswith(f"se espera {version[0]}.{version[1]} o más nuevo")
+    assert "apt install python3" in mend
+    monkeypatch.undo()
+    assert check_python((3, 10)).said == "se encontró 3.10; se espera 3.11 o más nuevo"
 
 
-def test_a_library_that_is_missing() -> None:
-    finding = check_libraries(["psycopg2-binary", "no-existe-esta"])
-    assert (finding.state, finding.said) == (State.FAULT, "faltan: no-existe-esta")
-    assert "requirements.txt" in finding.mend
-    assert check_libraries().state is State.GOOD
+async def test_a_library_that_is_missing(
+    well: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "plugin.json"
+    names = {"dependencies": ["psycopg2-binary", "no-existe-esta"]}
+    manifest.write_text(json.dumps(names), encoding="utf-8")
+    monkeypatch.setattr(machine, "_MANIFEST", manifest)
+    [(part, _, said, mend)] = await found()
+    assert (part, said) == ("bibliotecas", "faltan: no-existe-esta")
+    assert "requirements.txt" in mend
 
 
 def test_the_manifest_names_every_library() -> None:
@@ -90,10 +101,17 @@ def test_the_manifest_names_every_library() -> None:
 
 
 @pytest.mark.parametrize(
-    ("free", "state"), [(5 << 30, State.GOOD), (500 << 20, State.WARNING), (5 << 20, State.FAULT)]
+    ("free", "state"), [(5 << 30, "bien"), (500 << 20, "aviso"), (5 << 20, "fallo")]
 )
-def test_a_full_disk(free: int, state: State, tmp_path: Path) -> None:
-    assert check_room(tmp_path, free).state is state
+async def test_a_full_disk(
+    well: World, monkeypatch: pytest.MonkeyPatch, free: int, state: str
+) -> None:
+    # No file system of a test can be filled up: what is asked of this one is answered otherwise.
+    real = shutil.disk_usage
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: real(folder)._replace(free=free))
+    [(said, mend)] = [(said, mend) for part, _, said, mend in await found(state) if part == "disco"]
+    assert said.startswith(f"quedan {free / (1 << 30):.1f} GiB en ")
+    assert ("libera sitio" in mend) is (state != "bien")
 
 
 def test_the_version_is_that_of_the_schema() -> None:

@@ -16,6 +16,7 @@ from .ports import Moved, Reader, Store, StoredPosition
 log = logging.getLogger("corec.alert_manager.place")
 
 CONFIRM_INTERVAL = 5.0  # seconds between a leader's signs of life while nothing is committed
+KEEP_INTERVAL = 1.0  # seconds between two that say how far it is, while it reads all the same
 COURTESY = 5.0  # seconds after a failure in which who read last may go on first
 _BACKLOG = "backlog"
 
@@ -50,6 +51,7 @@ class Place(Generic[P]):
         self._confirmed_at = 0.0
         self._failed_at = float("-inf")
         self._caught_up: float | None = None
+        self._has_read = False  # on from what is stored
         self.last: P | None = None
         """Where we last stood, as far as alert_db is known to have stored it."""
         self.standby = False
@@ -108,10 +110,10 @@ class Place(Generic[P]):
         """Goes on from there: a commit has stored it."""
         self.last = position
         self._held = Held(position, self.standing().version + 1, backlog)
-        self._confirmed_at = time.monotonic()
+        self._stored()
 
-    async def looked(self, position: P) -> None:
-        """Goes on from there: nothing was found, so that nothing has to be stored.
+    async def looked(self, position: P, read: bool = False) -> None:
+        """Goes on from there: nothing was found that has to be stored; `read`: events were.
 
         Leaves a sign of life now and then, and checks that the stored position is still ours: a
         server that crashed may have forgotten its newest commits (synchronous_commit = off), and
@@ -123,10 +125,12 @@ class Place(Generic[P]):
         held = self.standing()
         self.last = position
         self._held = Held(position, held.version, held.backlog)
-        if time.monotonic() - self._confirmed_at < CONFIRM_INTERVAL:
+        self._has_read |= read
+        interval = KEEP_INTERVAL if self._has_read else CONFIRM_INTERVAL
+        if time.monotonic() - self._confirmed_at < interval:
             return
-        self._confirmed_at = time.monotonic()
-        if not await self._store.confirm(self._source, held.version, self._caught_up):
+        self._stored()
+        if not await self._store.confirm(self.move(position, held.backlog)):
             self._held = await self._load()
 
     async def leave(self) -> None:
@@ -136,6 +140,9 @@ class Place(Generic[P]):
         self._failed_at = time.monotonic()
         with contextlib.suppress(NotNowError):
             await self._store.release_lead(self._source)
+
+    def _stored(self) -> None:
+        self._confirmed_at, self._has_read = time.monotonic(), False
 
     async def _is_anothers(self) -> bool:
         """Says whether somebody else goes first after a failure.
@@ -156,7 +163,7 @@ class Place(Generic[P]):
             stored = await self._store.load_position(self._source)
         if stored is None:
             raise LookupError("reader_positions lost the row that was just made")
-        self._confirmed_at = time.monotonic()
+        self._stored()
         position, version = stored
         backlog = Backlog.from_json(position.get(_BACKLOG, {}))
         self.last = self._reader.decode(position)

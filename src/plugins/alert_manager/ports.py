@@ -136,8 +136,11 @@ class Store(Protocol):
         """Lets another instance have the lead."""
         ...
 
-    async def confirm(self, source: str, version: int, caught_up: float | None) -> bool:
-        """Leaves a sign of life; False when the position is not the one that we go on from."""
+    async def confirm(self, moved: Moved) -> bool:
+        """Leaves a sign of life, and how far a source is read, which is no new version of it.
+
+        Returns False when the stored position is not the one that we went on from.
+        """
         ...
 
     async def last_sign(self, source: str) -> tuple[str, float] | None:
@@ -197,6 +200,14 @@ class Store(Protocol):
             StaleSilencesError: a silence was added.
             RefusedError: the database does not take a value.
             TooSlowError: it was too much for one commit; nothing was stored.
+        """
+        ...
+
+    async def check_thresholds(self, judged: Judged) -> None:
+        """Asks whether a batch was judged by what thresholds are.
+
+        Raises:
+            StaleThresholdsError: one was changed.
         """
         ...
 

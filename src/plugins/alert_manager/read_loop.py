@@ -13,12 +13,12 @@ from .degraded import Degraded
 from .domain.errors import DatabaseUnavailableError, NotNowError, SourceUnavailableError
 from .domain.formats import duration
 from .domain.model import P, Severity
+from .domain.outcome import Summary
 from .domain.redact import redact_text
 from .faults import log_fault
 from .health import Part
 from .own_alerts import OwnAlerts
 from .pipeline import Pipeline
-from .recorder import Summary
 from .self_watch import News, said
 from .tasks import end_task
 

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from .domain.errors import (
@@ -19,7 +19,7 @@ from .domain.errors import (
     TooSlowError,
 )
 from .domain.model import RawEvent, States, StoredState
-from .domain.outcome import Candidate, Judged
+from .domain.outcome import Candidate, Committed, Judged, Summary
 from .judge import BatchJudge
 from .letters import dead_letter
 from .metrics import PUSH, Metrics
@@ -34,24 +34,6 @@ SILENCE = 60.0  # seconds after which a source that nobody reads keeps nobody wa
 _ALWAYS = 100 * 365 * 86400.0  # seconds
 
 log = logging.getLogger("corec.alert_manager.recorder")
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What one or more batches came to; counts."""
-
-    events: int = 0
-    alerts: int = 0
-    repeats: int = 0
-    dead_letters: int = 0
-
-    def __add__(self, other: Summary) -> Summary:
-        return Summary(
-            self.events + other.events,
-            self.alerts + other.alerts,
-            self.repeats + other.repeats,
-            self.dead_letters + other.dead_letters,
-        )
 
 
 class Recorder:
@@ -212,6 +194,20 @@ class Recorder:
             judged = Judged(judged.events, dead_letters=(letter,))
             return await self._commit(events, judged, moved)
 
+    async def pass_over(self, events: Sequence[RawEvent], judged: Judged) -> Summary:
+        """Counts events that came to nothing.
+
+        Raises:
+            NotNowError: alert_db does not answer, or a threshold was changed since.
+        """
+        try:
+            await self._store.check_thresholds(judged)
+        except StaleThresholdsError:
+            self._informed = False
+            raise
+        self._metrics.committed(events, judged, Committed())
+        return Summary(judged.events)
+
     async def push(self, raw: RawEvent) -> Summary:
         """Judges and commits one event that the host handed over.
 
@@ -280,11 +276,11 @@ class Recorder:
         self._recent.update(_as_stored(judged.states))
         self._informed = self._informed and not judged.changes
         self._untold.stored(judged.candidates, committed)
+        if committed.channels:
+            self._on_alerts(committed.channels)
         await self._cache.remember(judged.candidates, committed)
         self._metrics.committed(events, judged, committed)
         self._log(judged)
-        if committed.channels:
-            self._on_alerts(committed.channels)
         return Summary(
             judged.events, len(committed.alerts), committed.repeats, committed.dead_letters
         )

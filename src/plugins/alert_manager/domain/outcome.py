@@ -141,6 +141,18 @@ class Judged:
     silences: int | None = None
     revived: tuple[int, ...] = ()
 
+    @property
+    def is_nothing(self) -> bool:
+        """True where there is nothing to be stored."""
+        return not (
+            self.candidates
+            or self.dead_letters
+            or self.resolutions
+            or self.states
+            or self.changes
+            or self.revived
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Committed:
@@ -161,3 +173,21 @@ class Committed:
     known: Mapping[bytes, tuple[int, float]] = field(default_factory=dict)
     channels: frozenset[str] = frozenset()
     told: frozenset[tuple[int, str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What one or more batches came to; counts."""
+
+    events: int = 0
+    alerts: int = 0
+    repeats: int = 0
+    dead_letters: int = 0
+
+    def __add__(self, other: Summary) -> Summary:
+        return Summary(
+            self.events + other.events,
+            self.alerts + other.alerts,
+            self.repeats + other.repeats,
+            self.dead_letters + other.dead_letters,
+        )

@@ -25,12 +25,12 @@ from ..config_watch import ConfigWatch
 from ..database_settings import COREC_DSN_ENV, from_environment
 from ..domain.errors import DatabaseUnavailableError, DatabaseUnusableError, NotNowError
 from ..domain.model import RawEvent
+from ..domain.outcome import Summary
 from ..domain.redact import redact_text
 from ..faults import log_fault
 from ..health import Report
 from ..home import PLUGIN, ROOT, home, shipped
 from ..metrics import Metrics
-from ..recorder import Summary
 from ..running import Running
 from ..settings import Loaded, check, load, source_path
 from ..web.server import Address

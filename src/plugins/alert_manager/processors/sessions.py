@@ -36,10 +36,10 @@ class Sessions(NamedTuple):
         return cls(
             reading=PgSession("lectura", corec_db, autocommit=True),
             looking_ahead=PgSession("adelanto", corec_db, autocommit=True),
-            storing=PgSession("almacen", alert_db, idle_limit=idle_limit),
-            telling=PgSession("avisos", alert_db),
+            storing=PgSession("almacen", alert_db, autocommit=True, idle_limit=idle_limit),
+            telling=PgSession("avisos", alert_db, autocommit=True),
             following=PgSession("seguimiento", alert_db),
-            reporting=PgSession("reportes", corec_db),
+            reporting=PgSession("reportes", corec_db, autocommit=True),
             # Health asks for itself: a part that works hard is not a part that is down.
             asking_corec=PgSession("salud", corec_db),
             asking_alert=PgSession("salud", alert_db),

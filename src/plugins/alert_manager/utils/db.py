@@ -25,7 +25,7 @@ from ..domain.thresholds import StoredThresholds
 from ..ports import Moved, StoredPosition
 from .commit import LOCK_CLASS, insert_dead_letters, store, take_dead_letters
 from .pg import PgSession
-from .queries import execute_prepared, fetch_value, query, row_of, row_or_none
+from .queries import execute_prepared, prepared_value, query, row_of, row_or_none
 from .silences import load_silences
 from .states import forget_states, judged_until, load_due, load_states, resolve, store_states
 from .thresholds import load_thresholds, store_changes
@@ -69,7 +69,7 @@ class AlertStore:
             return
 
         def install(connection: Connection) -> None:
-            with connection.cursor() as cursor:
+            with connection, connection.cursor() as cursor:
                 cursor.execute(self._schema.read_text(encoding="utf-8"))
 
         try:
@@ -128,25 +128,21 @@ class AlertStore:
         await self._session.run(work)
         self._leading.pop(source, None)
 
-    async def confirm(self, source: str, version: int, caught_up: float | None) -> bool:
-        """Leaves a sign of life; False when the position is not the one that we go on from.
+    async def confirm(self, moved: Moved) -> bool:
+        """Leaves a sign of life, and how far a source is read, which is no new version of it.
+
+        Returns False when the stored position is not the one that we went on from.
 
         Raises:
             DatabaseUnavailableError: alert_db does not answer.
         """
-        arguments = {
-            "source": source,
-            "version": version,
-            "instance": self.instance,
-            "caught_up": caught_up,
-        }
+        arguments = self._moved_arguments(moved)
 
-        def work(connection: Connection) -> bool:
-            with connection.cursor() as cursor:
-                cursor.execute(query("position_confirm"), arguments)
-                return cursor.rowcount == 1
+        def confirm(cursor: Cursor) -> bool:
+            cursor.execute(query("position_confirm"), arguments)
+            return cursor.rowcount == 1
 
-        return await self._session.run(work)
+        return await self._ask(confirm)
 
     async def last_sign(self, source: str) -> tuple[str, float] | None:
         """Returns which instance last gave a sign of life as reader, and seconds since then.
@@ -219,7 +215,7 @@ class AlertStore:
         """
 
         def work(connection: Connection) -> Committed:
-            with connection.cursor() as cursor:
+            with connection, connection.cursor() as cursor:
                 if moved is not None:
                     self._move(cursor, moved, judged.thresholds)
                 else:
@@ -241,6 +237,15 @@ class AlertStore:
 
         return await self._session.run(work)
 
+    async def check_thresholds(self, judged: Judged) -> None:
+        """Asks whether a batch was judged by what thresholds are.
+
+        Raises:
+            StaleThresholdsError: one was changed.
+            DatabaseUnavailableError: alert_db does not answer.
+        """
+        await self._ask(lambda cursor: _check_thresholds(cursor, judged.thresholds))
+
     async def refusal(self, judged: Judged) -> RefusedError | None:
         """Tries to store and takes it back; returns why the database refused, or None.
 
@@ -249,9 +254,9 @@ class AlertStore:
         """
 
         def work(connection: Connection) -> None:
-            with connection.cursor() as cursor:
+            with connection, connection.cursor() as cursor:
                 store(cursor, judged, {})
-            connection.rollback()
+                connection.rollback()
 
         try:
             await self._session.run(work)
@@ -267,16 +272,15 @@ class AlertStore:
         return await self._session.run(work)
 
     def _move(self, cursor: Cursor, moved: Moved, thresholds: int | None) -> None:
-        arguments = self._position_arguments(moved.source, moved.position)
-        arguments |= {
-            "version": moved.version,
-            "caught_up": moved.caught_up,
-            "thresholds": thresholds,
-        }
-        execute_prepared(cursor, "position_move", arguments)
+        arguments = self._moved_arguments(moved)
+        execute_prepared(cursor, "position_move", {**arguments, "thresholds": thresholds})
         if cursor.rowcount != 1:
             _check_thresholds(cursor, thresholds)
             raise StaleReaderError(f"otra instancia lee ya {moved.source}")
+
+    def _moved_arguments(self, moved: Moved) -> dict[str, Any]:
+        where = self._position_arguments(moved.source, moved.position)
+        return {**where, "version": moved.version, "caught_up": moved.caught_up}
 
     def _position_arguments(self, source: str, position: StoredPosition) -> dict[str, Any]:
         return {
@@ -287,5 +291,5 @@ class AlertStore:
 
 
 def _check_thresholds(cursor: Cursor, version: int | None) -> None:
-    if version not in (None, fetch_value(cursor, "thresholds_version")):
+    if version not in (None, prepared_value(cursor, "thresholds_version")):
         raise StaleThresholdsError("un umbral cambió mientras se juzgaba")

@@ -64,7 +64,7 @@ def _store(connection: Connection, told: list[Told]) -> None:
         "external_id": [one.external_id for one in told],
         "progress": [one.progress for one in told],
     }
-    with connection.cursor() as cursor:
+    with connection, connection.cursor() as cursor:
         # Before or after a commit, never beside one: it would see nothing of us, nor we of it.
         cursor.execute(query("serialise_commits"), {"key": LOCK_CLASS})
         cursor.execute(query("told_ahead_put"), arguments)

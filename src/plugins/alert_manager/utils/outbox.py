@@ -156,7 +156,7 @@ class Outbox:
         arguments = {**urgent._asdict(), "fallback": fallback}
 
         def work(connection: Connection) -> bool:
-            with connection.cursor() as cursor:
+            with connection, connection.cursor() as cursor:
                 cursor.execute(query("take_back"), arguments)
                 cursor.execute(query("hand_over"), arguments)
                 return cursor.rowcount > 0

@@ -38,7 +38,8 @@ SELECT position, version FROM reader_positions WHERE source = %(source)s;
 -- name: position_confirm
 -- The leader's sign of life; finds no row when another one moved the position meanwhile.
 UPDATE reader_positions
-   SET updated_at = now(), updated_by = %(instance)s, caught_up = coalesce(%(caught_up)s, caught_up)
+   SET position = %(position)s, updated_at = now(), updated_by = %(instance)s,
+       caught_up = coalesce(%(caught_up)s, caught_up)
  WHERE source = %(source)s AND version = %(version)s;
 
 -- name: position_age

@@ -163,12 +163,13 @@ class Worker:
         queue, claim = await self._next()
         if claim is None:
             self._suspects.clear()
-            due = await self._claims.next_due()
-            await self._idle(_FLOOR if due is None else min(max(due, _SOONEST), _FLOOR))
+            await self._idle_until_due(_SOONEST)
         elif self._stopping:
             await queue.retry(claim, Again(0.0, _STOPPED_BEFORE, give_back=True), None)
         else:
-            await self._deliver(queue, claim)
+            told = isinstance(await self._deliver(queue, claim), Sent)
+            if told and queue is self._outbox and self._claims.had_all:
+                await self._idle_until_due()
 
     async def _next(self) -> tuple[Queue, Claim | None]:
         """Claims what is to be sent next: first what alert_db cannot give us."""
@@ -212,6 +213,12 @@ class Worker:
             async with asyncio.timeout(seconds):
                 await self._signal.wait()
 
+    async def _idle_until_due(self, least: float = 0.0) -> None:
+        """Waits for work, or until something is due; at least `least` seconds."""
+        due = await self._claims.next_due()
+        if due is None or due > 0 or least > 0:
+            await self._idle(_FLOOR if due is None else min(max(due, least), _FLOOR))
+
     async def _pause(self, seconds: float) -> None:
         """Waits for `seconds` whatever comes in meanwhile; only a stop ends it."""
         until = time.monotonic() + seconds
@@ -219,7 +226,7 @@ class Worker:
             self._signal.clear()
             await self._idle(left)
 
-    async def _deliver(self, queue: Queue, claim: Claim) -> None:
+    async def _deliver(self, queue: Queue, claim: Claim) -> Outcome:
         self._suspects.difference_update(claim.ids)
         self._spool.untold.sending(self._name, claim.alerts)
         if self._bucket is not None:
@@ -229,7 +236,7 @@ class Worker:
         seconds = time.monotonic() - started
         if isinstance(outcome, Rejected) and len(claim.ids) > 1:
             await self._take_apart(queue, claim, outcome, seconds)
-            return
+            return outcome
         again = isinstance(outcome, Retry | Disabled) and not _was_told(outcome)
         self._spool.untold.sent(self._name, claim.alerts, to_be_retried=again)
         if not self._stopping:  # what our own stop did says nothing of the channel
@@ -247,6 +254,7 @@ class Worker:
             # Once more, from now: waking before our own messages are due, we would take less
             # urgent ones first.
             self._condition.hold(outcome.after)
+        return outcome
 
     async def _attempt(self, claim: Claim) -> Outcome:
         """Sends, within the lease and not beyond a stop."""
