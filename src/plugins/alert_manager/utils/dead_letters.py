@@ -13,7 +13,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from ..domain.model import RawEvent
 from ..domain.stream_position import EntryId
 from ..letters import believable
-from .eventos_rows import SOURCE, payload_column, raw_event, with_payload
+from .copied import SOURCE, copied, events_in
+from .eventos_rows import is_text, with_payload
 from .streams import STREAM, stream_event
 
 
@@ -50,23 +51,20 @@ def event_of_row(corec_db: Connection, letter: Letter, max_bytes: int) -> RawEve
     """
     none = "{}"
     with corec_db.cursor() as cursor:
-        statement = with_payload("eventos_holes", payload_column(cursor))
-        cursor.execute(
-            statement,
-            {
-                "ids": f"{{{letter.event_id}}}",
-                "lo": none,
-                "hi": none,
-                "channels": [letter.channel],
-                "max_bytes": max_bytes,
-                "batch_bytes": max_bytes,
-                "limit": 1,
-            },
-        )
-        row = cursor.fetchone()
-    if row is None:
+        as_text = is_text(cursor)
+        arguments = {
+            "ids": f"{{{letter.event_id}}}",
+            "lo": none,
+            "hi": none,
+            "channels": [letter.channel],
+            "max_bytes": max_bytes,
+            "batch_bytes": max_bytes,
+            "limit": 1,
+        }
+        rows = copied(cursor, with_payload("eventos_holes", as_text), arguments)
+    found = next(iter(events_in(rows, as_text)), None)
+    if found is None:
         raise PayloadGoneError(f"la fila {letter.event_id} ya no está en eventos")
-    found = raw_event(row)
     # A table that was emptied or restored hands its ids out again.
     same_time = found.timestamp == letter.timestamp or not believable(
         found.timestamp, letter.timestamp

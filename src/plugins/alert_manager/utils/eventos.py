@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -25,19 +24,12 @@ from ..domain.holes import (
     forget_retired,
     settled,
 )
-from ..domain.model import Fetched
+from ..domain.model import Fetched, RawEvent
 from ..metrics import Metrics
 from ..ports import StoredPosition
 from ..settings import ReaderSettings
-from .eventos_rows import (
-    SOURCE,
-    marked,
-    payload_column,
-    position_before,
-    ranges,
-    raw_event,
-    with_payload,
-)
+from .copied import SOURCE, copied, events_in
+from .eventos_rows import is_text, marked, position_before, ranges, with_payload
 from .pg import PgSession
 from .queries import fetch_row, fetch_value, query
 from .sleep import Sleeper
@@ -79,7 +71,7 @@ class EventosReader:
             "only": None,
         }
         self._prepared_for = -1
-        self._payload = "datos"
+        self._is_text = False  # `datos`
         self._probed_at = float("-inf")
         self._bounds_at = float("-inf")
         self._warned_at = float("-inf")
@@ -162,7 +154,7 @@ class EventosReader:
             return
         with connection.cursor() as cursor:
             self._check_server(cursor)
-            self._payload = payload_column(cursor)
+            self._is_text = is_text(cursor)
         self._sleeper.prepare(connection)
         self._prepared_for = self._session.generation
 
@@ -209,12 +201,12 @@ class EventosReader:
             complete = not self._was_cut(filled)
             rows = self._read_new(cursor, position.hi) if complete else []
             self._count_late(position.retired, filled)
-            ids = [row[0] for row in (*filled, *rows)]
+            ids = [event.event_id for event in (*filled, *rows) if event.event_id is not None]
             if complete and self._is_truncated(cursor, position, bool(rows)):
                 return self._start_again(cursor, position)
             moved = after_read(position, ids, now, complete)
             if rows:
-                moved = marked(moved, rows[-1][0], rows[-1][2])
+                moved = marked(moved, rows[-1].event_id, rows[-1].timestamp)
             if moved.holes:
                 # Strictly after the rows were read: a writer that ends in between still counts as
                 # an owner of its hole, and is found gone one poll later.
@@ -223,12 +215,12 @@ class EventosReader:
                 self._warn_of_holes(len(moved.holes))
         if ids:
             self._sleeper.busy()
-        events = tuple(raw_event(row) for row in (*filled, *rows))
         more = not complete or self._was_cut(rows)
-        return Fetched(events, moved, more, settled=settled(moved, now))
+        return Fetched((*filled, *rows), moved, more, settled=settled(moved, now))
 
-    def _count_late(self, retired: Sequence[Retired], rows: Sequence[tuple[Any, ...]]) -> None:
-        late = sum(any(hole.lo <= row[0] <= hole.hi for hole in retired) for row in rows)
+    def _count_late(self, retired: Sequence[Retired], rows: Sequence[RawEvent]) -> None:
+        ids = [row.event_id for row in rows if row.event_id is not None]
+        late = sum(any(hole.lo <= one <= hole.hi for hole in retired) for one in ids)
         if late:
             self._metrics.late_rows.inc(late)
 
@@ -261,21 +253,18 @@ class EventosReader:
         what = f"La tabla eventos: se había leído hasta el id {position.hi}"
         return Fetched((), moved, more=True, anew=what)
 
-    def _was_cut(self, rows: Sequence[tuple[Any, ...]]) -> bool:
+    def _was_cut(self, rows: Sequence[RawEvent]) -> bool:
         """Says whether a limit may have cut the page off; a page near the byte limit counts too."""
-        fetched = sum(row[4] for row in rows if row[5] is not None)
+        fetched = sum(row.size for row in rows if row.payload is not None)
         settings = self._settings
         return len(rows) >= settings.batch_size or fetched > settings.batch_bytes // 2
 
-    def _read_holes(self, cursor: Cursor, holes: Sequence[Hole | Retired]) -> list[tuple[Any, ...]]:
-        if not holes:
-            return []
-        cursor.execute(self._sql("eventos_holes"), {**self._arguments, **ranges(holes)})
-        return cursor.fetchall()
+    def _read_holes(self, cursor: Cursor, holes: Sequence[Hole | Retired]) -> list[RawEvent]:
+        return self._read(cursor, "eventos_holes", ranges(holes)) if holes else []
 
-    def _read_new(self, cursor: Cursor, hi: int) -> list[tuple[Any, ...]]:
-        cursor.execute(self._sql("eventos_rows"), {**self._arguments, "hi": hi})
-        return cursor.fetchall()
+    def _read_new(self, cursor: Cursor, hi: int) -> list[RawEvent]:
+        return self._read(cursor, "eventos_rows", {"hi": hi})
 
-    def _sql(self, name: str) -> str:
-        return with_payload(name, self._payload)
+    def _read(self, cursor: Cursor, name: str, where: Mapping[str, int | str]) -> list[RawEvent]:
+        statement = with_payload(name, self._is_text)
+        return events_in(copied(cursor, statement, {**self._arguments, **where}), self._is_text)

@@ -3,16 +3,15 @@
 -- name: eventos_rows
 -- Other channels' rows are read too, without their payload: left out, they would look like holes.
 -- `only`: a replay knows no holes, and takes the rows of some channels alone.
-SELECT id, canal, timestamp, instance_id, size,
-       CASE WHEN canal = ANY(%(channels)s) AND size <= %(max_bytes)s THEN payload END
-  FROM (SELECT *, sum(CASE WHEN canal = ANY(%(channels)s) AND size <= %(max_bytes)s THEN size ELSE 0 END)
-                  OVER (ORDER BY id) AS total
-          FROM (SELECT id, canal, timestamp, instance_id, {payload} AS payload,
-                       coalesce(octet_length({payload}), 0) AS size
-                  FROM eventos
-                 WHERE id > %(hi)s AND (%(only)s::text[] IS NULL OR canal = ANY(%(only)s::text[]))
-                 ORDER BY id LIMIT %(limit)s) AS page) AS counted
- WHERE total - size <= %(batch_bytes)s
+SELECT id, canal, timestamp, instance_id, size, CASE WHEN fetched IS NOT NULL THEN payload END AS payload
+  FROM (SELECT *, sum(fetched) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS total
+          FROM (SELECT *, CASE WHEN canal = ANY(%(channels)s) AND size <= %(max_bytes)s THEN size END AS fetched
+                  FROM (SELECT id, canal, timestamp, instance_id, {payload} AS payload,
+                               coalesce(octet_length({payload}), 0) AS size
+                          FROM eventos
+                         WHERE id > %(hi)s AND (%(only)s::text[] IS NULL OR canal = ANY(%(only)s::text[]))
+                         ORDER BY id LIMIT %(limit)s) AS page) AS measured) AS counted
+ WHERE coalesce(total, 0) - coalesce(fetched, 0) <= %(batch_bytes)s
  ORDER BY id;
 
 -- name: eventos_count
@@ -21,23 +20,22 @@ SELECT canal, count(*) FROM eventos WHERE id > %(before)s AND id <= %(last)s GRO
 -- name: eventos_holes
 -- Single ids in one look-up; LATERAL with a LIMIT of its own for ranges: as a plain join the planner may
 -- walk the whole index for the order's sake, and compare each row with each range.
-SELECT id, canal, timestamp, instance_id, size,
-       CASE WHEN canal = ANY(%(channels)s) AND size <= %(max_bytes)s THEN payload END
-  FROM (SELECT *, sum(CASE WHEN canal = ANY(%(channels)s) AND size <= %(max_bytes)s THEN size ELSE 0 END)
-                  OVER (ORDER BY id) AS total
-          FROM ((SELECT id, canal, timestamp, instance_id, {payload} AS payload,
-                        coalesce(octet_length({payload}), 0) AS size
-                   FROM eventos WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id LIMIT %(limit)s)
-                UNION ALL
-                (SELECT e.*
-                   FROM unnest(%(lo)s::bigint[], %(hi)s::bigint[]) AS hole (lo, hi)
-                  CROSS JOIN LATERAL (SELECT id, canal, timestamp, instance_id, {payload} AS payload,
-                                             coalesce(octet_length({payload}), 0) AS size
-                                        FROM eventos WHERE id BETWEEN hole.lo AND hole.hi
-                                       ORDER BY id LIMIT %(limit)s) AS e
-                  ORDER BY e.id LIMIT %(limit)s)
-                ORDER BY id LIMIT %(limit)s) AS page) AS counted
- WHERE total - size <= %(batch_bytes)s
+SELECT id, canal, timestamp, instance_id, size, CASE WHEN fetched IS NOT NULL THEN payload END AS payload
+  FROM (SELECT *, sum(fetched) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS total
+          FROM (SELECT *, CASE WHEN canal = ANY(%(channels)s) AND size <= %(max_bytes)s THEN size END AS fetched
+                  FROM ((SELECT id, canal, timestamp, instance_id, {payload} AS payload,
+                                coalesce(octet_length({payload}), 0) AS size
+                           FROM eventos WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id LIMIT %(limit)s)
+                        UNION ALL
+                        (SELECT e.*
+                           FROM unnest(%(lo)s::bigint[], %(hi)s::bigint[]) AS hole (lo, hi)
+                          CROSS JOIN LATERAL (SELECT id, canal, timestamp, instance_id, {payload} AS payload,
+                                                     coalesce(octet_length({payload}), 0) AS size
+                                                FROM eventos WHERE id BETWEEN hole.lo AND hole.hi
+                                               ORDER BY id LIMIT %(limit)s) AS e
+                          ORDER BY e.id LIMIT %(limit)s)
+                        ORDER BY id LIMIT %(limit)s) AS page) AS measured) AS counted
+ WHERE coalesce(total, 0) - coalesce(fetched, 0) <= %(batch_bytes)s
  ORDER BY id;
 
 -- name: eventos_any

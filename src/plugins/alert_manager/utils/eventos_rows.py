@@ -1,4 +1,4 @@
-"""Rows of `eventos` as events, and what its statements are given."""
+"""What the statements about `eventos` are given."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ..domain.holes import Hole, Position, Retired
-from ..domain.model import RawEvent
 from .arrays import numbers
 from .queries import fetch_value, query
 
-SOURCE = "eventos"
 SHORT = 16  # ids; a longer hole is looked for as a range
 
 
@@ -44,15 +41,14 @@ def ranges(holes: Sequence[Hole | Retired]) -> dict[str, int | str]:
     }
 
 
-def payload_column(cursor: Cursor) -> str:
-    """Returns how to read `datos`, whatever type this installation gave it."""
-    kind = fetch_value(cursor, "eventos_payload_type")
-    return "datos" if kind == "bytea" else "datos::text"
+def is_text(cursor: Cursor) -> bool:
+    """Says whether `datos` is no bytea in this installation, and is read as text."""
+    return bool(fetch_value(cursor, "eventos_payload_type") != "bytea")
 
 
-def with_payload(name: str, column: str) -> str:
-    """Returns a named statement that reads `datos` by what `payload_column` says."""
-    return query(name).replace("{payload}", column)
+def with_payload(name: str, as_text: bool) -> str:
+    """Returns a named statement that reads `datos` by what `is_text` says."""
+    return query(name).replace("{payload}", "datos::text" if as_text else "datos")
 
 
 def position_before(cursor: Cursor, since: float) -> Position:
@@ -65,17 +61,3 @@ def position_before(cursor: Cursor, since: float) -> Position:
         hi = int(fetch_value(cursor, "eventos_last_before", {"since": since, "first": first}))
     mark = finite(fetch_value(cursor, "eventos_mark", {"hi": hi}))
     return Position(hi, seen=now, mark=mark)
-
-
-def raw_event(row: tuple[Any, ...]) -> RawEvent:
-    """Returns a row of `eventos_rows` or `eventos_holes` as an event."""
-    event_id, channel, timestamp, instance_id, size, payload = row
-    return RawEvent(
-        source=SOURCE,
-        event_id=event_id,
-        channel=channel or "",
-        payload=bytes(payload) if isinstance(payload, memoryview) else payload,
-        timestamp=timestamp,
-        instance_id=instance_id,
-        size=size,
-    )

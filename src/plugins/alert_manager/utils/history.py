@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import msgspec
 from psycopg2.extensions import connection as Connection  # noqa: N812
-from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ..domain.dedupe import Known, KnownAlert
 from ..domain.model import RawEvent, Severity
@@ -17,7 +16,8 @@ from ..domain.thresholds import StoredThresholds
 from ..domain.verdicts import Told
 from ..letters import believable
 from ..settings import REPORTS, Settings
-from .eventos_rows import payload_column, position_before, raw_event, with_payload
+from .copied import copied, events_in
+from .eventos_rows import is_text, position_before, with_payload
 from .queries import fetch_value, query
 from .thresholds import load_thresholds
 
@@ -72,26 +72,25 @@ def pages(
         "only": None if only is None else sorted(only),
     }
     with corec_db.cursor() as cursor:
-        statement = with_payload("eventos_rows", payload_column(cursor))
+        as_text = is_text(cursor)
+    statement = with_payload("eventos_rows", as_text)
 
-    def ask(after: int) -> Cursor:
-        cursor = corec_db.cursor()
-        cursor.execute(statement, {**arguments, "hi": after})
-        return cursor
+    def ask(after: int) -> bytes:
+        with corec_db.cursor() as cursor:
+            return copied(cursor, statement, {**arguments, "hi": after})
 
-    # The server looks for the next page while the caller works on this one. The thread only waits:
-    # were it to read the rows, it would do so in the caller's time.
+    # The server sends the next page while the caller works on this one. The thread only waits: were
+    # it to make events of it, it would do so in the caller's time.
     with ThreadPoolExecutor(1, thread_name_prefix="history") as thread:
         hi = span.before
         last: float | None = None
         asked = thread.submit(ask, hi)
         while hi < span.last:
-            with asked.result() as cursor:
-                rows = cursor.fetchall()
-            page, last = _dated([raw_event(row) for row in rows if row[0] <= span.last], last)
+            rows = events_in(asked.result(), as_text)
+            page, last = _dated([row for row in rows if (row.event_id or 0) <= span.last], last)
             if not page:
                 return
-            hi = rows[-1][0]
+            hi = rows[-1].event_id or span.last
             asked = thread.submit(ask, hi)
             yield page
 
