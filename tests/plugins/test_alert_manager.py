@@ -15,8 +15,7 @@ import zstandard
 from src.core.event import Event
 from src.plugins.alert_manager.domain.model import RawEvent, Severity
 from src.plugins.alert_manager.judge import BatchJudge
-from src.plugins.alert_manager.settings import check
-from tests.plugins.conftest import World, eventually, shipped_config
+from tests.plugins.conftest import World, eventually, shipped
 from tests.plugins.payloads import ENCODINGS, SPEC_INNER, SPEC_MACRO, shell_wrapped, to_json
 
 EVENTS = [
@@ -33,7 +32,7 @@ SPEC_EVENTS = [
 
 
 def judged_severity(canal: str, payload: Any) -> str | None:
-    judge = BatchJudge(check(shipped_config()))
+    judge = BatchJudge(shipped())
     raw = RawEvent("eventos", 1, canal, payload, 1_750_000_000.0, "corec1", 0)
     judged = judge.track(judge.judge([raw], now=1_750_000_000.0), {})
     assert judged.dead_letters == ()
