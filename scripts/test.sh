@@ -9,9 +9,11 @@ PROJECT="$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")"
 # shellcheck source=scripts/lib.sh
 . "$PROJECT/scripts/lib.sh"
 
-# Most tests wait for servers: two at a time, which two cores bear. Of one file, one after the other, in
+# Most tests wait for servers: three at a time, which two cores bear. Of one file, one after the other, in
 # the order that tests/conftest.py gives.
-at_once=(--numprocesses=2 --dist=loadfile --no-loadscope-reorder)
+at_once=(--numprocesses=3 --dist=loadfile --no-loadscope-reorder)
+# Tests start hundreds of processes: each would compile the project anew.
+unset PYTHONDONTWRITEBYTECODE
 versions=test
 if [[ "${1:-}" == --spec ]]; then
   shift
