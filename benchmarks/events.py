@@ -17,6 +17,7 @@ import json
 import logging
 import statistics
 import sys
+import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,9 +84,7 @@ def main() -> int:
 
 
 def _round(postgres: TestPostgres, load: Load, events: int) -> Round:
-    world = fresh_world(postgres)
-    world.config["config"]["reader"] = {"start_from": "beginning"}
-    seconds = asyncio.run(_run(world, load, events))
+    world, seconds = judged(postgres, load, events)
     limit_a = events / _read(world.corec_dsn, events)
     alerts, copied = _copy(world.alert_dsn)
     limit_b = alerts / copied if alerts >= events // 10 else None
@@ -99,18 +98,32 @@ def _round(postgres: TestPostgres, load: Load, events: int) -> Round:
     )
 
 
+def judged(postgres: TestPostgres, load: Load, events: int) -> tuple[World, float]:
+    """Lets the plugin, as it ships, judge events in databases of their own.
+
+    Returns:
+        The databases, and the seconds from the events' commit to that of what they come to.
+    """
+    world = fresh_world(postgres)
+    world.config["config"]["reader"] = {"start_from": "beginning"}
+    return world, asyncio.run(_run(world, load, events))
+
+
 async def _run(world: World, load: Load, events: int) -> float:
-    """Returns the seconds from the events' commit to the commit of what they come to."""
+    given_up = threading.Event()  # Ctrl-C does not wait until the time is over
     async with world.running() as processor:
         await processor.procesar({}, {})  # it has read that there is nothing
         made = made_events(load, events, time.time())
         await asyncio.to_thread(insert, world.corec_dsn, made)
         began = time.perf_counter()
-        await asyncio.to_thread(_until, world.alert_dsn, events)
+        try:
+            await asyncio.to_thread(_until, world.alert_dsn, events, given_up)
+        finally:
+            given_up.set()
         return time.perf_counter() - began
 
 
-def _until(dsn: str, last: int) -> None:
+def _until(dsn: str, last: int, given_up: threading.Event) -> None:
     connection = psycopg2.connect(dsn)
     connection.autocommit = True
     deadline = time.monotonic() + _WAIT
@@ -122,7 +135,8 @@ def _until(dsn: str, last: int) -> None:
                 break
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{found} of {last} after {_WAIT} s")
-            time.sleep(_TURN)
+            if given_up.wait(_TURN):
+                break
     connection.close()
 
 

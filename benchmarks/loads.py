@@ -53,18 +53,23 @@ LOADS = {
 
 def events(load: Load, count: int, until: float) -> Iterator[Written]:
     """Makes `count` events of a load, that happened in the ten minutes until a moment (epoch s)."""
-    chance = random.Random(1)  # the same events in each round
     encodings = _ENCODINGS if load.mixed else _ENCODINGS[:1]
+    for number, trade in enumerate(trades(load, count)):
+        payload = json.dumps(trade).encode()
+        timestamp = until - _SPAN * (1 - number / count)
+        yield "trading_results", encodings[number % len(encodings)](payload), timestamp
+
+
+def trades(load: Load, count: int) -> Iterator[dict[str, Any]]:
+    """Makes what `count` events of a load say."""
+    chance = random.Random(1)  # the same events in each round
     for number in range(count):
         is_alert = chance.random() < load.alerts
         is_repeat = is_alert and chance.random() < load.repeats
         if is_repeat:  # of one of a hundred
-            trade = _trade(random.Random(number % 100), number % 100, is_alert)
+            yield _trade(random.Random(number % 100), number % 100, is_alert)
         else:
-            trade = _trade(chance, number, is_alert)
-        payload = json.dumps(trade).encode()
-        timestamp = until - _SPAN * (1 - number / count)
-        yield "trading_results", encodings[number % len(encodings)](payload), timestamp
+            yield _trade(chance, number, is_alert)
 
 
 def _trade(chance: random.Random, number: int, is_alert: bool) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,3 +39,16 @@ def test_latency(tmp_path: Path) -> None:
     assert 0 < one["alert_p50"] <= one["alert_p99"]
     assert 0 < one["discord_p50"] <= one["discord_p99"]
     assert one["slowed"] < 1
+
+
+def test_beside_others(tmp_path: Path) -> None:
+    """Of the others there may be none; of Alerta there is none in an empty folder."""
+    found = figures(
+        tmp_path, "others", "--alerts", "300", "--rounds", "1", "--alerta", str(tmp_path / "no")
+    )
+    installed = {"Alertmanager"} if shutil.which("prometheus-alertmanager") else set()
+    assert set(found["missing"]) == {"Alertmanager", "Alerta"} - installed
+    (one,) = found["rounds"]
+    assert one.keys() == {"alert_manager"} | installed
+    assert min(one.values()) > 0  # it fails unless every alert is there
+    assert found["median"] == one

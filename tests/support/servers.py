@@ -42,7 +42,7 @@ done
 for file in "$1"/*/data/postmaster.pid "$1"/*/data/postgres/postmaster.pid; do
   [ -f "$file" ] && kill -QUIT "$(head -n 1 "$file")" 2>/dev/null
 done
-for file in "$1"/*/redis.pid; do
+for file in "$1"/*/redis.pid "$1"/*/server.pid; do
   [ -f "$file" ] && kill -KILL "$(cat "$file")" 2>/dev/null
 done
 n=0
