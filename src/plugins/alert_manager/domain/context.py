@@ -56,9 +56,12 @@ class Context:
 
     def learned(self, event: Event) -> list[Learned]:
         """Returns what an event tells."""
+        told_by = self._told_by.get(event.channel)
+        if told_by is None:  # nearly always
+            return []
         return [
             Learned(key, Facts(event.timestamp, values))
-            for spec, key_of in self._told_by.get(event.channel, ())
+            for spec, key_of in told_by
             if (values := _values(spec, event.data)) and (key := key_of(event.data)) is not None
         ]
 

@@ -59,6 +59,9 @@ class Decoder:
         """Bytes of JSON that were read so far; whoever has to stay within a budget resets it."""
         self._brackets = 0  # of the payload in hand, at the least as many as its JSON is deep
         self._zstd = zstandard.ZstdDecompressor(max_window_size=self._limits.max_window)
+        self._json = msgspec.json.Decoder()
+        # As many brackets at the most as objects may be nested: neither deep nor many.
+        self._few = min(self._limits.max_depth, self._limits.max_nodes)
 
     def decode(self, payload: bytes | str | Mapping[str, Any]) -> dict[str, Any]:
         """Returns the JSON object that `payload` carries.
@@ -90,18 +93,15 @@ class Decoder:
 
         What is refused, and why, the long way says.
         """
+        if not payload.startswith(ZSTD_MAGIC):
+            return None
         try:
-            if payload[:4] != ZSTD_MAGIC or not (
-                0 < zstandard.frame_content_size(payload) <= self._limits.max_bytes
-            ):
+            if not 0 < zstandard.frame_content_size(payload) <= self._limits.max_bytes:
                 return None
             raw = self._zstd.decompress(payload, allow_extra_data=False)
-            # As many brackets at the most as objects may be nested: neither deep nor many.
-            if raw.count(b"{") + raw.count(b"[") > min(
-                self._limits.max_depth, self._limits.max_nodes
-            ):
+            if raw.count(b"{") + raw.count(b"[") > self._few:
                 return None
-            data = msgspec.json.decode(raw)
+            data = self._json.decode(raw)
         except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         if type(data) is not dict or _is_wrapper(data):

@@ -84,14 +84,18 @@ class Formats:
         return datetime.fromtimestamp(timestamp, self.tzinfo)
 
     def _decimal(self, value: float, pattern: str) -> str:
-        if abs(value) >= _LARGEST:
-            return f"{value:g}"
-        text = _plain(decimal_form(pattern, self.locale).write(value))
-        # What is rounded to nothing has no sign.
-        return text if _SOMETHING.search(text) else text.removeprefix("-")
+        return f"{value:g}" if abs(value) >= _LARGEST else _written(value, pattern, self.locale)
 
     def _moment(self, moment: datetime, pattern: str) -> str:
         return _plain(format_datetime(moment, pattern, moment.tzinfo, _locale(self.locale)))
+
+
+# A title and its message tell the same value, and all alerts of a rule the same threshold.
+@lru_cache(maxsize=4096)
+def _written(value: float, pattern: str, locale: str) -> str:
+    text = _plain(decimal_form(pattern, locale).write(value))
+    # What is rounded to nothing has no sign.
+    return text if _SOMETHING.search(text) else text.removeprefix("-")
 
 
 def _places(value: float) -> int:

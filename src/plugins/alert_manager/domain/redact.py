@@ -104,7 +104,7 @@ def redact(data: Payload) -> dict[str, Any]:
 
 def redact_text(text: str) -> str:
     """Returns `text` without what has the form of a secret, nor characters that jsonb refuses."""
-    if not text.isascii() or "\0" in text:
+    if not _is_storable(text):
         text = _UNSTORABLE.sub(_REPLACEMENT, text)
     if len(text) >= _SHORTEST_CARD and _DIGITS.search(text) is not None:
         text = without_cards(text)
@@ -118,6 +118,15 @@ def redact_text(text: str) -> str:
         _, pattern, replacement = _SECRET_FORMS[number]
         text = pattern.sub(replacement, text)
     return text
+
+
+def _is_storable(text: str) -> bool:
+    """Says whether jsonb takes it: half a surrogate pair has no bytes in UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
 
 
 # Names of plugins, users and symbols: the same ones in nearly every event.

@@ -16,12 +16,12 @@ SOURCE = "eventos"
 # length (-1: NULL) and its bytes; at the end -1 columns.
 _EXTENSION = 15
 _HEADER = 19
-_COLUMNS_AND_ID = struct.Struct(">hiq")
 _LENGTH = struct.Struct(">i")
-_TIME = struct.Struct(">id")
-_SIZE = struct.Struct(">ii")
+# The number of columns, id, size, time (that there is, or not), the length of canal.
+_TIMED = struct.Struct(">hiqiiidi")
+_TIMELESS = struct.Struct(">hiqiiii")
 _COPY = """
-COPY (SELECT id::int8, canal::text, timestamp::float8, instance_id::text, size::int4, payload
+COPY (SELECT id::int8, size::int4, timestamp::float8, canal::text, instance_id::text, payload
         FROM ({rows}) AS found ORDER BY id)
   TO STDOUT (FORMAT binary)
 """
@@ -48,47 +48,36 @@ def events_in(found: bytes, is_text: bool) -> list[RawEvent]:
     """Returns the events in what `copied` found; `is_text`: their payloads are no bytea."""
     words: dict[bytes, str] = {}  # few channels and instances, many rows
 
-    def word(begin: int, length: int) -> str | None:
-        if length < 0:
-            return None
-        text = found[begin : begin + length]
+    def word(text: bytes) -> str:
         return words.get(text) or words.setdefault(text, text.decode())
 
     events: list[RawEvent] = []
-    at = _HEADER + _LENGTH.unpack_from(found, _EXTENSION)[0]
-    columns_and_id, length_at = _COLUMNS_AND_ID.unpack_from, _LENGTH.unpack_from
-    time_at, size_at, end = _TIME.unpack_from, _SIZE.unpack_from, len(found) - 2
+    timed_at, length_at = _TIMED.unpack_from, _LENGTH.unpack_from
+    at, end = _HEADER + length_at(found, _EXTENSION)[0], len(found) - 2
     while at < end:
-        _, _, event_id = columns_and_id(found, at)
-        at += 14
-        length = length_at(found, at)[0]
+        # Without a time this reads on into what follows, which is long enough in any case.
+        _, _, event_id, _, size, has_time, timestamp, length = timed_at(found, at)
+        at += _TIMED.size
+        if has_time < 0:
+            at += _TIMELESS.size - _TIMED.size
+            *_, length = _TIMELESS.unpack_from(found, at - _TIMELESS.size)
+        channel = word(found[at : at + length]) if length > 0 else ""
+        at += length if length > 0 else 0
+        (length,) = length_at(found, at)
         at += 4
-        channel = word(at, length)
-        at += max(length, 0)
-        length, timestamp = time_at(found, at)
-        at += 12 if length > 0 else 4
-        has_time = length > 0
-        length = length_at(found, at)[0]
+        instance = None if length < 0 else word(found[at : at + length])
+        at += length if length > 0 else 0
+        (length,) = length_at(found, at)
         at += 4
-        instance = word(at, length)
-        at += max(length, 0)
-        _, size = size_at(found, at)
-        at += 8
-        length = length_at(found, at)[0]
-        at += 4
-        payload: bytes | str | None = None
-        if length >= 0:
-            payload = found[at : at + length]
-            at += length
-            if is_text:
-                payload = payload.decode()
+        payload = None if length < 0 else found[at : at + length]
+        at += length if length > 0 else 0
         events.append(
             RawEvent(
                 SOURCE,
                 event_id,
-                channel or "",
-                payload,
-                timestamp if has_time else None,
+                channel,
+                payload.decode() if is_text and payload is not None else payload,
+                None if has_time < 0 else timestamp,
                 instance,
                 size,
             )
