@@ -6,6 +6,7 @@ import importlib.util
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -80,12 +81,21 @@ def _redis(server: TestRedis) -> Iterator[TestRedis]:
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def corec_template(postgres_server: TestPostgres) -> str:
+    """The name of a database with the host's tables, to be copied."""
+    postgres_server.start()
+    dsn = postgres_server.create_database("template", owner="corec_user")
+    postgres_server.apply(dsn, CORE_SCHEMA)
+    return urlsplit(dsn).path.removeprefix("/")
+
+
 @pytest.fixture
-def corec_dsn(postgres_server: TestPostgres) -> Iterator[str]:
+def corec_dsn(postgres_server: TestPostgres, corec_template: str) -> Iterator[str]:
     """A fresh corec_db with the host's tables, owned by corec_user."""
     postgres_server.start()
-    dsn = postgres_server.create_database("corec", owner="corec_user")
-    postgres_server.apply(dsn, CORE_SCHEMA)
+    how = f'TEMPLATE "{corec_template}"'
+    dsn = postgres_server.create_database("corec", owner="corec_user", how=how)
     yield dsn
     postgres_server.drop_database(dsn)
 

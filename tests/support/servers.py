@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg2
+from psycopg2.extensions import cursor
+
 from src.launcher import binaries
 from src.launcher.postgres import SUPERUSER, PostgresServer
 from src.launcher.processes import PidFile, end
@@ -127,29 +130,41 @@ class TestPostgres:
 
     def create_role(self, name: str) -> None:
         """Make a login role, if it is missing, that the tests may connect as."""
-        self._server.psql(
-            "postgres",
-            f"SELECT 'CREATE ROLE \"{name}\" LOGIN'"
-            f" WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{name}') \\gexec",
-        )
-        if name not in self._server.roles:
-            self._server.roles = [*self._server.roles, name]
-            self._server.write_authentication()
-            self._server.psql("postgres", "SELECT pg_reload_conf();")
+        with self._administrator() as cursor:
+            cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", (name,))
+            if not cursor.rowcount:
+                cursor.execute(f'CREATE ROLE "{name}" LOGIN')
+            if name not in self._server.roles:
+                self._server.roles = [*self._server.roles, name]
+                self._server.write_authentication()
+                cursor.execute("SELECT pg_reload_conf()")
 
     def create_database(self, prefix: str, owner: str = SUPERUSER, how: str = "") -> str:
         """Make a fresh empty database, by these options, and return its owner's DSN."""
         name = f"{prefix}_{next(self._numbers)}"
         if owner != SUPERUSER:
             self.create_role(owner)
-        self._server.psql("postgres", f'CREATE DATABASE "{name}" OWNER "{owner}" {how};')
+        with self._administrator() as cursor:
+            cursor.execute(f'CREATE DATABASE "{name}" OWNER "{owner}" {how}')
         return self.dsn(name, owner)
 
     def drop_database(self, dsn: str) -> None:
         """Delete a database of `create_database`, whoever is still connected to it."""
         name = urlsplit(dsn).path.removeprefix("/")
         self.start()
-        self._server.psql("postgres", f'DROP DATABASE "{name}" WITH (FORCE);')
+        with self._administrator() as cursor:
+            cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+    @contextmanager
+    def _administrator(self) -> Iterator[cursor]:
+        """A superuser's cursor, every statement by itself; psql would be a process for each."""
+        connection = psycopg2.connect(self.dsn("postgres"))
+        try:
+            connection.autocommit = True
+            with connection.cursor() as opened:
+                yield opened
+        finally:
+            connection.close()
 
     def apply(self, dsn: str, *files: Path) -> None:
         """Run SQL files with psql -f, as an operator would."""

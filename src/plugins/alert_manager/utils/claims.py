@@ -28,8 +28,6 @@ class Claims:
         self._batch = batch
         self._max_age = max_age
         self._is_again = False  # what was claimed last
-        self.had_all = False
-        """True where the last claim had all that was due."""
         self._may_be_told = pace.fallback is not None  # by the fallback, also before a restart
 
     @property
@@ -52,14 +50,11 @@ class Claims:
             await self._queue.take_back(self._name, self.fallback)
             self._may_be_told = False
         due = await self._due()
-        self.had_all = False
         if alone:
             return await self._queue.claim(due, 1)
         above = self._pace.digest_above
         if above is None:
-            claim = await self._queue.claim(due, self._batch)
-            self.had_all = claim is None or len(claim.ids) < self._batch
-            return claim
+            return await self._queue.claim(due, self._batch)
         critical, others, mark = await self._queue.waiting(due)
         # In turn: who was put off waits for no flood of news, and news for no full mailbox.
         news = critical + others

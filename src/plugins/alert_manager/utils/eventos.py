@@ -31,7 +31,7 @@ from ..settings import ReaderSettings
 from .copied import SOURCE, copied, events_in
 from .eventos_rows import is_text, marked, position_before, ranges, with_payload
 from .pg import PgSession
-from .queries import fetch_row, fetch_value, query
+from .queries import fetch_row, fetch_value, prepared_value, query
 from .sleep import Sleeper
 
 log = logging.getLogger("corec.alert_manager.eventos")
@@ -241,7 +241,7 @@ class EventosReader:
         if position.mark is None:
             return int(fetch_value(cursor, "eventos_bounds")) < position.hi
         # An emptied table may have handed our id out again, and more: only its time tells.
-        return bool(fetch_value(cursor, "eventos_mark", {"hi": position.hi}) != position.mark)
+        return bool(prepared_value(cursor, "eventos_mark", {"hi": position.hi}) != position.mark)
 
     def _start_again(self, cursor: Cursor, position: Position) -> Fetched[Position]:
         """Returns where to read on in a table that was emptied or restored.

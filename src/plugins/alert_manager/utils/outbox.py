@@ -87,6 +87,7 @@ class Outbox:
                 messages=tuple(_message(row) for row in rows),
                 alerts=tuple(alert_id for _, alert_id, _, _, kind, *_ in rows if kind == "alert"),
                 target=due.target,
+                more=bool(rows[0][-1]),
             )
 
         return await self._session.run(work)
@@ -234,7 +235,7 @@ class Outbox:
 
 def _message(row: tuple[Any, ...]) -> Message:
     (_, alert_id, attempts, progress, kind, number, resolution, age, occurrences) = row[:9]
-    (status, severity, title, text, rule, channel, event_data, timestamp) = row[9:]
+    (status, severity, title, text, rule, channel, event_data, timestamp) = row[9:17]
     said = str(resolution or "") if kind == "recovery" else str(text)
     if status == "resuelta" and kind != "recovery":  # while it waited
         said = f"Ya está resuelta. {said}"

@@ -306,7 +306,9 @@ SELECT c.id, c.alert_id, c.attempts, c.progress, c.kind, c.number, a.resolution,
        extract(epoch FROM now() - a.created_at)::float8, a.occurrences,
        a.status, a.severity, coalesce(a.words -> %(channel)s ->> 'title', a.title),
        coalesce(a.words -> %(channel)s ->> 'message', a.message), a.rule, a.channel,
-       CASE WHEN NOT %(brief)s OR (SELECT count(*) FROM claimed) = 1 THEN a.event_data END, a.timestamp
+       CASE WHEN NOT %(brief)s OR (SELECT count(*) FROM claimed) = 1 THEN a.event_data END, a.timestamp,
+       EXISTS (SELECT FROM notifications AS o WHERE o.status = 'pending' AND o.channel = %(channel)s
+                  AND NOT EXISTS (SELECT FROM claimed WHERE claimed.id = o.id))
   FROM claimed AS c JOIN alerts AS a ON a.id = c.alert_id
  ORDER BY c.severity DESC, c.id;
 

@@ -18,6 +18,7 @@ class Claim:
         alerts: that are told for the first time; ids.
         digest: True where one message stands for all of the rows.
         target: stands for the channel's address.
+        more: False where no other message of the channel waits, due or not.
     """
 
     channel: str
@@ -27,6 +28,7 @@ class Claim:
     alerts: tuple[int, ...] = ()
     digest: bool = False
     target: str = ""
+    more: bool = True
 
 
 class Due(NamedTuple):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from .queries import fetch_value
+from .queries import fetch_value, prepared_value
 
 log = logging.getLogger("corec.alert_manager.eventos")
 
@@ -70,18 +70,18 @@ class Sleeper:
             if not self._listening:
                 cursor.execute(f"LISTEN {WAKE_CHANNEL}")
                 self._listening = True
-            if not fetch_value(cursor, "eventos_try_sleep", SLEEP_LOCK):
+            if not prepared_value(cursor, "eventos_try_sleep", SLEEP_LOCK):
                 # A writer is at work and will not notify: look again soon, then less and less.
                 self._wait(connection, min(seconds, self._pause))
                 self._pause = min(self._pause * 2, self._poll_interval)
                 return
             try:
                 # A writer that ended before the lock was ours did not notify: one look more.
-                if not fetch_value(cursor, "eventos_any", news):
+                if not prepared_value(cursor, "eventos_any", news):
                     self._wait(connection, seconds)
             finally:
                 with contextlib.suppress(psycopg2.Error):  # then the lock went with the connection
-                    fetch_value(cursor, "eventos_wake", SLEEP_LOCK)
+                    prepared_value(cursor, "eventos_wake", SLEEP_LOCK)
 
     def wake(self) -> None:
         """Ends a sleep at once; safe from any thread."""

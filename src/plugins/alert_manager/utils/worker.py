@@ -163,13 +163,14 @@ class Worker:
         queue, claim = await self._next()
         if claim is None:
             self._suspects.clear()
-            await self._idle_until_due(_SOONEST)
+            due = await self._claims.next_due()
+            await self._idle(_FLOOR if due is None else min(max(due, _SOONEST), _FLOOR))
         elif self._stopping:
             await queue.retry(claim, Again(0.0, _STOPPED_BEFORE, give_back=True), None)
         else:
             told = isinstance(await self._deliver(queue, claim), Sent)
-            if told and queue is self._outbox and self._claims.had_all:
-                await self._idle_until_due()
+            if told and not claim.more:  # it would be asked for nothing
+                await self._idle(_FLOOR)
 
     async def _next(self) -> tuple[Queue, Claim | None]:
         """Claims what is to be sent next: first what alert_db cannot give us."""
@@ -212,12 +213,6 @@ class Worker:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._signal.wait()
-
-    async def _idle_until_due(self, least: float = 0.0) -> None:
-        """Waits for work, or until something is due; at least `least` seconds."""
-        due = await self._claims.next_due()
-        if due is None or due > 0 or least > 0:
-            await self._idle(_FLOOR if due is None else min(max(due, least), _FLOOR))
 
     async def _pause(self, seconds: float) -> None:
         """Waits for `seconds` whatever comes in meanwhile; only a stop ends it."""
