@@ -24,7 +24,9 @@ from .tasks import end_task
 
 log = logging.getLogger("corec.alert_manager.reading")
 
-_BREATH = 0.05  # seconds between two looks, at the most, while writers let us no time to sleep
+_MUCH = 10  # events at one look: their writers are at full speed
+_REST_FOR = 3  # times as long as that look took, the reader rests then
+_BREATH = 0.1  # seconds of such a rest, at the most
 _REST = 1.0  # seconds between tries while a database is away
 _STOP = 3.0  # seconds that a batch in hand may still take
 SILENCE = 30.0  # seconds without a sign of life after which nobody seems to read
@@ -61,7 +63,6 @@ class ReadLoop:
         self._silent = optional
         self.optional = optional
         self._summary = Summary()
-        self._slept = float("inf")  # seconds, before the batch in hand
 
     async def settle(self, seconds: float) -> None:
         """Settles where reading begins, if that is possible within `seconds`.
@@ -98,7 +99,7 @@ class ReadLoop:
         self._pipeline.wake()
         await end_task(self._task, _STOP)
 
-    async def drain(self) -> None:
+    async def drain(self) -> Summary:
         """Judges what is there now.
 
         Raises:
@@ -112,6 +113,7 @@ class ReadLoop:
         self._summary += summary  # read anew: who drained at the same time was counted meanwhile
         self.note(None)
         self._silent = False
+        return summary
 
     def take_summary(self) -> Summary:
         """Returns what was judged since the last call."""
@@ -187,19 +189,18 @@ class ReadLoop:
         """Drains and sleeps once; returns why it could not, or None."""
         try:
             began = time.monotonic()
-            await self.drain()
+            much = (await self.drain()).events > _MUCH
             worked = time.monotonic() - began
             if not self._pipeline.leading:  # whoever leads meanwhile may tell of troubles, and die
                 self._ended = self._ended_behind = False
             await self._tell_end()
             await self._tell_behind()
-            # Writers that hardly let us sleep would each wait for our share of the processors.
-            if self._slept < worked:
-                await self._wait(min(worked, _BREATH))
+            # They would each wait for our share of the processors. All was read: had they been
+            # faster than we, this look would not have ended.
+            if much:
+                await self._wait(min(_REST_FOR * worked, _BREATH))
             if not self._stopping.is_set():
-                began = time.monotonic()
                 await self._pipeline.sleep(self._tick)
-                self._slept = time.monotonic() - began
         except NotNowError as error:
             return str(error)
         except Exception as error:  # noqa: BLE001  (no fault of ours may end the reading)
