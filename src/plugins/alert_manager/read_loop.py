@@ -195,9 +195,7 @@ class ReadLoop:
                 self._ended = self._ended_behind = False
             await self._tell_end()
             await self._tell_behind()
-            # They would each wait for our share of the processors. All was read: had they been
-            # faster than we, this look would not have ended.
-            if much:
+            if much:  # writers at full speed would each wait for our share of the processors
                 await self._wait(min(_REST_FOR * worked, _BREATH))
             if not self._stopping.is_set():
                 await self._pipeline.sleep(self._tick)
