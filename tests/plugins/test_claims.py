@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg2
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -97,19 +99,23 @@ def claim(cursor: Cursor, limit: int) -> list[int]:
 
 def claimed(cursor: Cursor, limit: int, channel: str = "w") -> tuple[list[int], str]:
     """Claims; returns the ids, and the token that completes them."""
-    arguments = {
+    token = str(uuid.uuid4())
+    cursor.execute(query("notifications_claim"), _arguments(limit, channel, token))
+    return [row[0] for row in cursor.fetchall()], token
+
+
+def _arguments(limit: int, channel: str, token: str) -> dict[str, Any]:
+    return {
         "channel": channel,
         "max_age": 86400,
         "least": 0,
         "target": "",
         "limit": limit,
-        "token": (token := str(uuid.uuid4())),
+        "token": token,
         "lease": 60.0,
         "brief": False,
         "mark": None,
     }
-    cursor.execute(query("notifications_claim"), arguments)
-    return [row[0] for row in cursor.fetchall()], token
 
 
 def test_two_instances_that_claim_at_once_each_get_the_most_urgent_that_is_left(
@@ -154,3 +160,51 @@ def test_what_the_channel_told_while_its_fallback_was_at_it_is_not_told_again(
         cursor.execute(query("notifications_retry"), {**values, "channel": "email", "target": ""})
         cursor.execute("SELECT channel, status, last_error FROM notifications ORDER BY channel")
         assert cursor.fetchall() == [("email", "moved", "lo entregó w"), ("w", "sent", None)]
+
+
+class Quick:
+    """Takes everything, and remembers when."""
+
+    kind = "webhook"
+    max_batch = 10
+
+    def __init__(self) -> None:
+        self.told: list[tuple[float, str]] = []
+
+    async def send(self, messages: Sequence[Message]) -> Outcome:
+        self.told += [(time.monotonic(), message.kind) for message in messages]
+        return Sent()
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_what_waits_for_another_message_follows_it_at_once(alert_db: World) -> None:
+    channel = Quick()
+    queue(alert_db, "w", "se rompió", 3)
+    alert_db.alert(
+        "INSERT INTO notifications (alert_id, channel, severity, kind)"
+        " SELECT id, 'w', 3, 'recovery' FROM alerts"
+    )
+    async with delivering(alert_db, {"w": channel}):
+        await eventually(lambda: statuses(alert_db, "w") == {"sent": 2})
+    (first, told), (second, ended) = channel.told
+    assert (told, ended) == ("alert", "recovery")
+    assert second - first < 2.0  # nobody is waited for; who only looks now and then takes 5 s
+
+
+def test_a_claim_says_whether_others_wait(alert_db: World) -> None:
+    for number in range(3):
+        queue(alert_db, "w", f"m{number}", 3)
+    queue(alert_db, "otro", "m", 4)
+    with open_cursor(alert_db.alert_dsn) as cursor:
+        mores = []
+        for limit in (2, 3, 10):
+            mores.append(_more(cursor, limit))
+            cursor.connection.rollback()
+    assert mores == [True, False, False]
+
+
+def _more(cursor: Cursor, limit: int) -> bool:
+    cursor.execute(query("notifications_claim"), _arguments(limit, "w", str(uuid.uuid4())))
+    return bool(cursor.fetchall()[0][-1])
