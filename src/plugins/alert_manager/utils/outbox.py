@@ -23,9 +23,6 @@ from .queue import Again, Claim, Due, Waiting
 log = logging.getLogger("corec.alert_manager.outbox")
 
 LEASE = 60.0  # seconds in which a claimed message belongs to its claimer
-# A crash of the server may take a claim back, with what was in flight, which is sent again anyhow:
-# no message has to wait until a claim is on disk.
-_SOON = "SET LOCAL synchronous_commit = off; "
 _HELD_DELAY = 60.0  # seconds
 _CLOCK_INTERVAL = 60.0  # seconds between two looks at the server's clock
 
@@ -79,7 +76,7 @@ class Outbox:
 
         def work(connection: Connection) -> Claim | None:
             with connection.cursor() as cursor:
-                execute_prepared(cursor, "notifications_claim", arguments, _SOON)
+                execute_prepared(cursor, "notifications_claim", arguments)
                 rows = cursor.fetchall()
             if not rows:
                 return None

@@ -83,23 +83,20 @@ class PreparingConnection(Connection):
         self.prepared: set[str] = set()
 
 
-def execute_prepared(
-    cursor: Cursor, name: str, arguments: Mapping[str, Any], first: str = ""
-) -> None:
+def execute_prepared(cursor: Cursor, name: str, arguments: Mapping[str, Any]) -> None:
     """Executes a named statement that the server parses and plans once a connection.
 
     For statements of every batch and every message: planning one takes longer than running it.
-    `first`: a statement that is sent with it, and runs before it in the same transaction.
     """
     connection = cursor.connection
     if not isinstance(connection, PreparingConnection):
-        cursor.execute(first + query(name), arguments)
+        cursor.execute(query(name), arguments)
         return
     prepare, execute = _prepared(name)
     if name not in connection.prepared:
         cursor.execute(prepare)  # outlives a rollback
         connection.prepared.add(name)
-    cursor.execute(first + execute, arguments)
+    cursor.execute(execute, arguments)
 
 
 def prepared_value(cursor: Cursor, name: str, arguments: Mapping[str, Any] | None = None) -> Any:
