@@ -40,8 +40,8 @@ def build_delivery(
     """Builds what tells people: each channel in use, what it keeps to, what comes with time."""
     config = loaded.settings.config
     channels: dict[str, Channel] = {
-        "alert_data": EventosReport(sessions.reporting, instance),
         **_configured_channels(loaded),
+        "alert_data": EventosReport(sessions.reporting, instance),
     }
     if redis is not None:
         channels[STREAM_REPORT] = StreamReport(redis, instance)
@@ -74,12 +74,13 @@ def build_delivery(
 
 
 def _configured_channels(loaded: Loaded) -> dict[str, Channel]:
+    """Builds the channels of the configuration, those that people read first."""
     settings = loaded.settings
-    formats = settings.alert_config.formats()
+    formats, machines = settings.alert_config.formats(), loaded.machines()
+    names = [name for name in settings.notification_channels if name in loaded.channels]
     return {
         name: build(
             name, settings.notification_config.get(name, {}), loaded.channels[name], formats
         )
-        for name in settings.notification_channels
-        if name in loaded.channels
+        for name in sorted(names, key=lambda name: name in machines)
     }

@@ -56,7 +56,7 @@ class Delivery:
         watch: ChannelWatch | None = None,
         retired: Mapping[str, str] | None = None,
     ) -> None:
-        """Builds a worker for each channel.
+        """Builds a worker for each channel; those that come first hear first of new messages.
 
         `paces`: what channels keep to; those that it does not name are as fast as they can.
         `retired`: channels that are not in use any more, with those that tell in their place.
@@ -101,9 +101,10 @@ class Delivery:
 
     def wake(self, names: Iterable[str] | None) -> None:
         """Tells channels that they have messages; None: all of them."""
-        for name in self._workers if names is None else names:
-            if name in self._workers:
-                self._workers[name].wake()
+        wanted = self._workers if names is None else frozenset(names)
+        for name, worker in self._workers.items():
+            if name in wanted:
+                worker.wake()
 
     def states(self) -> dict[str, ChannelState]:
         """Returns the state of each channel."""
