@@ -62,3 +62,28 @@ async def test_a_window_of_less_than_a_second_or_more_than_a_day(redis_url: str)
         assert await client.ttl(key) in (86399, 86400)
         assert set(await cache.look_up(candidates)) == {candidates[1].fingerprint}
         await cache.close()
+
+
+async def test_an_account_without_scripts_has_the_cache_all_the_same(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "corec.alert_manager.cache")
+    candidates = [candidate(number) for number in range(3)]
+    stored = committed(candidates)
+    async with redis.from_url(redis_url) as admin:
+        await admin.acl_setuser(
+            "am", enabled=True, passwords=["+pw"], keys=["*"], categories=["+@all", "-@scripting"]
+        )
+        try:
+            async with redis.from_url(redis_url, username="am", password="pw") as client:
+                cache = DedupeCache(client, 5.0)
+                for _ in range(2):
+                    await cache.remember(candidates, stored)
+                    assert await cache.look_up(candidates) == stored.known
+                assert cache.available
+                await cache.close()
+        finally:
+            await admin.acl_deluser("am")
+    assert [r.message for r in caplog.records] == [
+        "Redis no admite EVAL (NoPermissionError): se le pregunta clave a clave"
+    ]

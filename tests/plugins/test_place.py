@@ -234,7 +234,7 @@ async def test_a_standby_is_not_without_alert_db_because_a_commit_of_it_failed_o
         await eventually(
             lambda: all(loop.part().detail.startswith("en espera") for loop in parts.loops)
         )
-        parts.recorder.failing_since = time.monotonic() - 60.0
+        parts.recorder.storing.failing_since = time.monotonic() - 60.0
         await asyncio.sleep(2.0)
         assert not parts.degraded.away
 

@@ -192,7 +192,7 @@ class Degraded:
                 self._alert_db.refuse()
                 return True
         self._alert_db.accept()
-        failing = self._recorder.failing_since
+        failing = self._recorder.storing.failing_since
         if failing is None or now - failing <= _FAILING:
             return False
         # Where others read, nothing of ours is tried again, and what failed says nothing any more.

@@ -110,8 +110,7 @@ class Pipeline(Generic[P]):
     async def drain(self) -> Summary:
         """Judges what is visible in the source; nothing where another instance leads.
 
-        It ends after a number of batches even while writers are faster, so that nobody who waits
-        for it waits for ever: what is left is taken at the next call.
+        It ends after a number of batches, that nobody waits for ever where writers are faster.
 
         Raises:
             NotNowError: a database does not answer, is too slow or unusable; nothing is lost.
@@ -139,6 +138,11 @@ class Pipeline(Generic[P]):
         """
         async with self._alone():
             await self._hold()
+
+    async def keep(self) -> None:
+        """Stores the place, at an end."""
+        async with self._lock:
+            await self._place.keep()
 
     async def sleep(self, seconds: float) -> None:
         """Waits until there may be something new in the source, or until `wake`.
@@ -176,8 +180,7 @@ class Pipeline(Generic[P]):
                 finally:
                     await self._batches.drop()
             except Exception:
-                # Whatever it was: what was stored, and who leads, alert_db knows.
-                await self._place.leave()
+                await self._place.leave()  # what was stored, and who leads, alert_db knows
                 raise
 
     async def _hold(self) -> bool:
@@ -192,8 +195,7 @@ class Pipeline(Generic[P]):
     def _emptied(self, is_empty: bool) -> None:
         """Notes whether all that is there is judged."""
         self._is_empty = is_empty
-        if is_empty:
-            self._caught_up_at = time.monotonic()
+        self._caught_up_at = time.monotonic() if is_empty else self._caught_up_at
 
     async def _batch(self, left: int) -> tuple[Summary, bool]:
         """Takes one batch, which at most `left` follow at once.
@@ -282,12 +284,13 @@ class Pipeline(Generic[P]):
     ) -> Summary:
         """Commits what events came to together with the place behind them, and goes on there.
 
-        Where that is nothing, the place alone is stored, now and then: after a crash they are read
-        again, and come to nothing again. Half of all batches have no more than our own reports.
+        Where that is nothing, as in half of all batches, the place alone is stored, now and then.
         """
-        if judged.is_nothing and self._reader.reads_ahead:
+        # While commits fail, every batch tries one: nothing else would tell that they work again.
+        if judged.is_nothing and self._reader.reads_ahead and self._recorder.storing.works:
             summary = await self._recorder.pass_over(events, judged)
-            await self._place.looked(position, read=True)
+            with self._recorder.storing.trying():
+                await self._place.passed(position)
             return summary
         moved = self._place.move(position, backlog)
         summary = await self._recorder.record(events, judged, moved)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from .domain.backlog import Backlog
-from .domain.errors import NotNowError
+from .domain.errors import NotNowError, StaleReaderError
 from .domain.model import P
 from .ports import Moved, Reader, Store, StoredPosition
 
@@ -53,7 +53,7 @@ class Place(Generic[P]):
         self._caught_up: float | None = None
         self._has_read = False  # on from what is stored
         self.last: P | None = None
-        """Where we last stood, as far as alert_db is known to have stored it."""
+        """Where we last stood; alert_db may have stored a place from which nothing came since."""
         self.standby = False
         """True where another instance led when we last asked."""
         self.leader: tuple[str, float] | None = None
@@ -112,26 +112,48 @@ class Place(Generic[P]):
         self._held = Held(position, self.standing().version + 1, backlog)
         self._stored()
 
-    async def looked(self, position: P, read: bool = False) -> None:
-        """Goes on from there: nothing was found that has to be stored; `read`: events were.
-
-        Leaves a sign of life now and then, and checks that the stored position is still ours: a
-        server that crashed may have forgotten its newest commits (synchronous_commit = off), and
-        another instance may have read on while our connection was cut.
+    async def looked(self, position: P) -> None:
+        """Goes on from there: nothing was found, so that nothing has to be stored.
 
         Raises:
             NotNowError: alert_db does not answer.
         """
+        if not await self._goes_on(position):
+            self._held = await self._load()
+
+    async def passed(self, position: P) -> None:
+        """Goes on from there: what was read up to it comes to nothing.
+
+        Raises:
+            StaleReaderError: the stored place is not ours: what is left of the batch in hand
+                follows another one.
+            NotNowError: alert_db does not answer.
+        """
+        self._has_read = True
+        if not await self._goes_on(position):
+            raise StaleReaderError(f"otra instancia lee ya {self._source}")
+
+    async def _goes_on(self, position: P) -> bool:
+        """Leaves a sign of life now and then; False where the stored position is not ours.
+
+        A server that crashed may have forgotten its newest commits (synchronous_commit = off), and
+        another instance may have read on while our connection was cut.
+        """
         held = self.standing()
         self.last = position
         self._held = Held(position, held.version, held.backlog)
-        self._has_read |= read
         interval = KEEP_INTERVAL if self._has_read else CONFIRM_INTERVAL
         if time.monotonic() - self._confirmed_at < interval:
-            return
+            return True
         self._stored()
-        if not await self._store.confirm(self.move(position, held.backlog)):
-            self._held = await self._load()
+        return await self._store.confirm(self.move(position, held.backlog))
+
+    async def keep(self) -> None:
+        """Stores how far we read, so that nobody judges it again by another configuration."""
+        held = self._held
+        if held is not None and self._has_read:
+            with contextlib.suppress(NotNowError):
+                await self._store.confirm(self.move(held.position, held.backlog))
 
     async def leave(self) -> None:
         """Gives the lead up: what was stored, and who leads now, alert_db knows."""

@@ -28,6 +28,7 @@ _MUCH = 10  # events at one look: their writers are at full speed
 _REST_FOR = 3  # times as long as that look took, the reader rests then
 _BREATH = 0.1  # seconds of such a rest, at the most
 _REST = 1.0  # seconds between tries while a database is away
+_KEEP = 1.0  # seconds that the place may take to be stored at an end
 _STOP = 3.0  # seconds that a batch in hand may still take
 SILENCE = 30.0  # seconds without a sign of life after which nobody seems to read
 BEHIND = 60.0  # seconds without an end of what is there to read after which people are told
@@ -98,6 +99,9 @@ class ReadLoop:
         self._stopping.set()
         self._pipeline.wake()
         await end_task(self._task, _STOP)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_KEEP):
+                await self._pipeline.keep()
 
     async def drain(self) -> Summary:
         """Judges what is there now.

@@ -13,8 +13,6 @@ from typing import Any
 from .domain.errors import (
     AlreadyStoredError,
     RefusedError,
-    StaleReaderError,
-    StaleStateError,
     StaleThresholdsError,
     TooSlowError,
 )
@@ -26,6 +24,7 @@ from .metrics import PUSH, Metrics
 from .ports import Cache, Moved, Store
 from .recent import RecentStates
 from .silencer import Silencer
+from .storing import Storing
 from .untold import Untold
 
 _WAIT = 0.1  # seconds between looks whether another source has caught up
@@ -63,8 +62,7 @@ class Recorder:
         self._unsettled_at = 0.0
         self.unsettled()
         self._recent = RecentStates()
-        self.failing_since: float | None = None
-        """Since when alert_db answers, and takes no commit (monotonic)."""
+        self.storing = Storing()
         self._informed = False  # about thresholds that were changed at run time
         # One thread: a judgement whose caller was cancelled still has the decoder in its hands.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="judge")
@@ -264,15 +262,11 @@ class Recorder:
         judged = await self._silencer.mute(judged)
         cached = await self._cache.look_up(judged.candidates)
         try:
-            committed = await self._store.commit(judged, moved, cached)
-        except (StaleReaderError, StaleStateError) as error:  # it takes commits, of somebody else
-            self.failing_since = None
-            self._informed = self._informed and not isinstance(error, StaleThresholdsError)
+            with self.storing.trying():
+                committed = await self._store.commit(judged, moved, cached)
+        except StaleThresholdsError:
+            self._informed = False
             raise
-        except Exception:
-            self.failing_since = self.failing_since or time.monotonic()
-            raise
-        self.failing_since = None
         self._recent.update(_as_stored(judged.states))
         self._informed = self._informed and not judged.changes
         self._untold.stored(judged.candidates, committed)

@@ -291,5 +291,5 @@ class AlertStore:
 
 
 def _check_thresholds(cursor: Cursor, version: int | None) -> None:
-    if version not in (None, prepared_value(cursor, "thresholds_version")):
+    if version is not None and version != prepared_value(cursor, "thresholds_version"):
         raise StaleThresholdsError("un umbral cambió mientras se juzgaba")

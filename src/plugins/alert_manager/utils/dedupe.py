@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from ..domain.errors import SourceUnavailableError
 from ..domain.outcome import Candidate, Committed
@@ -41,7 +41,7 @@ class DedupeCache:
     def __init__(self, redis: Any, timeout: float) -> None:
         self._redis = redis
         # There keys live in several places, and no command knows all of them.
-        self._is_cluster = isinstance(redis, RedisCluster)
+        self._one_by_one = isinstance(redis, RedisCluster)
         self._timeout = timeout
         self._probing: asyncio.Task[None] | None = None
 
@@ -82,11 +82,7 @@ class DedupeCache:
         if not keys:
             return {}
 
-        async def ask() -> list[Any]:
-            get = self._redis.mget_nonatomic if self._is_cluster else self._redis.mget
-            return [answer for page in _pages(keys) for answer in await get(page)]
-
-        answers = await self._try(ask)
+        answers = await self._try(lambda: self._get(keys))
         found = zip(fingerprints, answers or (), strict=False)
         return {f: alert for f, answer in found if (alert := _parse(answer)) is not None}
 
@@ -101,18 +97,39 @@ class DedupeCache:
         if entries:
             await self._try(lambda: self._set(entries))
 
+    async def _get(self, keys: Sequence[str]) -> list[Any]:
+        if not self._one_by_one:
+            try:
+                return [v for page in _pages(keys) for v in await self._redis.mget(page)]
+            except ResponseError as error:
+                self._go_one_by_one("MGET", error)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.get(key)
+            return list(await pipe.execute())
+
     async def _set(self, entries: Sequence[tuple[str, str, int]]) -> None:
         """Stores values under keys for so many seconds."""
-        if self._is_cluster:
-            async with self._redis.pipeline() as pipe:
-                for key, value, seconds in entries:
-                    pipe.set(key, value, ex=seconds)
-                await pipe.execute()
-            return
-        for page in _pages(entries):
-            keys = [key for key, _, _ in page]
-            arguments = [word for _, value, seconds in page for word in (value, seconds)]
-            await self._redis.eval(_SET_ALL, len(keys), *keys, *arguments)
+        if not self._one_by_one:
+            try:
+                for page in _pages(entries):
+                    keys = [key for key, _, _ in page]
+                    arguments = [word for _, value, seconds in page for word in (value, seconds)]
+                    await self._redis.eval(_SET_ALL, len(keys), *keys, *arguments)
+            except ResponseError as error:
+                self._go_one_by_one("EVAL", error)
+            else:
+                return
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for key, value, seconds in entries:
+                pipe.set(key, value, ex=seconds)
+            await pipe.execute()
+
+    def _go_one_by_one(self, command: str, error: ResponseError) -> None:
+        """Names one key in a command: the account may do no other, or Redis is a cluster's."""
+        name = type(error).__name__
+        log.info("Redis no admite %s (%s): se le pregunta clave a clave", command, name)
+        self._one_by_one = True
 
     async def _try(self, call: Callable[[], Awaitable[T]]) -> T | None:
         if not self.available:

@@ -112,6 +112,9 @@ class PgSession:
     async def run(self, work: Callable[[Connection], T], limit: float = CALL_TIMEOUT) -> T:
         """Runs `work(connection)` in the session's thread and commits; rolls back when it raises.
 
+        In a session in autocommit each statement is by itself; what has to be one transaction is
+        in `with connection`.
+
         Calls wait for their turn without end; `limit` (seconds) is for this one alone, once it has
         its turn. After it the call is cut off.
 
