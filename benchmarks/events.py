@@ -117,13 +117,14 @@ async def _run(world: World, load: Load, events: int) -> float:
         await asyncio.to_thread(insert, world.corec_dsn, made)
         began = time.perf_counter()
         try:
-            await asyncio.to_thread(_until, world.alert_dsn, events, given_up)
+            await asyncio.to_thread(until_judged, world.alert_dsn, events, given_up)
         finally:
             given_up.set()
         return time.perf_counter() - began
 
 
-def _until(dsn: str, last: int, given_up: threading.Event) -> None:
+def until_judged(dsn: str, last: int, given_up: threading.Event) -> None:
+    """Waits until the event with this id is judged, and what it comes to is committed."""
     connection = psycopg2.connect(dsn)
     connection.autocommit = True
     deadline = time.monotonic() + _WAIT

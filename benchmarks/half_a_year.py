@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from src.plugins.alert_manager.domain.model import Severity
 from src.plugins.alert_manager.domain.outcome import Candidate, Judged, Said
@@ -16,14 +17,15 @@ FILL = """
         INSERT INTO alerts (severity, title, message, channel, rule, event_data, timestamp,
                             last_seen, status, source, event_id, fingerprint, created_at,
                             from_eventos)
-        SELECT (ARRAY['baja', 'media', 'alta'])[1 + n %% 3], 'Retiro de $600.00 de user' || n %% 50,
-               repeat('user1 retiró $600.00 del pool (umbral: $500.00). ', 3), 'capital_data',
-               'retiro',
+        SELECT (%(severities)s::text[])[kind], (%(titles)s::text[])[kind] || ' de user' || n %% 50,
+               repeat('user1 retiró $600.00 del pool (umbral: $500.00). ', 3),
+               (%(channels)s::text[])[kind], (%(rules)s::text[])[kind],
                jsonb_build_object('amount', n, 'action', 'withdraw', 'user_id', 'user' || n %% 50,
                                   'nota', repeat('x', 150)),
-               extract(epoch FROM at), extract(epoch FROM at), 'abierta', 'eventos',
-               n, decode(md5(n || 'f' || random()), 'hex'), at, 1
-          FROM (SELECT n, now() - make_interval(secs => %(ended)s * 86400
+               extract(epoch FROM at), extract(epoch FROM at), (%(states)s::text[])[kind],
+               'eventos', n, decode(md5(n || 'f' || random()), 'hex'), at, 1
+          FROM (SELECT n, 1 + width_bucket(random(), %(until)s::float8[]) AS kind,
+                       now() - make_interval(secs => %(ended)s * 86400
                               + %(days)s * 86400.0 * (%(count)s - n) / %(count)s) AS at
                   FROM generate_series(1, %(count)s) AS n) AS t ORDER BY n RETURNING id, created_at
     ), n AS (
@@ -41,9 +43,37 @@ FILL = """
 """
 
 
-def fill(world: World, count: int, days: float, ended: float = 0.0) -> None:
+class Kind(NamedTuple):
+    """What some of the alerts are; `weight` is how many, in proportion to the other kinds."""
+
+    weight: float
+    severity: str
+    rule: str = "retiro"
+    channel: str = "capital_data"
+    title: str = "Retiro de $600.00"
+    status: str = "abierta"
+
+
+ALIKE = (Kind(1, "baja"), Kind(1, "media"), Kind(1, "alta"))
+
+
+def fill(
+    world: World, count: int, days: float, ended: float = 0.0, kinds: Sequence[Kind] = ALIKE
+) -> None:
     """Adds alerts, evenly over `days` days that ended `ended` days ago."""
-    world.alert(FILL, {"count": count, "days": days, "ended": ended})
+    sums = list(itertools.accumulate(kind.weight for kind in kinds))
+    arguments = {
+        "count": count,
+        "days": days,
+        "ended": ended,
+        "until": [part / sums[-1] for part in sums[:-1]],
+        "severities": [kind.severity for kind in kinds],
+        "rules": [kind.rule for kind in kinds],
+        "channels": [kind.channel for kind in kinds],
+        "titles": [kind.title for kind in kinds],
+        "states": [kind.status for kind in kinds],
+    }
+    world.alert(FILL, arguments)
 
 
 def candidates() -> Iterator[Judged]:

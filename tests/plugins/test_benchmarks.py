@@ -52,3 +52,19 @@ def test_beside_others(tmp_path: Path) -> None:
     assert one.keys() == {"alert_manager"} | installed
     assert min(one.values()) > 0  # it fails unless every alert is there
     assert found["median"] == one
+
+
+def test_large_tables(tmp_path: Path) -> None:
+    found = figures(tmp_path, "large", "--events", "5000", "--alerts", "2000", "--rounds", "2")
+    assert found.keys() >= {"idle poll", "list --severity critica", "show 1000", "stats"}
+    assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in found.values())
+    for median, cut in zip(found["idle poll"], found["idle poll, 99 %"], strict=True):
+        assert median <= cut
+
+
+def test_an_idle_host(tmp_path: Path) -> None:
+    found = figures(tmp_path, "idle", "--seconds", "5", "--events", "2000")
+    assert 0 < found["idle"]["host_cpu"] < 1
+    assert 0 < found["idle"]["rss"] < found["backlog"]["peak"]
+    assert found["idle"]["rss"] < found["steady"]["last"]
+    assert found["steady"]["written"] > 50

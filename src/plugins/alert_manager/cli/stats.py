@@ -45,8 +45,14 @@ def stats(wanted: Filter, as_json: bool) -> None:
     arguments = {**chosen, "zone": database.formats.zone, "limit": _MOST_RULES}
 
     def work(connection: Connection) -> dict[str, list[Row]]:
-        names = ("days", "rules", "channels")
-        return {name: ask(connection, f"stats_{name}", arguments) for name in names}
+        days = ask(connection, "stats_days", arguments)
+        ids = [row.pop(name) for row in days for name in ("first", "last")]
+        span = {"first": min(ids, default=0), "last": max(ids, default=0)}
+        return {
+            "days": days,
+            "rules": ask(connection, "stats_rules", arguments),
+            "channels": ask(connection, "stats_channels", {**arguments, **span}),
+        }
 
     found = answered(database, work) or {"days": [], "rules": [], "channels": []}
     if as_json:

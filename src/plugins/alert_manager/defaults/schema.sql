@@ -10,7 +10,7 @@ BEGIN
     -- Refreshes the catalogue cache, which an advisory lock does not: another one may have made them.
     PERFORM FROM pg_class LIMIT 1;
 
-    IF obj_description(to_regclass('alerts'), 'pg_class') = 'alert_manager: 13'
+    IF obj_description(to_regclass('alerts'), 'pg_class') = 'alert_manager: 14'
        AND NOT EXISTS (
            SELECT FROM unnest(ARRAY['notifications', 'dead_letters', 'reader_positions', 'rule_states',
                                     'threshold_changes', 'deliveries',
@@ -61,6 +61,7 @@ BEGIN
         WHERE event_id IS NOT NULL;
     CREATE INDEX IF NOT EXISTS alerts_fingerprint ON alerts (fingerprint, timestamp);
     CREATE INDEX IF NOT EXISTS alerts_timestamp ON alerts (timestamp);
+    CREATE INDEX IF NOT EXISTS alerts_rule ON alerts (rule);  -- people ask for the rare ones
     CREATE INDEX IF NOT EXISTS alerts_critical ON alerts (created_at)
         WHERE severity = 'critica' AND status = 'abierta';  -- what is told again, and to others
     CREATE INDEX IF NOT EXISTS alerts_silence ON alerts (silence_id) WHERE silence_id IS NOT NULL;
@@ -226,7 +227,7 @@ BEGIN
     ALTER TABLE notifications SET (autovacuum_vacuum_scale_factor = 0.05);
     ALTER TABLE deliveries SET (autovacuum_vacuum_scale_factor = 0.05);
 
-    COMMENT ON TABLE alerts IS 'alert_manager: 13';
+    COMMENT ON TABLE alerts IS 'alert_manager: 14';
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION 'otra sesión usa las tablas de alert_db desde hace más de 5 s: no se cambiaron. '
                     'Mira en pg_stat_activity qué transacción sigue abierta, espera a que acabe y repite'

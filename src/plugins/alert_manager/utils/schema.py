@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 13
+SCHEMA_VERSION = 14
 """As `configs/plugins/alert_manager/schema.sql` says of `alerts` in a comment."""
