@@ -25,7 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
@@ -33,7 +33,7 @@ import psutil
 from benchmarks.events import until_judged
 from benchmarks.loads import LOADS
 from benchmarks.loads import events as made_events
-from benchmarks.servers import durable_postgres, fresh_world
+from benchmarks.servers import durable_postgres, fresh_world, private_redis
 from tests.plugins.conftest import PROJECT, World
 from tests.plugins.histories import insert
 from tests.plugins.hosts import health, host
@@ -94,17 +94,15 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=None, help="where to write the figures")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    with guarded_directory() as root, durable_postgres() as postgres:
-        redis = TestRedis(root / "redis")
-        redis.root.mkdir()
-        redis.start()
-        try:
-            bench = _Bench(root, postgres, redis)
-            idle = bench.idle(arguments.seconds)
-            backlog = bench.backlog(arguments.events)
-            steady = bench.steady(arguments.seconds)
-        finally:
-            redis.stop()
+    with (
+        guarded_directory() as root,
+        durable_postgres() as postgres,
+        private_redis() as redis,
+    ):
+        bench = _Bench(root, postgres, redis)
+        idle = bench.idle(arguments.seconds)
+        backlog = bench.backlog(arguments.events)
+        steady = bench.steady(arguments.seconds)
     _print(idle, backlog, steady)
     if arguments.json is not None:
         figures = {"idle": asdict(idle), "backlog": asdict(backlog), "steady": asdict(steady)}
@@ -164,8 +162,7 @@ class _Bench:
         return Steady(float(output), warm[0][1], warm[-1][1], _slope(warm), _slope(late))
 
     def _world(self) -> World:
-        assert self.redis.command("FLUSHALL") == "+OK"
-        return replace(fresh_world(self.postgres), redis_url=self.redis.url)
+        return fresh_world(self.postgres, self.redis)
 
     @contextmanager
     def _host(self, world: World, name: str) -> Iterator[psutil.Process]:

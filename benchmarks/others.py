@@ -39,10 +39,10 @@ from typing import Any
 
 from benchmarks.events import judged
 from benchmarks.loads import LOADS, trades
-from benchmarks.servers import durable_postgres, free_port, web_server
+from benchmarks.servers import durable_postgres, free_port, private_redis, web_server
 from src.launcher.signals import unwind_on_signals
 from tests.plugins.conftest import World
-from tests.support.servers import TestPostgres, guarded_directory
+from tests.support.servers import TestPostgres, TestRedis, guarded_directory
 
 _OURS = "alert_manager"
 _LOAD = LOADS["100 %"]
@@ -74,10 +74,14 @@ def main() -> int:
         "Alerta": _alerta_folder(arguments.alerta),
     }
     missing = [name for name, place in others.items() if place is None]
-    with durable_postgres() as postgres, guarded_directory() as root:
+    with (
+        durable_postgres() as postgres,
+        private_redis() as redis,
+        guarded_directory() as root,
+    ):
         rounds = []
         for _ in range(arguments.rounds):
-            rates = {_OURS: _ours(postgres, arguments.alerts)}
+            rates = {_OURS: _ours(postgres, redis, arguments.alerts)}
             if (program := others["Alertmanager"]) is not None:
                 rates |= _alertmanager(program, root, arguments.alerts)
             if (folder := others["Alerta"]) is not None:
@@ -92,8 +96,8 @@ def main() -> int:
     return 0
 
 
-def _ours(postgres: TestPostgres, alerts: int) -> float:
-    world, seconds = judged(postgres, _LOAD, alerts)
+def _ours(postgres: TestPostgres, redis: TestRedis, alerts: int) -> float:
+    world, seconds = judged(postgres, redis, _LOAD, alerts)
     ((stored,),) = world.alert("SELECT count(DISTINCT event_id) FROM alerts")
     _check(_OURS, stored, alerts)
     return alerts / seconds

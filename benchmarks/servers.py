@@ -14,7 +14,7 @@ from src.launcher.psql import server_environ
 from src.launcher.signals import uninterrupted
 from tests.conftest import CORE_SCHEMA
 from tests.plugins.conftest import World
-from tests.support.servers import TestPostgres, guarded_directory
+from tests.support.servers import TestPostgres, TestRedis, guarded_directory
 
 _DURABLE = {
     "fsync": "on",
@@ -38,11 +38,27 @@ def durable_postgres(**settings: str) -> Iterator[TestPostgres]:
             postgres.stop("immediate")
 
 
-def fresh_world(postgres: TestPostgres) -> World:
-    """Empty databases of CoreC and of alerts; no Redis."""
+@contextmanager
+def private_redis() -> Iterator[TestRedis]:
+    """A Redis; nothing of it stays behind."""
+    with guarded_directory() as root:
+        redis = TestRedis(root / "redis")
+        redis.root.mkdir()
+        redis.start()
+        try:
+            yield redis
+        finally:
+            redis.stop()
+
+
+def fresh_world(postgres: TestPostgres, redis: TestRedis | None = None) -> World:
+    """Empty databases of CoreC and of alerts, and a Redis, emptied, or none."""
     corec_dsn = postgres.create_database("corec", owner="corec_user")
     postgres.apply(corec_dsn, CORE_SCHEMA)
-    return World(corec_dsn, postgres.create_database("alert", owner="alert_user"), "")
+    alert_dsn = postgres.create_database("alert", owner="alert_user")
+    if redis is not None:
+        assert redis.command("FLUSHALL") == "+OK"
+    return World(corec_dsn, alert_dsn, "" if redis is None else redis.url)
 
 
 def free_port() -> int:
