@@ -16,6 +16,7 @@ from src.plugins.alert_manager.utils.queries import query
 from tests.plugins.conftest import World, eventually
 from tests.plugins.test_delivery import statuses
 from tests.plugins.test_delivery_faults import alert_db, delivering, queue
+from tests.support.pace import slowness
 
 __all__ = ["alert_db"]
 
@@ -203,6 +204,23 @@ def test_a_claim_says_whether_others_wait(alert_db: World) -> None:
             mores.append(_more(cursor, limit))
             cursor.connection.rollback()
     assert mores == [True, False, False]
+
+
+def test_a_digest_of_ten_thousand_is_claimed_in_no_time(alert_db: World) -> None:
+    alert_db.alert(
+        "WITH a AS (INSERT INTO alerts (severity, message, channel, timestamp)"
+        " SELECT 'media', 'm', 'c', 1 FROM generate_series(1, 10000) RETURNING id)"
+        " INSERT INTO notifications (alert_id, channel, severity) SELECT id, 'w', 2 FROM a"
+    )
+    with open_cursor(alert_db.alert_dsn) as cursor:
+        began = time.monotonic()
+        arguments = _arguments(10_000, "w", str(uuid.uuid4()))
+        cursor.execute(query("notifications_claim"), {**arguments, "brief": True, "mark": ""})
+        rows = cursor.fetchall()
+        took = time.monotonic() - began
+    assert len(rows) == 10_000
+    assert rows[0][-1] is False
+    assert took < 1.5 * slowness()
 
 
 def _more(cursor: Cursor, limit: int) -> bool:

@@ -281,6 +281,8 @@ CASE WHEN kind = 'recovery' THEN NOT EXISTS (
 -- no mark) takes nothing that anybody has. Each severity by itself, so that the index gives the first of them in
 -- their order: in a storm, sorting all that waits took longer than telling it. LATERAL makes it a loop over the
 -- severities as they stand here, which ends with the last row that is wanted: no other is locked.
+-- The last column: whether more wait than these, counted to one more: to look for another one among ten thousand
+-- took seconds.
 WITH due AS (
     SELECT turn.id FROM unnest(ARRAY[4, 3, 2, 1]) AS s (severity), LATERAL (
         SELECT n.id FROM notifications AS n
@@ -307,8 +309,9 @@ SELECT c.id, c.alert_id, c.attempts, c.progress, c.kind, c.number, a.resolution,
        a.status, a.severity, coalesce(a.words -> %(channel)s ->> 'title', a.title),
        coalesce(a.words -> %(channel)s ->> 'message', a.message), a.rule, a.channel,
        CASE WHEN NOT %(brief)s OR (SELECT count(*) FROM claimed) = 1 THEN a.event_data END, a.timestamp,
-       EXISTS (SELECT FROM notifications AS o WHERE o.status = 'pending' AND o.channel = %(channel)s
-                  AND NOT EXISTS (SELECT FROM claimed WHERE claimed.id = o.id))
+       (SELECT count(*) FROM claimed)
+       < (SELECT count(*) FROM (SELECT FROM notifications WHERE status = 'pending' AND channel = %(channel)s
+                                 LIMIT 1 + (SELECT count(*) FROM claimed)) AS waiting)
   FROM claimed AS c JOIN alerts AS a ON a.id = c.alert_id
  ORDER BY c.severity DESC, c.id;
 
