@@ -24,7 +24,6 @@ DOCUMENTS = [
 ELSEWHERE = {
     "./scripts/test.sh": "this very run",
     ".venv/bin/python -m benchmarks": "minutes long; their short forms are tests",
-    "python3 -m venv ../alerta": "another program, to be compared with: no test needs it",
     "export ": "values of a family: test_delivery.py, test_settings.py",
     "sudo ": "asks for root; the files are held against promtool in test_prometheus.py",
     "promtool check config /etc/": "likewise",
