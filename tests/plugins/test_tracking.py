@@ -9,7 +9,7 @@ from random import Random
 from time import process_time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from src.plugins.alert_manager.domain.change import (
@@ -272,6 +272,15 @@ def test_a_fall_in_a_backlog_that_a_newer_value_overtook_is_found() -> None:
 @given(
     st.lists(st.tuples(st.integers(0, 20), st.integers(0, 60), st.integers(1, 99)), max_size=120),
     st.sampled_from(Direction),
+)
+@example(
+    [
+        *((0, 0, v) for v in (1, 1, 43)),
+        *((20, 1, 1), (20, 0, 2), (20, 4, 2), (20, 0, 2), (19, 0, 2), (16, 0, 2)),
+        *((20, 0, 2) for _ in range(4)),
+        *((20, 0, 1), (5, 0, 1), (0, 6, 11)),
+    ],
+    Direction.RISE,
 )
 def test_a_value_that_is_a_little_late_is_compared_with_all_that_was_before_it(
     steps: list[tuple[int, int, int]], direction: Direction

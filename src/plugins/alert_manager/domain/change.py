@@ -86,7 +86,7 @@ def sampled(
     at = len(past) if newest else bisect_right(past, new.time, key=_time)
     base = tuple(past[bisect_left(past, new.time - within, hi=at, key=_time) : at])
     last = new.time if newest else past[-1].time
-    oldest = bisect_left(past, last - within, key=_time)
+    oldest = bisect_left(past, last - within - LATENESS, key=_time)  # a late value looks back, too
     kept = [*past[oldest:at], new, *past[max(at, oldest) :]] if at >= oldest else [*past[oldest:]]
     if len(kept) % _PRUNED_EACH == 0:  # now and then: it takes as long as looking at all of them
         recent = bisect_left(kept, last - LATENESS, key=_time)
