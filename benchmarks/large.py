@@ -48,7 +48,7 @@ from src.plugins.alert_manager.settings import ReaderSettings
 from src.plugins.alert_manager.utils.eventos import EventosReader
 from src.plugins.alert_manager.utils.eventos_rows import ranges
 from src.plugins.alert_manager.utils.pg import PgSession
-from src.plugins.alert_manager.utils.queries import fetch_value
+from src.plugins.alert_manager.utils.queries import prepared_value
 from tests.plugins.conftest import PROJECT, SCHEMA, SHIPPED_CONFIG, World
 
 _CHUNK = 1_000_000  # events written at once
@@ -157,7 +157,7 @@ async def _polled(world: World, rounds: int) -> Figures:
 
         def look(connection: Connection) -> None:
             with connection.cursor() as cursor:
-                assert not fetch_value(cursor, "eventos_any", news)
+                assert not prepared_value(cursor, "eventos_any", news)
 
         for _ in range(rounds):
             polls, looks = [], []

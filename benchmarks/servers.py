@@ -14,7 +14,7 @@ from src.launcher.psql import server_environ
 from src.launcher.signals import uninterrupted
 from tests.conftest import CORE_SCHEMA
 from tests.plugins.conftest import World
-from tests.support.servers import TestPostgres, TestRedis, guarded_directory
+from tests.support.servers import TestPostgres, TestRedis, guarded_directory, running_redis
 
 _DURABLE = {
     "fsync": "on",
@@ -41,14 +41,8 @@ def durable_postgres(**settings: str) -> Iterator[TestPostgres]:
 @contextmanager
 def private_redis() -> Iterator[TestRedis]:
     """A Redis; nothing of it stays behind."""
-    with guarded_directory() as root:
-        redis = TestRedis(root / "redis")
-        redis.root.mkdir()
-        redis.start()
-        try:
-            yield redis
-        finally:
-            redis.stop()
+    with guarded_directory() as root, running_redis(TestRedis(root / "redis")) as redis:
+        yield redis
 
 
 def fresh_world(postgres: TestPostgres, redis: TestRedis | None = None) -> World:

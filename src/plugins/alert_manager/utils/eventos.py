@@ -29,7 +29,7 @@ from ..metrics import Metrics
 from ..ports import StoredPosition
 from ..settings import ReaderSettings
 from .copied import SOURCE, copied, events_in
-from .eventos_rows import is_text, marked, position_before, ranges, with_payload
+from .eventos_rows import ids_of, is_text, marked, position_before, ranges, with_payload
 from .pg import PgSession
 from .queries import fetch_row, fetch_value, prepared_value, query
 from .sleep import Sleeper
@@ -114,9 +114,8 @@ class EventosReader:
     def part(self, before: Position, fetched: Fetched[Position], count: int) -> Position:
         """Returns the position after the first `count` rows of a fetch that began at `before`."""
         events = fetched.events[:count]
-        ids = [event.event_id for event in events if event.event_id is not None]
         return marked(
-            after_read(before, ids, fetched.position.seen, complete=False),
+            after_read(before, ids_of(events), fetched.position.seen, complete=False),
             events[-1].event_id,
             events[-1].timestamp,
         )
@@ -201,7 +200,7 @@ class EventosReader:
             complete = not self._was_cut(filled)
             rows = self._read_new(cursor, position.hi) if complete else []
             self._count_late(position.retired, filled)
-            ids = [event.event_id for event in (*filled, *rows) if event.event_id is not None]
+            ids = ids_of((*filled, *rows))
             if complete and self._is_truncated(cursor, position, bool(rows)):
                 return self._start_again(cursor, position)
             moved = after_read(position, ids, now, complete)
@@ -219,8 +218,7 @@ class EventosReader:
         return Fetched((*filled, *rows), moved, more, settled=settled(moved, now))
 
     def _count_late(self, retired: Sequence[Retired], rows: Sequence[RawEvent]) -> None:
-        ids = [row.event_id for row in rows if row.event_id is not None]
-        late = sum(any(hole.lo <= one <= hole.hi for hole in retired) for one in ids)
+        late = sum(any(hole.lo <= one <= hole.hi for hole in retired) for one in ids_of(rows))
         if late:
             self._metrics.late_rows.inc(late)
 

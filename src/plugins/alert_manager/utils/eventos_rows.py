@@ -10,6 +10,7 @@ from dataclasses import replace
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ..domain.holes import Hole, Position, Retired
+from ..domain.model import RawEvent
 from .arrays import numbers
 from .queries import fetch_value, query
 
@@ -19,6 +20,11 @@ SHORT = 16  # ids; a longer hole is looked for as a range
 def marked(position: Position, event_id: int | None, timestamp: float | None) -> Position:
     """Returns the position with its mark, if it ends at this row and the row's time is a number."""
     return replace(position, mark=finite(timestamp)) if event_id == position.hi else position
+
+
+def ids_of(events: Sequence[RawEvent]) -> list[int]:
+    """Returns the ids of rows; an event of `eventos` has one."""
+    return [event.event_id for event in events if event.event_id is not None]
 
 
 def finite(timestamp: float | None) -> float | None:
