@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from src.plugins.alert_manager.domain.formats import Formats
 from src.plugins.alert_manager.domain.render import environment_of
 from src.plugins.alert_manager.domain.templates import compile_template
 from tests.plugins.hostile import VALUES as HOSTILE
+from tests.support.pace import times_as_long
 from tests.support.secret_cases import TEXTS
 
 ENVIRONMENT = environment_of(Formats())
@@ -81,18 +81,13 @@ def test_texts_that_harm_are_cleaned_as_by_jinja(text: str) -> None:
     assert compile_template(ENVIRONMENT, source)(values) == by_jinja(source, values)
 
 
-def test_plain_ones_are_much_quicker() -> None:
+def test_plain_ones_are_quicker() -> None:
     source = "Pérdida de {{ valor }} en {{ plugin }}, exchange {{ texto }}"
     values = {"valor": "1", "plugin": "p", "texto": "t"}
     fill, template = compile_template(ENVIRONMENT, source), ENVIRONMENT.from_string(source)
 
-    def took(call: Any) -> float:
-        times = []
-        for _ in range(5):
-            begun = time.thread_time()
-            for _ in range(500):
-                call(values)
-            times.append(time.thread_time() - begun)
-        return min(times)
+    def fills(call: Any) -> None:
+        for _ in range(200):
+            call(values)
 
-    assert 1.5 * took(fill) < took(template.render)
+    assert times_as_long(lambda: fills(template.render), lambda: fills(fill)) > 1.2  # 2.2
