@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
@@ -138,6 +139,13 @@ def history(count: int, begin: float, end: float, seed: int = 1) -> Iterator[Wri
 
 def insert(dsn: str, events: Iterator[Written]) -> None:
     """Writes events to `eventos`, as fast as it goes, in their order."""
+    with inserting(dsn, events):
+        pass
+
+
+@contextmanager
+def inserting(dsn: str, events: Iterator[Written]) -> Iterator[None]:
+    """Writes events to `eventos`, and commits them at the end of the block."""
     rows = io.StringIO()
     for channel, payload, moment in events:
         rows.write(f"{channel}\t\\\\x{payload.hex()}\t{moment!r}\tcorec1\n")
@@ -148,5 +156,6 @@ def insert(dsn: str, events: Iterator[Written]) -> None:
             cursor.copy_expert(
                 "COPY eventos (canal, datos, timestamp, instance_id) FROM STDIN", rows
             )
+            yield
     finally:
         connection.close()

@@ -17,9 +17,9 @@ MAX_TEST_LINES = 400  # a table of cases is one subject, however long
 # Pure libraries only: nothing that talks, waits, reads a clock or draws a random number.
 DOMAIN_MAY_USE = {
     "__future__", "array", "base64", "binascii", "bisect", "collections", "dataclasses", "datetime",
-    "decimal", "enum", "functools", "hashlib", "html", "json", "math", "operator", "re", "string",
-    "typing", "unicodedata", "urllib", "zlib", "zoneinfo", "babel", "re2", "jinja2", "msgspec",
-    "zstandard", "pydantic",
+    "decimal", "enum", "functools", "hashlib", "html", "itertools", "json", "math", "operator",
+    "re", "string", "typing", "unicodedata", "urllib", "zlib", "zoneinfo", "babel", "re2", "jinja2",
+    "msgspec", "zstandard", "pydantic",
 }  # fmt: skip
 # Part of the plugin -> parts that it may not know.
 READING = {"pipeline", "place", "recorder", "read_loop"}

@@ -68,3 +68,13 @@ def test_an_idle_host(tmp_path: Path) -> None:
     assert 0 < found["idle"]["rss"] < found["backlog"]["peak"]
     assert found["idle"]["rss"] < found["steady"]["last"]
     assert found["steady"]["written"] > 50
+
+
+def test_several_instances(tmp_path: Path) -> None:
+    found = figures(
+        tmp_path, "instances", "--events", "400", "--rounds", "1", "--processes", "1", "2"
+    )
+    assert found.keys() == {f"{n} {how}" for n in (1, 2) for how in ("together", "apart")}
+    for (one,) in found.values():
+        assert one["events"] > 0
+        assert one["told"] > 0

@@ -136,7 +136,7 @@ class Recorder:
             return judged
         states = await self._store.load_states(judged.keys)
         self._recent.update(states)
-        awaiting = any(rule in self._judge.awaiting for rule, _ in judged.keys)
+        awaiting = not self._judge.awaiting.isdisjoint(rule for rule, _ in judged.keys)
         loop, until = asyncio.get_running_loop(), float("inf")
         for _ in range(_PATIENCE):
             if awaiting:

@@ -143,7 +143,14 @@ def assemble(
     spool = Spool(SpoolFile(home / "spool" / f"{instance}.sqlite3"), untold)
     hand_in = HandIn(spool, sessions.telling)
     sending = Sending(sessions.telling, sessions.following, sessions.reporting)
-    delivery = build_delivery(loaded, redis, instance, sending, metrics, watch, spool, hand_in)
+    loops: dict[str, ReadLoop] = {}
+
+    def in_flood() -> bool:
+        return any(loop.in_flood for loop in loops.values())
+
+    delivery = build_delivery(
+        loaded, redis, instance, sending, metrics, watch, spool, hand_in, in_flood
+    )
     store = AlertStore(sessions.storing, instance, schema)
     cache = DedupeCache(redis, settings.alert_config.dedupe.redis_timeout)
     silencer = Silencer(store, loaded.machines())
@@ -191,7 +198,7 @@ def assemble(
         EventosReader(sessions.reading, watched, limit, reading, metrics),
         EventosReader(sessions.looking_ahead, watched, limit, from_now, metrics),
     )
-    loops = {"lector": read_loop(eventos, absences=Absences(recorder, store))}
+    loops["lector"] = read_loop(eventos, absences=Absences(recorder, store))
     if redis is not None and (names := settings.streams()):
         size = settings.config.streams.batch_size
         streams = (

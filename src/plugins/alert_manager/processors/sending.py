@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..domain.troubles import LASTING
 from ..metrics import Metrics
 from ..self_watch import SelfWatch
 from ..settings import Loaded
+from ..utils.background import LINGER, Background
 from ..utils.channels.base import Channel
 from ..utils.channels.registry import STREAM_REPORT, build
 from ..utils.channels.report import EventosReport, StreamReport
@@ -36,8 +38,12 @@ def build_delivery(
     watch: SelfWatch,
     spool: Spool,
     hand_in: HandIn,
+    in_flood: Callable[[], bool],
 ) -> Delivery:
-    """Builds what tells people: each channel in use, what it keeps to, what comes with time."""
+    """Builds what tells people: each channel in use, what it keeps to, what comes with time.
+
+    `in_flood` says whether events come faster than they are judged.
+    """
     config = loaded.settings.config
     channels: dict[str, Channel] = {
         **_configured_channels(loaded),
@@ -70,6 +76,7 @@ def build_delivery(
         follow_ups,
         watch,
         loaded.retired,
+        {name: Background(LINGER, in_flood) for name in loaded.machines()},
     )
 
 

@@ -20,6 +20,7 @@ from ..metrics import Metrics
 from ..ports import ChannelWatch, Nobody
 from ..settings import BreakerSettings, DeliverySettings
 from ..tasks import finished
+from .background import Background
 from .channels.base import Channel
 from .channels.registry import REPORT_CHANNELS
 from .followups import FollowUps
@@ -55,11 +56,13 @@ class Delivery:
         follow_ups: FollowUps | None = None,
         watch: ChannelWatch | None = None,
         retired: Mapping[str, str] | None = None,
+        backgrounds: Mapping[str, Background] | None = None,
     ) -> None:
         """Builds a worker for each channel; those that come first hear first of new messages.
 
         `paces`: what channels keep to; those that it does not name are as fast as they can.
         `retired`: channels that are not in use any more, with those that tell in their place.
+        `backgrounds`: how channels that wake nobody give way to others.
         """
         self._retired = dict(retired or {})
         self._watch = watch or Nobody()
@@ -79,6 +82,7 @@ class Delivery:
                 (paces or {}).get(name, Pace()),
                 lambda fallback: self.wake([fallback]),
                 self._watch,
+                (backgrounds or {}).get(name, Background()),
             )
             for name, channel in channels.items()
         }

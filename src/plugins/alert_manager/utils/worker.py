@@ -28,6 +28,7 @@ from ..faults import log_fault
 from ..metrics import Metrics
 from ..ports import ChannelWatch
 from ..settings import BreakerSettings, DeliverySettings
+from .background import Background
 from .channels.base import Channel
 from .claims import Claims
 from .condition import Condition
@@ -62,6 +63,7 @@ class Worker:
         pace: Pace,
         on_handed_over: Callable[[str], None],
         watch: ChannelWatch,
+        background: Background,
     ) -> None:
         self._name = name
         self._channel = channel
@@ -78,6 +80,7 @@ class Worker:
         self._target = pace.target
         self._bucket = pace.bucket()
         self._on_handed_over = on_handed_over
+        self._background = background
         self._signal = asyncio.Event()
         self._stopping = False
         self._sending: asyncio.Timeout | None = None
@@ -164,13 +167,15 @@ class Worker:
         if claim is None:
             self._suspects.clear()
             due = await self._claims.next_due()
-            await self._idle(_FLOOR if due is None else min(max(due, _SOONEST), _FLOOR))
+            await self._await_news(_FLOOR if due is None else min(max(due, _SOONEST), _FLOOR))
         elif self._stopping:
             await queue.retry(claim, Again(0.0, _STOPPED_BEFORE, give_back=True), None)
         else:
             told = isinstance(await self._deliver(queue, claim), Sent)
             if told and not claim.more:  # it would be asked for nothing
-                await self._idle(_FLOOR)
+                await self._await_news(_FLOOR)
+            else:
+                await self._pause(self._background.rest(time.monotonic() - now))
 
     async def _next(self) -> tuple[Queue, Claim | None]:
         """Claims what is to be sent next: first what alert_db cannot give us."""
@@ -213,6 +218,11 @@ class Worker:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._signal.wait()
+
+    async def _await_news(self, seconds: float) -> None:
+        """Waits for work, or for `seconds`; a channel in the background lets some gather."""
+        await self._idle(seconds)
+        await self._pause(self._background.linger)
 
     async def _pause(self, seconds: float) -> None:
         """Waits for `seconds` whatever comes in meanwhile; only a stop ends it."""
