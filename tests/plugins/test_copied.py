@@ -1,4 +1,4 @@
-"""Rows that come by COPY in binary are those that a cursor reads."""
+"""Rows that come by COPY in binary, or by a prepared statement, are those that a cursor reads."""
 
 from __future__ import annotations
 
@@ -9,11 +9,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from src.plugins.alert_manager.utils.copied import copied, events_in
+from src.plugins.alert_manager.utils.copied import FEW, copied, events_in, few
 from src.plugins.alert_manager.utils.eventos_rows import is_text, with_payload
-from tests.plugins.conftest import World
+from tests.plugins.conftest import World, eventually
 
 WATCHED = ["trading_results", "señales"]
+ARGUMENTS = {
+    "channels": WATCHED,
+    "max_bytes": 30,
+    "batch_bytes": 30,
+    "limit": 1000,
+    "only": None,
+    "hi": 0,
+}
 words = st.none() | st.sampled_from(["", *WATCHED, "otro", "日本", "a\\b\t\n"])
 times = st.none() | st.floats()
 payloads = st.none() | st.binary(max_size=40)
@@ -35,15 +43,9 @@ def check(connection: Any, given_rows: list[tuple[Any, ...]], batch_bytes: int) 
             )
         as_text = is_text(cursor)
         statement = with_payload("eventos_rows", as_text)
-        arguments = {
-            "channels": WATCHED,
-            "max_bytes": 30,
-            "batch_bytes": batch_bytes,
-            "limit": 100,
-            "only": None,
-            "hi": 0,
-        }
+        arguments = {**ARGUMENTS, "batch_bytes": batch_bytes}
         found = events_in(copied(cursor, statement, arguments), as_text)
+        assert repr(few(cursor, arguments, as_text)) == repr(found)
         cursor.execute(statement, arguments)
         expected = cursor.fetchall()
         cursor.execute("SELECT id, canal, datos, timestamp, instance_id FROM eventos ORDER BY id")
@@ -96,14 +98,28 @@ def test_what_is_no_bigint_and_no_double_is_read_all_the_same(connection: Any) -
             " VALUES ('señales', 'x', 1.5) RETURNING id"
         )
         [(event_id,)] = cursor.fetchall()
-        arguments = {
-            "channels": WATCHED,
-            "max_bytes": 30,
-            "batch_bytes": 30,
-            "limit": 1,
-            "only": None,
-            "hi": 0,
-        }
-        [event] = events_in(copied(cursor, with_payload("eventos_rows", False), arguments), False)
+        [event] = events_in(copied(cursor, with_payload("eventos_rows", False), ARGUMENTS), False)
+        assert few(cursor, ARGUMENTS, False) == [event]
     assert (event.event_id, event.channel, event.payload) == (event_id, "señales", b"x")
     assert (event.timestamp, event.instance_id, event.size) == (1.5, None, 1)
+
+
+@pytest.mark.parametrize("count", [FEW - 1, FEW])
+def test_more_than_a_few_are_left_to_copy(connection: Any, count: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO eventos (canal) SELECT 'x' FROM generate_series(1, %s)", [count]
+        )
+        found = few(cursor, ARGUMENTS, False)
+    assert (found is None) == (count == FEW)
+    assert found is None or len(found) == count
+
+
+async def test_a_column_that_changes_its_type_while_it_is_read(world: World) -> None:
+    loss = '{"plugin": "p", "symbol": "%s", "profit": -900}'
+    async with world.running():
+        world.write("trading_results", loss % "A")
+        await eventually(lambda: len(world.alerts()) == 1)
+        world.corec("ALTER TABLE eventos ALTER COLUMN datos TYPE text USING NULL")
+        world.write("trading_results", loss % "B")
+        await eventually(lambda: len(world.alerts()) == 2)

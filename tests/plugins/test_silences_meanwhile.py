@@ -11,7 +11,9 @@ from typing import Any
 import psycopg2
 import pytest
 
+from src.plugins.alert_manager.domain.silences import Silences
 from src.plugins.alert_manager.utils.commit import LOCK_CLASS
+from src.plugins.alert_manager.utils.db import AlertStore
 from tests.plugins.conftest import World, eventually, show_to_commands
 from tests.plugins.payloads import to_json
 from tests.plugins.test_delivery import statuses, tell
@@ -144,3 +146,43 @@ async def test_a_state_that_makes_no_more_events_is_told_after_its_silence(
         world.write("exchange_data", to_json({"exchange": "kraken", "price": 1}))
         await eventually(lambda: statuses(world, "discord") == {"sent": 2})
     assert world.alerts()[0]["status"] == "resuelta"
+
+
+async def test_silences_are_asked_for_when_they_have_changed_and_not_for_each_alert(
+    world: World, server: DiscordServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tell(world, server, None)
+    show_to_commands(world, monkeypatch, tmp_path)
+    load, asked = AlertStore.load_silences, 0
+
+    async def counted(store: AlertStore) -> Silences:
+        nonlocal asked
+        asked += 1
+        return await load(store)
+
+    monkeypatch.setattr(AlertStore, "load_silences", counted)
+
+    async def lost(*amounts: int) -> list[str]:
+        """How alerts stand of losses, one after the other."""
+        before = len(world.alerts())
+        for amount in amounts:
+            world.write(
+                "trading_results", to_json({**LOSS, "profit": -amount, "user_id": str(amount)})
+            )
+            count = before + amounts.index(amount) + 1
+            await eventually(lambda count=count: len(world.alerts()) == count)  # type: ignore[misc]
+        return [alert["status"] for alert in world.alerts()[before:]]
+
+    async with world.running():
+        assert await lost(501, 502, 503) == ["abierta"] * 3
+        first = asked
+        number = int((await said(*ADD, "--for", "8h"))["id"])
+        assert await lost(504, 505, 506) == ["silenciada"] * 3
+        await said("silence", "expire", str(number))
+        assert await lost(507, 508) == ["abierta"] * 2
+        await said(*ADD, "--for", "1s")
+        assert await lost(509) == ["silenciada"]
+        await asyncio.sleep(1.0)
+        assert await lost(510, 511) == ["abierta"] * 2
+    assert first == 1
+    assert asked == 5  # once more for each of the four that began or ended

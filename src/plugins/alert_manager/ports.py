@@ -197,7 +197,7 @@ class Store(Protocol):
             StaleReaderError: the version in `moved` is not the stored one.
             StaleStateError: what a rule remembers was changed by another source's reader.
             StaleThresholdsError: a threshold was changed.
-            StaleSilencesError: a silence was added.
+            StaleSilencesError: a silence was added, or is over.
             RefusedError: the database does not take a value.
             TooSlowError: it was too much for one commit; nothing was stored.
         """

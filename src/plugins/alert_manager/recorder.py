@@ -13,6 +13,7 @@ from typing import Any
 from .domain.errors import (
     AlreadyStoredError,
     RefusedError,
+    StaleSilencesError,
     StaleThresholdsError,
     TooSlowError,
 )
@@ -21,7 +22,7 @@ from .domain.outcome import Candidate, Committed, Judged, Summary
 from .judge import BatchJudge
 from .letters import dead_letter
 from .metrics import PUSH, Metrics
-from .ports import Cache, Moved, Store
+from .ports import Cache, Known, Moved, Store
 from .recent import RecentStates
 from .silencer import Silencer
 from .storing import Storing
@@ -259,11 +260,9 @@ class Recorder:
         self, events: Sequence[RawEvent], judged: Judged, moved: Moved | None
     ) -> Summary:
         await self._before_commit()
-        judged = await self._silencer.mute(judged)
         cached = await self._cache.look_up(judged.candidates)
         try:
-            with self.storing.trying():
-                committed = await self._store.commit(judged, moved, cached)
+            judged, committed = await self._store_muted(judged, moved, cached)
         except StaleThresholdsError:
             self._informed = False
             raise
@@ -278,6 +277,20 @@ class Recorder:
         return Summary(
             judged.events, len(committed.alerts), committed.repeats, committed.dead_letters
         )
+
+    async def _store_muted(
+        self, judged: Judged, moved: Moved | None, cached: Known, again: bool = True
+    ) -> tuple[Judged, Committed]:
+        """Commits what no silence keeps from people; once more where silences have changed."""
+        muted = await self._silencer.mute(judged)
+        try:
+            with self.storing.trying():
+                return muted, await self._store.commit(muted, moved, cached)
+        except StaleSilencesError:
+            self._silencer.outdated()
+            if not again:
+                raise
+        return await self._store_muted(judged, moved, cached, again=False)
 
     def _log(self, judged: Judged) -> None:
         for change in judged.changes:

@@ -12,6 +12,8 @@ from .domain.outcome import Candidate, Judged
 from .domain.silences import Silence, first_covering
 from .ports import Store
 
+_FRESH = 60.0  # seconds; clocks drift
+
 
 class Silencer:
     """Mutes alerts before they are committed.
@@ -24,20 +26,33 @@ class Silencer:
         self._store = store
         self._machines = frozenset(machines)
         self._silences: tuple[Silence, ...] = ()
+        self._version = ""
+        self._looked_at = float("-inf")
         self._ahead = 0.0  # alert_db's clock, of the monotonic one; the machine's may be wrong
 
     async def mute(self, judged: Judged) -> Judged:
         """Returns what was judged, with what is silenced told to machines alone.
+
+        By the silences of up to a minute ago; a commit finds out whether they have changed.
 
         Raises:
             NotNowError: alert_db does not answer.
         """
         if not judged.candidates:
             return judged
+        if time.monotonic() - self._looked_at > _FRESH:
+            await self._look()
+        return replace(self.mute_as_known(judged), silences=self._version)
+
+    def outdated(self) -> None:
+        """Hears that the silences have changed."""
+        self._looked_at = float("-inf")
+
+    async def _look(self) -> None:
         silences = await self._store.load_silences()
-        self._silences = silences.all
-        self._ahead = silences.now - time.monotonic()
-        return replace(self.mute_as_known(judged), silences=silences.newest)
+        self._silences, self._version = silences.all, silences.version
+        self._looked_at = time.monotonic()
+        self._ahead = silences.now - self._looked_at
 
     def mute_as_known(self, judged: Judged) -> Judged:
         """Does the same by the silences that were last read."""

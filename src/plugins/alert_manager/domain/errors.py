@@ -35,7 +35,7 @@ class StaleThresholdsError(StaleStateError):
 
 
 class StaleSilencesError(StaleStateError):
-    """A silence was added meanwhile; nothing was stored: judge again."""
+    """A silence was added or is over; nothing was stored: look at them again."""
 
 
 class DatabaseUnusableError(NotNowError):

@@ -123,7 +123,7 @@ class Judged:
         thresholds: number of the newest change that it was judged with; None: it used none.
         unsure: True where something seemed to be missing that another source may still bring.
         quiet_before: people are not told of events before it (epoch seconds), one by one.
-        silences: number of the newest silence that was looked at; None: none was.
+        silences: version of the silences that were looked at; None: none were.
         revived: ids of dead letters whose events these are; they are none any more.
     """
 
@@ -138,7 +138,7 @@ class Judged:
     thresholds: int | None = None
     unsure: bool = False
     quiet_before: float = 0.0
-    silences: int | None = None
+    silences: str | None = None
     revived: tuple[int, ...] = ()
 
     @property

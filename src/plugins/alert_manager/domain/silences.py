@@ -82,12 +82,15 @@ class Silences(NamedTuple):
 
     Attributes:
         now: the server's time (epoch seconds).
-        newest: number of the newest of all; 0: there never was one.
     """
 
     all: tuple[Silence, ...]
     now: float
-    newest: int
+
+    @property
+    def version(self) -> str:
+        """Their numbers: another one as soon as one is added, ended, or over."""
+        return " ".join(str(silence.number) for silence in self.all)
 
     @property
     def counting(self) -> list[Silence]:

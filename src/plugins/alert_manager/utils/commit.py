@@ -35,12 +35,12 @@ def store(cursor: Cursor, judged: Judged, cached: Mapping[bytes, tuple[int, floa
     `cached` is (alert id, event time) by fingerprint as the cache knows it: a hint, never trusted.
 
     Raises:
-        StaleSilencesError: people may have to be spared by a silence that was not looked at.
+        StaleSilencesError: the silences are not those that were looked at.
     """
     candidates = judged.candidates
     execute_prepared(cursor, "serialise_commits", {"key": LOCK_CLASS})
-    if judged.silences not in (None, prepared_value(cursor, "silences_newest")):
-        raise StaleSilencesError("se añadió un silencio mientras se juzgaba")
+    if judged.silences not in (None, prepared_value(cursor, "silences_version")):
+        raise StaleSilencesError("empezó o terminó un silencio mientras se juzgaba")
     known = _known(cursor, candidates, cached)
     decision = decide(candidates, known)
     muted = _count_repeats(cursor, candidates, decision)

@@ -1,4 +1,8 @@
-"""Rows of `eventos` by COPY in binary: half the work of a cursor, for which payloads are hex."""
+"""Rows of `eventos`, many or few.
+
+Many by COPY in binary: half the work of a cursor, for which payloads are hex. A few by a prepared
+statement: COPY is planned anew each time, which takes longer than reading one row.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,11 @@ from typing import Any
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from ..domain.model import RawEvent
+from .eventos_rows import with_payload
+from .queries import execute_prepared
 
 SOURCE = "eventos"
+FEW = 50  # rows
 # https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format": 11 bytes of signature, 4
 # of flags, the length of an extension; of each row the number of columns, and of each column its
 # length (-1: NULL) and its bytes; at the end -1 columns.
@@ -20,11 +27,32 @@ _LENGTH = struct.Struct(">i")
 # The number of columns, id, size, time (that there is, or not), the length of canal.
 _TIMED = struct.Struct(">hiqiiidi")
 _TIMELESS = struct.Struct(">hiqiiii")
-_COPY = """
-COPY (SELECT id::int8, size::int4, timestamp::float8, canal::text, instance_id::text, payload
-        FROM ({rows}) AS found ORDER BY id)
-  TO STDOUT (FORMAT binary)
+# Whatever the types of these columns in somebody's installation are.
+_PLAIN = """
+SELECT id::int8, size::int4, timestamp::float8, canal::text, instance_id::text, payload
+  FROM ({rows}) AS found ORDER BY id
 """
+_COPY = f"COPY ({_PLAIN}) TO STDOUT (FORMAT binary)"
+
+
+def few(cursor: Cursor, arguments: Mapping[str, Any], is_text: bool) -> list[RawEvent] | None:
+    """Returns what `eventos_rows` finds; None where that is as many as FEW, or more.
+
+    `is_text`: payloads are no bytea.
+    """
+    statement = _PLAIN.replace("{rows}", with_payload("eventos_rows", is_text).rstrip(";"))
+    execute_prepared(cursor, "eventos_rows", {**arguments, "limit": FEW}, statement)
+    rows = cursor.fetchall()
+    if len(rows) >= FEW:
+        return None
+    return [
+        RawEvent(SOURCE, event_id, channel or "", _own(payload), timestamp, instance, size)
+        for event_id, size, timestamp, channel, instance, payload in rows
+    ]
+
+
+def _own(payload: memoryview | str | None) -> bytes | str | None:
+    return payload.tobytes() if isinstance(payload, memoryview) else payload
 
 
 class _Received(list[bytes]):

@@ -210,7 +210,7 @@ class AlertStore:
             StaleReaderError: the version is not the stored one.
             StaleStateError: what a rule remembers was changed by another source's reader.
             StaleThresholdsError: a threshold was changed.
-            StaleSilencesError: a silence was added.
+            StaleSilencesError: a silence was added, or is over.
             DatabaseUnavailableError: alert_db went away; the position tells what it stored.
         """
 

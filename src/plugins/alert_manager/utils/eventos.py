@@ -28,7 +28,7 @@ from ..domain.model import Fetched, RawEvent
 from ..metrics import Metrics
 from ..ports import StoredPosition
 from ..settings import ReaderSettings
-from .copied import SOURCE, copied, events_in
+from .copied import FEW, SOURCE, copied, events_in, few
 from .eventos_rows import ids_of, is_text, marked, position_before, ranges, with_payload
 from .pg import PgSession
 from .queries import fetch_row, fetch_value, prepared_value, query
@@ -72,6 +72,7 @@ class EventosReader:
         }
         self._prepared_for = -1
         self._is_text = False  # `datos`
+        self._is_busy = False  # the last look found more than a few rows
         self._probed_at = float("-inf")
         self._bounds_at = float("-inf")
         self._warned_at = float("-inf")
@@ -261,7 +262,13 @@ class EventosReader:
         return self._read(cursor, "eventos_holes", ranges(holes)) if holes else []
 
     def _read_new(self, cursor: Cursor, hi: int) -> list[RawEvent]:
-        return self._read(cursor, "eventos_rows", {"hi": hi})
+        if not self._is_busy:  # nearly always there are a few, if any
+            rows = few(cursor, {**self._arguments, "hi": hi}, self._is_text)
+            if rows is not None:
+                return rows
+        rows = self._read(cursor, "eventos_rows", {"hi": hi})
+        self._is_busy = len(rows) >= FEW
+        return rows
 
     def _read(self, cursor: Cursor, name: str, where: Mapping[str, int | str]) -> list[RawEvent]:
         statement = with_payload(name, self._is_text)

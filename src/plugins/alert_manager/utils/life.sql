@@ -135,15 +135,18 @@ UPDATE notifications AS n
 -- name: now
 SELECT extract(epoch FROM now())::float8;
 
--- name: silences_newest
-SELECT coalesce(max(id), 0) FROM silences;
+-- name: silences_version
+SELECT coalesce(string_agg(s.id::text, ' ' ORDER BY s.id), '') FROM silences AS s WHERE {is_alive};
+
+-- name: is_alive
+-- It counts now, or will.
+s.expired_at IS NULL AND (s.ends_at IS NULL OR s.ends_at > now())
 
 -- name: silences_get
--- With the server's time and the newest number, also where there is none.
+-- With the server's time, also where there is none.
 SELECT s.id, matchers, extract(epoch FROM starts_at)::float8, extract(epoch FROM ends_at)::float8, weekly,
-       extract(epoch FROM now())::float8, (SELECT coalesce(max(id), 0) FROM silences)
-  FROM (VALUES (1)) AS one (row)
-  LEFT JOIN silences AS s ON s.expired_at IS NULL AND (s.ends_at IS NULL OR s.ends_at > now())
+       extract(epoch FROM now())::float8
+  FROM (VALUES (1)) AS one (row) LEFT JOIN silences AS s ON {is_alive}
  ORDER BY s.id;
 
 -- name: silence_get

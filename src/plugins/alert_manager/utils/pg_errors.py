@@ -18,6 +18,7 @@ _PASSING = ("08", "53", "57P", "58", "25006", "40", "55P03")
 _NO_SUCH = ("42P01", "42703", "3F000", "42501")
 _MAY_NOT = "42501"
 _QUERY_CANCELED = "57014"
+_OUTDATED = "0A000"  # of what we ask: a prepared statement whose table was altered since
 EVENT_KEY = "alerts_event_time_rule"  # the index that keeps one alert per event and rule
 
 
@@ -30,7 +31,7 @@ def is_lost(error: psycopg2.Error) -> bool:
     if code is None:
         lost = (psycopg2.OperationalError, psycopg2.InterfaceError)
         return isinstance(error, lost) or type(error) is psycopg2.DatabaseError
-    return code.startswith(("08", "57P", "25006"))
+    return code.startswith(("08", "57P", "25006", _OUTDATED))
 
 
 def translated(name: str, error: psycopg2.Error) -> Exception:

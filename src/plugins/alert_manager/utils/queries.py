@@ -83,16 +83,19 @@ class PreparingConnection(Connection):
         self.prepared: set[str] = set()
 
 
-def execute_prepared(cursor: Cursor, name: str, arguments: Mapping[str, Any]) -> None:
+def execute_prepared(
+    cursor: Cursor, name: str, arguments: Mapping[str, Any], sql: str | None = None
+) -> None:
     """Executes a named statement that the server parses and plans once a connection.
 
     For statements of every batch and every message: planning one takes longer than running it.
+    `sql`: its text on this connection, where that is not what the file has.
     """
     connection = cursor.connection
     if not isinstance(connection, PreparingConnection):
-        cursor.execute(query(name), arguments)
+        cursor.execute(sql or query(name), arguments)
         return
-    prepare, execute = _prepared(name)
+    prepare, execute = _prepared(name, sql or query(name))
     if name not in connection.prepared:
         cursor.execute(prepare)  # outlives a rollback
         connection.prepared.add(name)
@@ -106,8 +109,8 @@ def prepared_value(cursor: Cursor, name: str, arguments: Mapping[str, Any] | Non
 
 
 @cache
-def _prepared(name: str) -> tuple[str, str]:
-    sql = query(name).rstrip(";")
+def _prepared(name: str, sql: str) -> tuple[str, str]:
+    sql = sql.rstrip(";")
     names = list(dict.fromkeys(_PARAMETER.findall(sql)))
     numbered = _PARAMETER.sub(lambda match: f"${names.index(match[1]) + 1}", sql)
     values = ", ".join(f"%({parameter})s" for parameter in names)

@@ -32,9 +32,9 @@ def load_silences(cursor: Cursor) -> Silences:
     """Returns the silences that count now, or will."""
     execute_prepared(cursor, "silences_get", {})
     found = cursor.fetchall()
-    *_, now, newest = found[0]
+    *_, now = found[0]
     known = tuple(silence(*row[:5]) for row in found if row[0] is not None)
-    return Silences(known, float(now), int(newest))
+    return Silences(known, float(now))
 
 
 def silence(number: int, matchers: Any, starts: float, ends: float | None, weekly: Any) -> Silence:
