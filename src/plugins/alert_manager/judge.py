@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
 
 from .candidates import Candidates
 from .domain.context import Context
@@ -104,7 +106,7 @@ class BatchJudge:
                 found.dead.append(fault_letter(event, error))
         return Judged(
             count,
-            tuple(found.candidates),
+            tuple(_worded(found.candidates)),
             tuple(found.dead),
             tuple(found.observations),
             frozenset(found.keys),
@@ -181,3 +183,16 @@ class BatchJudge:
         except CommandError as error:
             dead.append(dead_letter(event, f"{REFUSED}{error}", event.timestamp))
             return ()
+
+
+def _worded(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+    """Words what may be news, and leaves what repeats another one to whoever needs its words.
+
+    Here, and not when it is stored: meanwhile alert_db stores the batch before.
+    """
+    seen = set()
+    for candidate in candidates:
+        if candidate.fingerprint not in seen:
+            seen.add(candidate.fingerprint)
+            candidate = msgspec.structs.replace(candidate, words=candidate.words.say())
+        yield candidate
