@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from .outcome import Candidate
@@ -43,6 +44,12 @@ def plus_one(seen: Seen, source: str) -> Seen:
     if road is Road.EVENTOS:
         return eventos + 1, stream, push
     return (eventos, stream + 1, push) if road is Road.STREAM else (eventos, stream, push + 1)
+
+
+@lru_cache(maxsize=64)
+def once(source: str) -> Seen:
+    """Counts one event of a source."""
+    return plus_one(NONE_SEEN, source)
 
 
 class KnownAlert(NamedTuple):
@@ -89,15 +96,18 @@ def decide(candidates: Sequence[Candidate], known: Known) -> Decision:
     of_known: dict[int, int] = {}
     news: list[int] = []
     for index, candidate in enumerate(candidates):
+        fingerprint = candidate.fingerprint
         for alerts, repeats in ((stored, of_known), (fresh, of_news)):
-            found = _count(alerts.get(candidate.fingerprint, []), candidate)
+            if fingerprint not in alerts:  # nearly always
+                continue
+            found = _count(alerts[fingerprint], candidate)
             if found is not None:
                 repeats[index] = found
                 break
         else:
             news.append(index)
-            alert = _counted(KnownAlert(index, candidate.timestamp), candidate)
-            fresh.setdefault(candidate.fingerprint, []).append(alert)
+            alert = KnownAlert(index, candidate.timestamp, once(candidate.source))
+            fresh.setdefault(fingerprint, []).append(alert)
     return Decision(tuple(news), of_news, of_known)
 
 

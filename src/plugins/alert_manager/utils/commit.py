@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -18,13 +17,14 @@ from ..domain.dedupe import (
     Seen,
     decide,
     is_repeat,
+    once,
     plus_one,
 )
 from ..domain.errors import NoLetterError, StaleSilencesError
-from ..domain.model import Severity
 from ..domain.outcome import Candidate, Committed, DeadLetter, Judged, Said
 from .arrays import blobs, numbers, texts
 from .queries import execute_prepared, prepared_value, query
+from .queueing import ToTell, queue_messages
 
 LOCK_CLASS = 0x616C6572  # "aler": the first half of our advisory lock keys in alert_db
 
@@ -54,14 +54,13 @@ def store(cursor: Cursor, judged: Judged, cached: Mapping[bytes, tuple[int, floa
         seen[index].append(candidates[repeat])
     ids = _insert_alerts(cursor, seen)
     _silence(cursor, {ids[index]: _silence_of(those) for index, those in seen.items()})
-    messages = [
-        (ids[index], name, candidates[index].severity)
+    to_tell = [
+        ToTell(ids[index], candidates[index].severity, _targets(those))
         for index, those in seen.items()
-        for name in dict.fromkeys(name for candidate in those for name in candidate.targets)
     ]
-    messages += _told_late(judged, decision, known)
-    messages += _heard_again(cursor, candidates, decision, muted)
-    queued = queue_messages(cursor, messages)
+    to_tell += _told_late(judged, decision, known)
+    to_tell += _heard_again(cursor, candidates, decision, muted)
+    queued = queue_messages(cursor, to_tell)
     return Committed(
         alerts=ids,
         repeats=len(decision.repeats_of_news) + len(decision.repeats_of_known),
@@ -70,6 +69,12 @@ def store(cursor: Cursor, judged: Judged, cached: Mapping[bytes, tuple[int, floa
         channels=queued.channels,
         told=queued.told,
     )
+
+
+def _targets(those: Sequence[Candidate]) -> tuple[str, ...]:
+    if len(those) == 1:
+        return those[0].targets
+    return tuple(dict.fromkeys(name for candidate in those for name in candidate.targets))
 
 
 def _silence_of(those: Sequence[Candidate]) -> int | None:
@@ -88,7 +93,7 @@ def _silence(cursor: Cursor, silences: Mapping[int, int | None]) -> None:
 
 def _heard_again(
     cursor: Cursor, candidates: Sequence[Candidate], decision: Decision, muted: frozenset[int]
-) -> list[tuple[int, str, Severity]]:
+) -> list[ToTell]:
     """Returns who is told now of alerts that began under a silence, which is over."""
     heard = {
         index: alert_id
@@ -98,21 +103,20 @@ def _heard_again(
     if heard:
         cursor.execute(query("alerts_heard"), {"ids": numbers(heard.values())})
     return [
-        (alert_id, name, candidates[index].severity)
+        ToTell(alert_id, candidates[index].severity, candidates[index].targets)
         for index, alert_id in heard.items()
-        for name in candidates[index].targets
     ]
 
 
-def _told_late(judged: Judged, decision: Decision, known: Known) -> list[tuple[int, str, Severity]]:
+def _told_late(judged: Judged, decision: Decision, known: Known) -> list[ToTell]:
     """Returns who is to be told now of alerts that were too old to be told when they began."""
     first = {alert.identity: alert.first for alerts in known.values() for alert in alerts}
-    return [
-        (alert_id, name, judged.candidates[index].severity)
+    late = [
+        (alert_id, judged.candidates[index])
         for index, alert_id in decision.repeats_of_known.items()
         if first[alert_id] < judged.quiet_before <= judged.candidates[index].timestamp
-        for name in judged.candidates[index].targets
     ]
+    return [ToTell(alert_id, repeat.severity, repeat.targets) for alert_id, repeat in late]
 
 
 def _known(
@@ -210,7 +214,10 @@ def _insert_alerts(cursor: Cursor, seen: Mapping[int, Sequence[Candidate]]) -> d
             "eventos": numbers(counts[Road.EVENTOS] for counts in roads),
             "stream": numbers(counts[Road.STREAM] for counts in roads),
             "push": numbers(counts[Road.PUSH] for counts in roads),
-            "last_seen": numbers(max(c.timestamp for c in those) for those in seen.values()),
+            "last_seen": numbers(
+                those[0].timestamp if len(those) == 1 else max(c.timestamp for c in those)
+                for those in seen.values()
+            ),
             "source": texts(c.source for c in rows),
             "event_id": numbers(c.event_id for c in rows),
             "instance_id": texts(c.instance_id for c in rows),
@@ -222,6 +229,8 @@ def _insert_alerts(cursor: Cursor, seen: Mapping[int, Sequence[Candidate]]) -> d
 
 
 def _roads(those: Sequence[Candidate]) -> Seen:
+    if len(those) == 1:
+        return once(those[0].source)
     seen = NONE_SEEN
     for candidate in those:
         seen = plus_one(seen, candidate.source)
@@ -237,41 +246,6 @@ def _own_words(said: Said) -> str | None:
         for name, (title, message) in said.channels.items()
     }
     return msgspec.json.encode(words).decode()
-
-
-class Queued(NamedTuple):
-    """What queueing messages came to.
-
-    Attributes:
-        channels: that have something to tell.
-        told: (alert id, channel) of what was told before it was stored.
-    """
-
-    channels: frozenset[str] = frozenset()
-    told: frozenset[tuple[int, str]] = frozenset()
-
-
-def queue_messages(cursor: Cursor, messages: Sequence[tuple[int, str, Severity]]) -> Queued:
-    """Queues messages of (alert id, channel, severity); of several to one channel the worst."""
-    if not messages:
-        return Queued()
-    worst: dict[tuple[int, str], int] = {}  # one statement cannot change a row twice
-    for alert_id, name, severity in messages:
-        worst[alert_id, name] = max(severity, worst.get((alert_id, name), 0))
-    alert_ids, names = zip(*worst, strict=True)
-    execute_prepared(
-        cursor,
-        "notifications_insert",
-        {
-            "alert_id": numbers(alert_ids),
-            "channel": texts(names),
-            "severity": numbers(map(int, worst.values())),
-        },
-    )
-    if not prepared_value(cursor, "told_ahead_any"):
-        return Queued(frozenset(names))
-    cursor.execute(query("told_ahead_apply"), {"ids": numbers(dict.fromkeys(alert_ids))})
-    return Queued(frozenset(names), frozenset((row[0], row[1]) for row in cursor))
 
 
 def insert_dead_letters(cursor: Cursor, letters: Sequence[DeadLetter]) -> None:

@@ -13,9 +13,10 @@ from ..domain.model import Severity
 from ..domain.routing import Router
 from ..domain.silences import first_covering
 from ..domain.troubles import CHANNEL_DOWN
-from .commit import LOCK_CLASS, queue_messages
+from .commit import LOCK_CLASS
 from .pg import PgSession
 from .queries import query
+from .queueing import ToTell, queue_messages
 from .silences import load_silences, mute_waiting
 
 _PAGE = 500  # at once, so that nobody waits for long
@@ -104,16 +105,16 @@ class FollowUps:
             arguments = {"rules": self._lasting, "last": last, "limit": _PAGE}
             cursor.execute(query("silenced_lasting"), arguments)
             found = cursor.fetchall()
-            told: dict[int, list[tuple[int, str, Severity]]] = {}
+            told: dict[int, ToTell] = {}
             for alert_id, key, rule, channel, event_data in found:
                 severity, data = Severity.parse(key), event_data or {}
                 if first_covering(counting, rule, severity, channel, data) is None:
                     names = set(self._router.targets(severity, rule, channel, data))
                     if rule == CHANNEL_DOWN:
                         names = self._others(str(data.get("canal")), names, severity)
-                    told[alert_id] = [(alert_id, name, severity) for name in sorted(names)]
+                    told[alert_id] = ToTell(alert_id, severity, tuple(sorted(names)))
             cursor.execute(query("alerts_heard"), {"ids": sorted(told)})
-            heard = [message for (alert_id,) in cursor.fetchall() for message in told[alert_id]]
+            heard = [told[alert_id] for (alert_id,) in cursor.fetchall()]
             channels = set(queue_messages(cursor, heard).channels)
             return (int(found[-1][0]) if len(found) == _PAGE else None), channels
 

@@ -102,9 +102,14 @@ UPDATE alerts AS a
 RETURNING a.id, a.silence_id IS NOT NULL AND a.status IN ('abierta', 'silenciada');
 
 -- name: notifications_insert
--- What a silence muted is told after all.
+-- Each alert names a set of channels. What a silence muted is told after all.
 INSERT INTO notifications AS n (alert_id, channel, severity)
-SELECT * FROM unnest(%(alert_id)s::bigint[], %(channel)s::text[], %(severity)s::smallint[])
+SELECT a.alert_id, m.channel, a.severity
+  FROM unnest(%(alert_id)s::bigint[], %(severity)s::smallint[], %(set)s::int[])
+       AS a (alert_id, severity, channels)
+  JOIN unnest(%(member_of)s::int[], %(member)s::text[]) WITH ORDINALITY
+       AS m (channels, channel, ordinal) USING (channels)
+ ORDER BY a.alert_id, m.ordinal
 ON CONFLICT (alert_id, channel, kind, number) DO UPDATE
    SET status = 'pending', queued_at = now(), next_attempt_at = now(), attempts = 0, finished_at = NULL,
        lease_token = NULL
