@@ -9,6 +9,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from src.plugins.alert_manager.domain.model import RawEvent, StateKey, StoredState
 from src.plugins.alert_manager.domain.outcome import Candidate, Change, Resolution
@@ -70,7 +71,8 @@ class Replay:
             judged = self.judge.judge(events, NOW)
             known = {key: self.states[key] for key in judged.keys & self.states.keys()}
             judged = self.judge.track(judged, known)
-            self.told += judged.candidates
+            # Some have their words already, which depends on what comes with them.
+            self.told += [replace(one, words=one.words.say()) for one in judged.candidates]
             self.over += judged.resolutions
             for key, stored in judged.states.items():
                 self.states[key] = stored._replace(version=stored.version + 1)
