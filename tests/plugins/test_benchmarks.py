@@ -78,3 +78,11 @@ def test_several_instances(tmp_path: Path) -> None:
     for (one,) in found.values():
         assert one["events"] > 0
         assert one["told"] > 0
+
+
+def test_what_rules_cost(tmp_path: Path) -> None:
+    found = figures(tmp_path, "rules", "--events", "2000", "--rounds", "1")
+    assert found.keys() == {"0", "10", "100", "1000"}
+    (hundred,), (thousand,) = found["100"], found["1000"]
+    # Ten times as much. It was ninety times, when patterns were read anew beyond a few hundred.
+    assert hundred < thousand < 30 * hundred

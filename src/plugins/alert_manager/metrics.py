@@ -5,6 +5,7 @@ Label values come from the configuration, never from events: what it does not na
 
 from __future__ import annotations
 
+import collections
 import platform
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -159,14 +160,19 @@ class Metrics:
         watched = self._expected.channels
         for labels, count in tally(events, judged, committed, watched).items():
             self._events.labels(*labels).inc(count)
+        alerts: collections.Counter[tuple[str, str]] = collections.Counter()
+        repeats: collections.Counter[str] = collections.Counter()
         for index, candidate in enumerate(judged.candidates):
-            rule = self._rule(candidate.rule)
             if index not in committed.alerts:
-                self._duplicates.labels(rule).inc()
+                repeats[candidate.rule] += 1
                 continue
-            self._alerts.labels(candidate.severity.key, rule).inc()
+            alerts[candidate.severity.key, candidate.rule] += 1
             if candidate.event_id is not None:
                 self._event_to_alert.observe(max(0.0, now - candidate.timestamp))
+        for (severity, rule), count in alerts.items():
+            self._alerts.labels(severity, self._rule(rule)).inc(count)
+        for rule, count in repeats.items():
+            self._duplicates.labels(self._rule(rule)).inc(count)
         for letter in judged.dead_letters:
             self._dead_letters.labels(_source(letter.source)).inc()
 

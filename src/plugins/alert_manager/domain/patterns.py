@@ -6,6 +6,7 @@ years over thirty characters, in which nothing else would run.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -28,13 +29,14 @@ def check_pattern(source: str) -> None:
         raise ValueError(f"expresión regular inválida: {text}") from None
 
 
-def found_in(source: str, text: str) -> bool:
-    """Says whether a part of a text matches.
+def searcher(source: str) -> Callable[[str], bool]:
+    """Returns what says whether a part of a text matches.
 
     Raises:
         re2.error: `check_pattern` refuses it.
     """
-    return _compiled(source).search(_bytes(text)) is not None
+    search = _compiled(source).search
+    return lambda text: search(_bytes(text)) is not None
 
 
 def matches_all(source: str, text: str) -> bool:

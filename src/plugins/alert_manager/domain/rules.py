@@ -16,7 +16,7 @@ from .fingerprint import keyed, mark
 from .model import Event, Match, Observation, Occurrence, Payload
 from .numbers import InvalidValueError, as_number
 from .paths import Path, getter
-from .patterns import found_in
+from .patterns import searcher
 from .rule_spec import COMPARISONS, Condition, RuleSpec
 
 Found = Match | Observation
@@ -200,5 +200,6 @@ def _selector(condition: Condition) -> _Test:
         case "exists":
             return lambda data: (get(data) is not None) is operand
         case "matches":
-            return lambda data: isinstance(v := get(data), str) and found_in(operand, v)
+            is_found = searcher(operand)
+            return lambda data: isinstance(v := get(data), str) and is_found(v)
     raise ValueError(f"unknown operation {condition.operation!r}")
