@@ -8,10 +8,12 @@ import psycopg2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg2.extensions import parse_dsn
 
+from src.plugins.alert_manager.processors.sessions import Sessions
 from src.plugins.alert_manager.utils.copied import FEW, copied, events_in, few
 from src.plugins.alert_manager.utils.eventos_rows import is_text, with_payload
-from tests.plugins.conftest import World, eventually
+from tests.plugins.conftest import World, eventually, shipped
 
 WATCHED = ["trading_results", "señales"]
 ARGUMENTS = {
@@ -45,7 +47,9 @@ def check(connection: Any, given_rows: list[tuple[Any, ...]], batch_bytes: int) 
         statement = with_payload("eventos_rows", as_text)
         arguments = {**ARGUMENTS, "batch_bytes": batch_bytes}
         found = events_in(copied(cursor, statement, arguments), as_text)
-        assert repr(few(cursor, arguments, as_text)) == repr(found)
+        uncut = {**ARGUMENTS, "batch_bytes": 1000}
+        whole = events_in(copied(cursor, statement, uncut), as_text)
+        assert repr(few(cursor, uncut, as_text)) == repr(whole)
         cursor.execute(statement, arguments)
         expected = cursor.fetchall()
         cursor.execute("SELECT id, canal, datos, timestamp, instance_id FROM eventos ORDER BY id")
@@ -104,15 +108,48 @@ def test_what_is_no_bigint_and_no_double_is_read_all_the_same(connection: Any) -
     assert (event.timestamp, event.instance_id, event.size) == (1.5, None, 1)
 
 
-@pytest.mark.parametrize("count", [FEW - 1, FEW])
-def test_more_than_a_few_are_left_to_copy(connection: Any, count: int) -> None:
+@pytest.mark.parametrize(
+    ("limit", "count", "size", "much"),
+    [
+        (1000, FEW - 1, 10, False),
+        (1000, FEW, 10, True),
+        (10, 9, 10, False),
+        (10, 10, 10, True),
+        (1000, 3, 60_000, True),
+        (1000, 2, 60_000, False),
+    ],
+)
+def test_much_is_left_to_copy(
+    connection: Any, limit: int, count: int, size: int, much: bool
+) -> None:
+    arguments = {**ARGUMENTS, "max_bytes": 1 << 20, "batch_bytes": 1 << 24, "limit": limit}
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO eventos (canal) SELECT 'x' FROM generate_series(1, %s)", [count]
+            "INSERT INTO eventos (canal, datos) SELECT 'trading_results', %s"
+            " FROM generate_series(1, %s)",
+            (b"x" * size, count),
         )
-        found = few(cursor, ARGUMENTS, False)
-    assert (found is None) == (count == FEW)
+        found = few(cursor, arguments, False)
+    assert (found is None) == much
     assert found is None or len(found) == count
+
+
+async def test_what_is_asked_at_every_look_is_planned_once(world: World) -> None:
+    world.corec("INSERT INTO eventos (canal) SELECT 'x' FROM generate_series(1, 20000)")
+    world.corec("ANALYZE eventos")
+    sessions = Sessions.of(parse_dsn(world.corec_dsn), shipped().settings)
+
+    def work(connection: Any) -> Any:
+        with connection.cursor() as cursor:
+            for _ in range(20):
+                assert few(cursor, {**ARGUMENTS, "hi": 19_990}, False)
+            cursor.execute("SELECT generic_plans, custom_plans FROM pg_prepared_statements")
+            return cursor.fetchall()
+
+    try:
+        assert await sessions.reading.run(work) == [(20, 0)]
+    finally:
+        await sessions.reading.close()
 
 
 async def test_a_column_that_changes_its_type_while_it_is_read(world: World) -> None:

@@ -120,6 +120,7 @@ async def test_a_refusal_ends_a_call_that_waits_since_before_all_was_well(world:
         (f"CREATE TEMP TABLE t (a int UNIQUE); {TWICE}", DatabaseUnusableError),
         ("SELECT 'x'::jsonb", RefusedError),
         ("SELECT 1 FROM", psycopg2.errors.SyntaxError),
+        ("SELECT count(*) FROM pg_class FOR UPDATE", psycopg2.errors.FeatureNotSupported),
     ],
 )
 async def test_a_refused_statement_keeps_the_connection(
@@ -145,3 +146,17 @@ async def test_a_server_that_ends_the_connection_is_unavailable(
         with pytest.raises(DatabaseUnavailableError):
             await pg.run(sql("SELECT 1"))
         assert await pg.run(sql("SELECT 6")) == [(6,)]
+
+
+async def test_a_statement_that_was_prepared_for_other_columns_needs_a_new_connection(
+    world: World,
+) -> None:
+    """Else it would fail for ever."""
+    world.alert("CREATE TABLE t (a int)")
+    async with session(parse_dsn(world.alert_dsn)) as pg:
+        await pg.run(sql("PREPARE p AS SELECT a FROM t"))
+        world.alert("ALTER TABLE t ALTER COLUMN a TYPE text")
+        with pytest.raises(DatabaseUnavailableError):
+            await pg.run(sql("EXECUTE p"))
+        assert await pg.run(sql("SELECT 7")) == [(7,)]
+        assert pg.generation == 2

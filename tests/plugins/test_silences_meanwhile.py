@@ -180,9 +180,10 @@ async def test_silences_are_asked_for_when_they_have_changed_and_not_for_each_al
         assert await lost(504, 505, 506) == ["silenciada"] * 3
         await said("silence", "expire", str(number))
         assert await lost(507, 508) == ["abierta"] * 2
-        await said(*ADD, "--for", "1s")
+        await said(*ADD, "--for", "5s")
         assert await lost(509) == ["silenciada"]
-        await asyncio.sleep(1.0)
+        over = "SELECT bool_and(ends_at < now()) FROM silences WHERE expired_at IS NULL"
+        await eventually(lambda: world.alert(over) == [(True,)])
         assert await lost(510, 511) == ["abierta"] * 2
     assert first == 1
     assert asked == 5  # once more for each of the four that began or ended

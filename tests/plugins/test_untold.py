@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from msgspec.structs import replace
 
 from src.plugins.alert_manager import untold
 from src.plugins.alert_manager.domain.model import Severity
@@ -83,3 +84,18 @@ def test_it_remembers_no_more_than_it_needs(waiting: Untold) -> None:
     for number in range(10_000):
         waiting.sending("discord", [number])
     assert len(waiting._early) <= 2000
+
+
+def test_who_waits_for_people_outlives_what_machines_have_still_to_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a flood the log is slow."""
+    monkeypatch.setattr(untold, "_MOST", 3)
+    waiting = Untold(machines=["log"])
+    waiting.stored([LOSS], STORED)
+    for number in range(8, 14):
+        dull = replace(LOSS, targets=("log",), event_id=number)
+        waiting.stored([dull], Committed({0: number}, 0, 0, {}))
+    found = waiting.take()
+    assert [candidate.targets for candidate in found] == [("discord", "email"), ("log",), ("log",)]
+    assert [candidate.event_id for candidate in found] == [1, 12, 13]

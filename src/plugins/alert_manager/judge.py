@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -31,13 +31,24 @@ REFUSED = "orden rechazada: "  # begins the reason of a command that was not fol
 class _Found:
     """What was found in a batch so far, in the order of its events."""
 
-    __slots__ = ("candidates", "dead", "keys", "observations")
+    __slots__ = ("_seen", "candidates", "dead", "keys", "observations")
 
     def __init__(self) -> None:
         self.candidates: list[Candidate] = []
         self.observations: list[tuple[int, Observation | Learned]] = []
         self.keys: set[StateKey] = set()
         self.dead: list[DeadLetter] = []
+        self._seen: set[bytes] = set()
+
+    def worded(self, candidate: Candidate) -> Candidate:
+        """Words what may be news, and leaves what repeats another one to who needs its words.
+
+        Here, and not when it is stored: meanwhile alert_db stores the batch before.
+        """
+        if candidate.fingerprint in self._seen:
+            return candidate
+        self._seen.add(candidate.fingerprint)
+        return msgspec.structs.replace(candidate, words=candidate.words.say())
 
 
 class BatchJudge:
@@ -106,7 +117,7 @@ class BatchJudge:
                 found.dead.append(fault_letter(event, error))
         return Judged(
             count,
-            tuple(_worded(found.candidates)),
+            tuple(found.candidates),
             tuple(found.dead),
             tuple(found.observations),
             frozenset(found.keys),
@@ -120,7 +131,7 @@ class BatchJudge:
         if not by_rules and not learned:  # nearly always
             return
         made = self._candidates.of_event(event, by_rules)
-        found.candidates += made
+        found.candidates += [found.worded(candidate) for candidate in made]
         for one in (*learned, *by_rules):
             if not isinstance(one, Match):
                 found.observations.append((len(found.candidates), one))
@@ -183,16 +194,3 @@ class BatchJudge:
         except CommandError as error:
             dead.append(dead_letter(event, f"{REFUSED}{error}", event.timestamp))
             return ()
-
-
-def _worded(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
-    """Words what may be news, and leaves what repeats another one to whoever needs its words.
-
-    Here, and not when it is stored: meanwhile alert_db stores the batch before.
-    """
-    seen = set()
-    for candidate in candidates:
-        if candidate.fingerprint not in seen:
-            seen.add(candidate.fingerprint)
-            candidate = msgspec.structs.replace(candidate, words=candidate.words.say())
-        yield candidate

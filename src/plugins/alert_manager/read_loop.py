@@ -29,7 +29,9 @@ _REST_FOR = 3  # times as long as that look took, the reader rests then
 _BREATH = 0.1  # seconds of such a rest, at the most
 _REST = 1.0  # seconds between tries while a database is away
 _KEEP = 1.0  # seconds that the place may take to be stored at an end
-_FLOOD = 0.3  # seconds without an end of what is there to read after which others give way
+# Seconds without an end of what is there to read after which others give way, and after which they
+# do so no more: what they have to tell would be too old one day.
+_FLOOD, _LONG_FLOOD = 0.3, 600.0
 _STOP = 3.0  # seconds that a batch in hand may still take
 SILENCE = 30.0  # seconds without a sign of life after which nobody seems to read
 BEHIND = 60.0  # seconds without an end of what is there to read after which people are told
@@ -137,8 +139,8 @@ class ReadLoop:
 
     @property
     def in_flood(self) -> bool:
-        """True while events come faster than they are judged."""
-        return self._trouble is None and self._pipeline.lag > _FLOOD
+        """True while events come faster than they are judged here, in its first ten minutes."""
+        return self._trouble is None and _FLOOD < self._pipeline.lag < _LONG_FLOOD
 
     @property
     def leading(self) -> bool:

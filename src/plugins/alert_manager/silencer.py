@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import msgspec
 
-from .domain.outcome import Candidate, Judged
+from .domain.outcome import Candidate, Judged, SilencesSeen
 from .domain.silences import Silence, first_covering
 from .ports import Store
 
-_FRESH = 60.0  # seconds; clocks drift
+_FRESH = 60.0  # seconds; clocks drift, and a commit finds out only where they differ by more
 
 
 class Silencer:
@@ -42,7 +42,8 @@ class Silencer:
             return judged
         if time.monotonic() - self._looked_at > _FRESH:
             await self._look()
-        return replace(self.mute_as_known(judged), silences=self._version)
+        seen = SilencesSeen(self._version, self._ahead)
+        return replace(self.mute_as_known(judged), silences=seen)
 
     def outdated(self) -> None:
         """Hears that the silences have changed."""

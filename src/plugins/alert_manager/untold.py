@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -35,7 +35,9 @@ class _Early:
 class Untold:
     """Should alert_db go away right after a commit, it is known here what it still had to tell."""
 
-    def __init__(self) -> None:
+    def __init__(self, machines: Collection[str] = ()) -> None:
+        """`machines`: channels that wake nobody, which may have much to tell for a while."""
+        self._machines = frozenset(machines)
         self._entries: dict[int, _Entry] = {}
         # A worker may claim a message as soon as it is committed, and send it before the commit's
         # answer is here. Most of these are of alerts that are never heard of again.
@@ -54,7 +56,9 @@ class Untold:
             if candidate.severity >= URGENT and left:
                 self._entries[alert_id] = _Entry(candidate, now, left, early.in_hand)
         while len(self._entries) > _MOST:
-            del self._entries[next(iter(self._entries))]
+            oldest = next(iter(self._entries))
+            dull = (i for i, entry in self._entries.items() if entry.left <= self._machines)
+            del self._entries[next(dull, oldest)]
 
     def sending(self, channel: str, alerts: Iterable[int]) -> None:
         """Hears that a channel is being told of these."""

@@ -58,7 +58,7 @@ class Said(NamedTuple):
 
 
 class Wording(Protocol):
-    """Words an alert when it is known to be news: most candidates repeat one that was told."""
+    """Words an alert; what only repeats another one needs no words."""
 
     def say(self) -> Said:
         """Returns the title and the message."""
@@ -109,6 +109,18 @@ class Change(NamedTuple):
     who: str
 
 
+class SilencesSeen(NamedTuple):
+    """Which silences were looked at, and when that was thought to be.
+
+    Attributes:
+        version: as `Silences.version`.
+        ahead: the server's clock, of our monotonic one (seconds).
+    """
+
+    version: str
+    ahead: float
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """What one batch of events came to.
@@ -123,7 +135,7 @@ class Judged:
         thresholds: number of the newest change that it was judged with; None: it used none.
         unsure: True where something seemed to be missing that another source may still bring.
         quiet_before: people are not told of events before it (epoch seconds), one by one.
-        silences: version of the silences that were looked at; None: none were.
+        silences: that were looked at; None: none were.
         revived: ids of dead letters whose events these are; they are none any more.
     """
 
@@ -138,7 +150,7 @@ class Judged:
     thresholds: int | None = None
     unsure: bool = False
     quiet_before: float = 0.0
-    silences: str | None = None
+    silences: SilencesSeen | None = None
     revived: tuple[int, ...] = ()
 
     @property

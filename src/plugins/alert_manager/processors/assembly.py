@@ -139,7 +139,7 @@ def assemble(
         loaded.fallbacks(),
     )
     watch = SelfWatch(own_alerts)
-    untold = Untold()
+    untold = Untold(loaded.machines())
     spool = Spool(SpoolFile(home / "spool" / f"{instance}.sqlite3"), untold)
     hand_in = HandIn(spool, sessions.telling)
     sending = Sending(sessions.telling, sessions.following, sessions.reporting)

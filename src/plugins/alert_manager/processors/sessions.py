@@ -31,11 +31,15 @@ class Sessions(NamedTuple):
     def of(cls, corec_db: Mapping[str, Any], settings: Settings) -> Sessions:
         """Makes them; connects to nothing yet."""
         alert_db = settings.database()
+        # What is asked at every look is planned once: without knowing the id and the number of rows
+        # PostgreSQL takes them for many, and would plan anew each time.
+        options = f"-c plan_cache_mode=force_generic_plan {corec_db.get('options', '')}".strip()
+        reading = {**corec_db, "options": options}
         # A process that is frozen while it leads must not keep everybody else from it.
         idle_limit = max(LEAD_IDLE_LIMIT, 4 * settings.config.reader.tick)
         return cls(
-            reading=PgSession("lectura", corec_db, autocommit=True),
-            looking_ahead=PgSession("adelanto", corec_db, autocommit=True),
+            reading=PgSession("lectura", reading, autocommit=True),
+            looking_ahead=PgSession("adelanto", reading, autocommit=True),
             storing=PgSession("almacen", alert_db, autocommit=True, idle_limit=idle_limit),
             telling=PgSession("avisos", alert_db, autocommit=True),
             following=PgSession("seguimiento", alert_db),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 LINGER = 0.1  # seconds; at 50 alerts a second, five are told with the statements of one
-_TIMES = 30  # that a send took
+_TIMES = 30
 _LONGEST = 1.0  # seconds
 
 
@@ -23,5 +23,5 @@ class Background(NamedTuple):
     in_flood: Callable[[], bool] = lambda: False
 
     def rest(self, took: float) -> float:
-        """Returns the seconds to wait before the next send, after one that took `took` seconds."""
+        """Returns the seconds to rest after claiming, sending and recording took `took` seconds."""
         return min(_TIMES * took, _LONGEST) if self.in_flood() else 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -21,11 +22,12 @@ from ..domain.dedupe import (
     plus_one,
 )
 from ..domain.errors import NoLetterError, StaleSilencesError
-from ..domain.outcome import Candidate, Committed, DeadLetter, Judged, Said
+from ..domain.outcome import Candidate, Committed, DeadLetter, Judged, Said, SilencesSeen
 from .arrays import blobs, numbers, texts
-from .queries import execute_prepared, prepared_value, query
+from .queries import execute_prepared, query
 from .queueing import ToTell, queue_messages
 
+_CLOCKS_DIFFER = 2.0  # seconds
 LOCK_CLASS = 0x616C6572  # "aler": the first half of our advisory lock keys in alert_db
 
 
@@ -39,8 +41,7 @@ def store(cursor: Cursor, judged: Judged, cached: Mapping[bytes, tuple[int, floa
     """
     candidates = judged.candidates
     execute_prepared(cursor, "serialise_commits", {"key": LOCK_CLASS})
-    if judged.silences not in (None, prepared_value(cursor, "silences_version")):
-        raise StaleSilencesError("empezó o terminó un silencio mientras se juzgaba")
+    _check_silences(cursor, judged.silences)
     known = _known(cursor, candidates, cached)
     decision = decide(candidates, known)
     muted = _count_repeats(cursor, candidates, decision)
@@ -69,6 +70,17 @@ def store(cursor: Cursor, judged: Judged, cached: Mapping[bytes, tuple[int, floa
         channels=queued.channels,
         told=queued.told,
     )
+
+
+def _check_silences(cursor: Cursor, seen: SilencesSeen | None) -> None:
+    """Checks that the silences are those that were looked at, at the time that we think it is."""
+    if seen is None:
+        return
+    execute_prepared(cursor, "silences_version", {})
+    version, now = cursor.fetchone() or ("", 0.0)
+    # Our clock stands still while the machine sleeps, and the server's may be set.
+    if version != seen.version or abs(now - time.monotonic() - seen.ahead) > _CLOCKS_DIFFER:
+        raise StaleSilencesError("empezó o terminó un silencio mientras se juzgaba")
 
 
 def _targets(those: Sequence[Candidate]) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from ..domain.model import Fetched, RawEvent
 from ..metrics import Metrics
 from ..ports import StoredPosition
 from ..settings import ReaderSettings
-from .copied import FEW, SOURCE, copied, events_in, few
+from .copied import SOURCE, copied, events_in, few
 from .eventos_rows import ids_of, is_text, marked, position_before, ranges, with_payload
 from .pg import PgSession
 from .queries import fetch_row, fetch_value, prepared_value, query
@@ -72,7 +72,7 @@ class EventosReader:
         }
         self._prepared_for = -1
         self._is_text = False  # `datos`
-        self._is_busy = False  # the last look found more than a few rows
+        self._is_busy = False  # the last look found a full page
         self._probed_at = float("-inf")
         self._bounds_at = float("-inf")
         self._warned_at = float("-inf")
@@ -267,7 +267,7 @@ class EventosReader:
             if rows is not None:
                 return rows
         rows = self._read(cursor, "eventos_rows", {"hi": hi})
-        self._is_busy = len(rows) >= FEW
+        self._is_busy = self._was_cut(rows)  # and much is left
         return rows
 
     def _read(self, cursor: Cursor, name: str, where: Mapping[str, int | str]) -> list[RawEvent]:

@@ -136,16 +136,18 @@ UPDATE notifications AS n
 SELECT extract(epoch FROM now())::float8;
 
 -- name: silences_version
-SELECT coalesce(string_agg(s.id::text, ' ' ORDER BY s.id), '') FROM silences AS s WHERE {is_alive};
+-- With the server's time now: that of the transaction may be seconds old, where it waited for its turn.
+SELECT coalesce(string_agg(s.id::text, ' ' ORDER BY s.id), ''), extract(epoch FROM clock_timestamp())::float8
+  FROM silences AS s WHERE {is_alive};
 
 -- name: is_alive
 -- It counts now, or will.
-s.expired_at IS NULL AND (s.ends_at IS NULL OR s.ends_at > now())
+(s.expired_at IS NULL AND (s.ends_at IS NULL OR s.ends_at > now()))
 
 -- name: silences_get
 -- With the server's time, also where there is none.
 SELECT s.id, matchers, extract(epoch FROM starts_at)::float8, extract(epoch FROM ends_at)::float8, weekly,
-       extract(epoch FROM now())::float8
+       extract(epoch FROM clock_timestamp())::float8
   FROM (VALUES (1)) AS one (row) LEFT JOIN silences AS s ON {is_alive}
  ORDER BY s.id;
 
@@ -165,12 +167,11 @@ RETURNING id;
 SELECT id, matchers, starts_at, ends_at, weekly, who, reason, created_at, expired_at, expired_by,
        (SELECT count(*) FROM alerts AS a WHERE a.silence_id = s.id) AS alerts
   FROM silences AS s
- WHERE %(all)s OR (expired_at IS NULL AND (ends_at IS NULL OR ends_at > now()))
+ WHERE %(all)s OR {is_alive}
  ORDER BY id DESC LIMIT %(limit)s;
 
 -- name: silence_expire
-UPDATE silences SET expired_at = now(), expired_by = %(who)s
- WHERE id = ANY(%(ids)s) AND expired_at IS NULL AND (ends_at IS NULL OR ends_at > now())
+UPDATE silences AS s SET expired_at = now(), expired_by = %(who)s WHERE id = ANY(%(ids)s) AND {is_alive}
 RETURNING id;
 
 -- name: notifications_to_mute

@@ -18,7 +18,9 @@ _PASSING = ("08", "53", "57P", "58", "25006", "40", "55P03")
 _NO_SUCH = ("42P01", "42703", "3F000", "42501")
 _MAY_NOT = "42501"
 _QUERY_CANCELED = "57014"
-_OUTDATED = "0A000"  # of what we ask: a prepared statement whose table was altered since
+_OUTDATED = (
+    "RevalidateCachedQuery"  # of PostgreSQL's source: a prepared statement has other columns
+)
 EVENT_KEY = "alerts_event_time_rule"  # the index that keeps one alert per event and rule
 
 
@@ -31,7 +33,9 @@ def is_lost(error: psycopg2.Error) -> bool:
     if code is None:
         lost = (psycopg2.OperationalError, psycopg2.InterfaceError)
         return isinstance(error, lost) or type(error) is psycopg2.DatabaseError
-    return code.startswith(("08", "57P", "25006", _OUTDATED))
+    if error.diag.source_function == _OUTDATED:  # the table of a prepared statement was altered
+        return True
+    return code.startswith(("08", "57P", "25006"))
 
 
 def translated(name: str, error: psycopg2.Error) -> Exception:

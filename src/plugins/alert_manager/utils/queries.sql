@@ -102,7 +102,8 @@ UPDATE alerts AS a
 RETURNING a.id, a.silence_id IS NOT NULL AND a.status IN ('abierta', 'silenciada');
 
 -- name: notifications_insert
--- Each alert names a set of channels. What a silence muted is told after all.
+-- Each alert names a set of channels. In the order of alerts, in which channels tell them. What a silence muted
+-- is told after all.
 INSERT INTO notifications AS n (alert_id, channel, severity)
 SELECT a.alert_id, m.channel, a.severity
   FROM unnest(%(alert_id)s::bigint[], %(severity)s::smallint[], %(set)s::int[])

@@ -167,15 +167,16 @@ class Worker:
         if claim is None:
             self._suspects.clear()
             due = await self._claims.next_due()
-            await self._await_news(_FLOOR if due is None else min(max(due, _SOONEST), _FLOOR))
+            await self._idle(_FLOOR if due is None else min(max(due, _SOONEST), _FLOOR))
+            await self._pause(self._background.linger)
         elif self._stopping:
             await queue.retry(claim, Again(0.0, _STOPPED_BEFORE, give_back=True), None)
         else:
             told = isinstance(await self._deliver(queue, claim), Sent)
+            await self._pause(self._background.rest(time.monotonic() - now))
             if told and not claim.more:  # it would be asked for nothing
-                await self._await_news(_FLOOR)
-            else:
-                await self._pause(self._background.rest(time.monotonic() - now))
+                await self._idle(_FLOOR)
+                await self._pause(self._background.linger)
 
     async def _next(self) -> tuple[Queue, Claim | None]:
         """Claims what is to be sent next: first what alert_db cannot give us."""
@@ -218,11 +219,6 @@ class Worker:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._signal.wait()
-
-    async def _await_news(self, seconds: float) -> None:
-        """Waits for work, or for `seconds`; a channel in the background lets some gather."""
-        await self._idle(seconds)
-        await self._pause(self._background.linger)
 
     async def _pause(self, seconds: float) -> None:
         """Waits for `seconds` whatever comes in meanwhile; only a stop ends it."""
