@@ -30,7 +30,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.events import until_judged
+from benchmarks.events import PENDING, until_judged
 from benchmarks.loads import LOADS
 from benchmarks.loads import events as made_events
 from benchmarks.servers import durable_postgres, fresh_world, private_redis
@@ -43,7 +43,6 @@ _WAIT = 120.0  # seconds that a host has to answer, and to tell what waits
 _WARM_UP = 60.0  # seconds; a tenth of a shorter measurement
 _RATE, _EVERY = 100, 10  # events a second, of which each tenth is an alert
 _LOOKS = 600  # at memory, under a steady load
-_WAITING = "SELECT count(*) FROM notifications WHERE status = 'pending'"
 _IDLE_BAR = 0.01  # of one core
 _PEAK_BAR = 120.0  # MB
 # MB in ten minutes. The smallest object of Python that stayed of each event, 56 bytes, would come
@@ -136,7 +135,7 @@ class _Bench:
         with self._host(world, "backlog") as process:
             until_judged(world.alert_dsn, events, threading.Event())
             seconds = time.monotonic() - began
-            _until(lambda: not world.alert(_WAITING)[0][0])
+            _until(lambda: not world.alert(PENDING)[0][0])
             return Backlog(events, seconds, _peak(process))
 
     def steady(self, seconds: float) -> Steady:

@@ -97,7 +97,7 @@ def main() -> int:
 
 
 def _ours(postgres: TestPostgres, redis: TestRedis, alerts: int) -> float:
-    world, seconds = judged(postgres, redis, _LOAD, alerts)
+    world, seconds, _ = judged(postgres, redis, _LOAD, alerts)
     ((stored,),) = world.alert("SELECT count(DISTINCT event_id) FROM alerts")
     _check(_OURS, stored, alerts)
     return alerts / seconds

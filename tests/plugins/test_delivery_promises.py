@@ -115,6 +115,7 @@ def losses(world: World, count: int) -> None:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.long
 async def test_kill_9_in_the_middle_of_a_thousand_sends_loses_none(
     world: World, tmp_path: Path, server: DiscordServer
 ) -> None:

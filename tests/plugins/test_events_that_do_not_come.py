@@ -60,11 +60,12 @@ async def test_prices_that_stop_are_told_once_and_so_is_their_return(world: Worl
         assert "hace más de 5 min." in alert["message"]
         price(world, "BTC/USDT", 0)
         await eventually(lambda: told(world) == [("BTC/USDT", "resuelta", 1)])
-    ends = (
-        "SELECT DISTINCT resolution, n.status FROM notifications n JOIN alerts a ON a.id = alert_id"
-        " WHERE kind = 'recovery'"
-    )
-    assert world.alert(ends) == [("Llegan de nuevo precios de BTC/USDT: $100.00.", "sent")]
+        ends = (
+            "SELECT DISTINCT resolution, n.status"
+            " FROM notifications n JOIN alerts a ON a.id = alert_id WHERE kind = 'recovery'"
+        )
+        over = "Llegan de nuevo precios de BTC/USDT: $100.00."
+        await eventually(lambda: world.alert(ends) == [(over, "sent")])
 
 
 async def test_a_backlog_is_judged_by_the_events_own_time(world: World) -> None:
