@@ -128,8 +128,7 @@ async def _run(world: World, load: Load, events: int) -> tuple[float, float]:
         try:
             await asyncio.to_thread(until_judged, world.alert_dsn, events, given_up)
             stored = time.perf_counter() - began
-            while world.alert(PENDING)[0][0] and not given_up.is_set():
-                await asyncio.sleep(_TURN)
+            await asyncio.to_thread(_until_told, world, given_up)
             return stored, time.perf_counter() - began
         finally:
             given_up.set()
@@ -151,6 +150,11 @@ def until_judged(dsn: str, last: int, given_up: threading.Event) -> None:
             if given_up.wait(_TURN):
                 break
     connection.close()
+
+
+def _until_told(world: World, given_up: threading.Event) -> None:
+    while world.alert(PENDING)[0][0] and not given_up.wait(_TURN):
+        pass
 
 
 def _read(dsn: str, rows: int) -> float:

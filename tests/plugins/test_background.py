@@ -116,6 +116,18 @@ async def test_in_a_flood_it_goes_on_slowly_and_after_it_fast(alert_db: World) -
     assert sum(pauses[-5:]) < sum(pauses[:3])
 
 
+async def test_what_comes_while_it_rests_is_told_right_after(alert_db: World) -> None:
+    queue(alert_db, NAME, "una")
+    async with delivering(alert_db, Background(0.0, lambda: True)) as (delivery, slow):
+        for number in (1, 2, 3):
+            await eventually(lambda: len(slow.sizes) == number, 3.0)  # noqa: B023
+            await asyncio.sleep(0.1)  # it rests, or waits
+            queue(alert_db, NAME, "otra")
+            delivery.wake([NAME])
+            await asyncio.sleep(0.1)
+    assert slow.ends[-1] - slow.ends[0] < 3.0  # who is not woken looks every 5 s
+
+
 async def test_a_stop_does_not_wait_for_a_rest(alert_db: World) -> None:
     storm(alert_db, NAME, {2: 100})
     background = Background(60.0, lambda: True)

@@ -173,10 +173,12 @@ class Worker:
             await queue.retry(claim, Again(0.0, _STOPPED_BEFORE, give_back=True), None)
         else:
             told = isinstance(await self._deliver(queue, claim), Sent)
-            await self._pause(self._background.rest(time.monotonic() - now))
+            took, least = time.monotonic() - now, 0.0
             if told and not claim.more:  # it would be asked for nothing
                 await self._idle(_FLOOR)
-                await self._pause(self._background.linger)
+                least = self._background.linger
+            # Last, as what comes meanwhile does not end it: the next thing is to claim.
+            await self._pause(max(least, self._background.rest(took)))
 
     async def _next(self) -> tuple[Queue, Claim | None]:
         """Claims what is to be sent next: first what alert_db cannot give us."""
