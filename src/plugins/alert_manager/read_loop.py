@@ -25,8 +25,8 @@ from .tasks import end_task
 log = logging.getLogger("corec.alert_manager.reading")
 
 _MUCH = 10  # events at one look: their writers are at full speed
-_REST_FOR = 3  # times as long as that look took, the reader rests then
-_BREATH = 0.1  # seconds of such a rest, at the most
+_REST_FOR = 6  # times as long as that look took, the reader rests then
+_BREATH = 0.2  # seconds of such a rest, at the most
 _REST = 1.0  # seconds between tries while a database is away
 _KEEP = 1.0  # seconds that the place may take to be stored at an end
 # Seconds without an end of what is there to read after which others give way, and after which they
