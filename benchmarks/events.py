@@ -153,8 +153,10 @@ def until_judged(dsn: str, last: int, given_up: threading.Event) -> None:
 
 
 def _until_told(world: World, given_up: threading.Event) -> None:
-    while world.alert(PENDING)[0][0] and not given_up.wait(_TURN):
-        pass
+    deadline = time.monotonic() + _WAIT
+    while (pending := world.alert(PENDING)[0][0]) and not given_up.wait(_TURN):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{pending} messages not sent after {_WAIT} s")
 
 
 def _read(dsn: str, rows: int) -> float:

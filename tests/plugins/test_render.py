@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.plugins.alert_manager.domain import render
 from src.plugins.alert_manager.domain.escape import single_line
 from src.plugins.alert_manager.domain.formats import Formats
 from src.plugins.alert_manager.domain.model import Match, Severity
@@ -66,6 +67,16 @@ def test_a_template_that_fails_loses_no_alert() -> None:
     title, message = said("{{ 1 / a }}", "m", {"a": 0})
     assert title == "Regla r"
     assert "falló" in message
+
+
+def test_a_fault_of_ours_loses_no_alert(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(text: str) -> str:
+        raise RuntimeError(SECRET)
+
+    monkeypatch.setattr(render, "redact_text", fails)
+    words = ("Regla r", "Las palabras de r fallaron: RuntimeError.")
+    assert said("{{ a }}", "{{ a }}", {"a": SECRET}) == words
+    assert said("{{ a }}", "{{ a }}", {"a": SECRET}, value=SECRET, invalid=True) == words
 
 
 def test_a_template_that_cannot_be_read_says_so() -> None:

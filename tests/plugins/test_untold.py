@@ -11,6 +11,7 @@ from src.plugins.alert_manager import untold
 from src.plugins.alert_manager.domain.model import Severity
 from src.plugins.alert_manager.domain.outcome import Candidate, Committed, Said
 from src.plugins.alert_manager.untold import Untold
+from tests.support.pace import slowness
 
 LOSS = Candidate(
     "eventos",
@@ -99,3 +100,15 @@ def test_who_waits_for_people_outlives_what_machines_have_still_to_tell(
     found = waiting.take()
     assert [candidate.targets for candidate in found] == [("discord", "email"), ("log",), ("log",)]
     assert [candidate.event_id for candidate in found] == [1, 12, 13]
+
+
+def test_a_storm_that_people_are_told_of_takes_no_time() -> None:
+    """It is on the event loop."""
+    waiting = Untold(machines=["log"])
+    began = time.process_time()
+    for first in (0, 5000):
+        alerts = {index: 1 + first + index for index in range(5000)}
+        waiting.stored([LOSS] * 5000, Committed(alerts, 0, 0, {}))
+    took = time.process_time() - began
+    assert len(waiting.take()) == untold._MOST
+    assert took < 0.3 * slowness()  # 1.4 s, when all were looked through for each

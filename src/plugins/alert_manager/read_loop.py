@@ -63,6 +63,7 @@ class ReadLoop:
         self._task: asyncio.Task[None] | None = None
         self._trouble: str | None = "arrancando"
         self._since = time.time()
+        self._well_at = time.monotonic()
         self._told = self._told_behind = self._ended = self._ended_behind = False
         self._silent = optional
         self.optional = optional
@@ -140,7 +141,9 @@ class ReadLoop:
     @property
     def in_flood(self) -> bool:
         """True while events come faster than they are judged here, in its first ten minutes."""
-        return self._trouble is None and _FLOOD < self._pipeline.lag < _LONG_FLOOD
+        # What came while a database was away is a flood that begins when it is back.
+        lag = min(self._pipeline.lag, time.monotonic() - self._well_at)
+        return self._trouble is None and _FLOOD < lag < _LONG_FLOOD
 
     @property
     def leading(self) -> bool:
@@ -153,6 +156,7 @@ class ReadLoop:
         trouble = None if trouble is None else redact_text(trouble)
         if trouble != self._trouble:
             if trouble is None:
+                self._well_at = time.monotonic()
                 log.info("se lee %s", source)
             else:
                 log.error("no se puede leer %s: %s", source, trouble)

@@ -12,7 +12,7 @@ from .domain.outcome import Candidate, Judged, SilencesSeen
 from .domain.silences import Silence, first_covering
 from .ports import Store
 
-_FRESH = 60.0  # seconds; clocks drift, and a commit finds out only where they differ by more
+_FRESH = 60.0  # seconds; clocks drift, and a commit notices no less than 2 s
 
 
 class Silencer:
@@ -52,8 +52,7 @@ class Silencer:
     async def _look(self) -> None:
         silences = await self._store.load_silences()
         self._silences, self._version = silences.all, silences.version
-        self._looked_at = time.monotonic()
-        self._ahead = silences.now - self._looked_at
+        self._ahead, self._looked_at = silences.ahead, time.monotonic()
 
     def mute_as_known(self, judged: Judged) -> Judged:
         """Does the same by the silences that were last read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import msgspec
 
@@ -55,10 +56,16 @@ class Untold:
             left -= early.told
             if candidate.severity >= URGENT and left:
                 self._entries[alert_id] = _Entry(candidate, now, left, early.in_hand)
-        while len(self._entries) > _MOST:
-            oldest = next(iter(self._entries))
-            dull = (i for i, entry in self._entries.items() if entry.left <= self._machines)
-            del self._entries[next(dull, oldest)]
+        if len(self._entries) > _MOST:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        """Forgets what is too much, and what only machines have to tell before the rest."""
+        dull = (i for i, entry in self._entries.items() if entry.left <= self._machines)
+        for alert_id in [*islice(dull, len(self._entries) - _MOST)]:
+            del self._entries[alert_id]
+        for alert_id in [*islice(self._entries, max(0, len(self._entries) - _MOST))]:
+            del self._entries[alert_id]
 
     def sending(self, channel: str, alerts: Iterable[int]) -> None:
         """Hears that a channel is being told of these."""

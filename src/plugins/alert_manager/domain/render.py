@@ -152,7 +152,16 @@ class Words(msgspec.Struct, frozen=True, gc=False):
     formats: Formats
 
     def say(self) -> Said:
-        """Returns the words; a template that fails never loses the alert."""
+        """Returns the words; no template that fails loses the alert, and no fault of ours."""
+        try:
+            return self._said()
+        except Exception as error:  # noqa: BLE001  (else the commit would fail, and again for ever)
+            rule = self.match.rule
+            return Said(
+                f"Regla {rule}", f"Las palabras de {rule} fallaron: {type(error).__name__}."
+            )
+
+    def _said(self) -> Said:
         if self.match.invalid:
             return _invalid(self.match, self.channel)
         title, message = self._rendered(self.spec.title, self.spec.message)

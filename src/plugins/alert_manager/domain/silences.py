@@ -82,10 +82,12 @@ class Silences(NamedTuple):
 
     Attributes:
         now: the server's time (epoch seconds).
+        ahead: the server's clock, of our monotonic one (seconds).
     """
 
     all: tuple[Silence, ...]
     now: float
+    ahead: float
 
     @property
     def version(self) -> str:

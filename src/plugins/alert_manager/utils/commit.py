@@ -78,9 +78,11 @@ def _check_silences(cursor: Cursor, seen: SilencesSeen | None) -> None:
         return
     execute_prepared(cursor, "silences_version", {})
     version, now = cursor.fetchone() or ("", 0.0)
-    # Our clock stands still while the machine sleeps, and the server's may be set.
-    if version != seen.version or abs(now - time.monotonic() - seen.ahead) > _CLOCKS_DIFFER:
+    if version != seen.version:
         raise StaleSilencesError("empezó o terminó un silencio mientras se juzgaba")
+    # Our clock stands still while the machine sleeps, and the server's may be set.
+    if abs(now - time.monotonic() - seen.ahead) > _CLOCKS_DIFFER:
+        raise StaleSilencesError("el reloj de alert_db no es el de cuando se miraron los silencios")
 
 
 def _targets(those: Sequence[Candidate]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -31,10 +32,11 @@ class Added(NamedTuple):
 def load_silences(cursor: Cursor) -> Silences:
     """Returns the silences that count now, or will."""
     execute_prepared(cursor, "silences_get", {})
+    answered_at = time.monotonic()  # here: the event loop may hear of it late
     found = cursor.fetchall()
     *_, now = found[0]
     known = tuple(silence(*row[:5]) for row in found if row[0] is not None)
-    return Silences(known, float(now))
+    return Silences(known, float(now), float(now) - answered_at)
 
 
 def silence(number: int, matchers: Any, starts: float, ends: float | None, weekly: Any) -> Silence:
