@@ -369,6 +369,7 @@ async def test_a_webhook_whose_server_is_away(
         settle(well, monkeypatch, tmp_path)
         assert await found() == []
         assert server.requests == []  # any request might be an alert to it
+        await asyncio.sleep(0.2)  # until the server has heard that we are gone
     [(part, _, said, _)] = await found()
     assert part == "canal casa"
     assert "rechaza la conexión" in said

@@ -178,11 +178,13 @@ async def test_an_index_that_swings_is_one_alert_and_its_end_is_told_once(
         assert world.alert(statuses) == [("resuelta", "La volatilidad bajó: VIX en 17.9.")]
         vix(world, 16, 21)  # it begins anew, and within the hour of the first
         await eventually(lambda: len(titles()) == 4)
+        # Programs count reports: an end is none.
+        reports = "SELECT count(*) FROM eventos WHERE canal = 'alert_data'"
+        await eventually(lambda: world.corec(reports) == [(3,)])
     assert titles()[1:] == ["CRÍTICA: VIX en 41", "RESUELTA: VIX en 41", "ALTA: VIX en 21"]
     end = server.messages[2]["embeds"][0]
     assert end["description"] == "La volatilidad bajó: VIX en 17.9."
-    # Programs count reports: an end is none.
-    assert world.corec("SELECT count(*) FROM eventos WHERE canal = 'alert_data'") == [(3,)]
+    assert world.corec(reports) == [(3,)]
 
 
 async def test_the_end_of_a_count_is_told_in_its_own_number(world: World) -> None:
