@@ -23,7 +23,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ import psutil
 from benchmarks.events import PENDING, until_judged
 from benchmarks.loads import LOADS
 from benchmarks.loads import events as made_events
-from benchmarks.servers import durable_postgres, fresh_world, private_redis
+from benchmarks.servers import durable_postgres, fresh_world, private_redis, until
 from tests.plugins.conftest import PROJECT, World
 from tests.plugins.histories import insert
 from tests.plugins.hosts import health, host
@@ -135,7 +135,7 @@ class _Bench:
         with self._host(world, "backlog") as process:
             until_judged(world.alert_dsn, events, threading.Event())
             seconds = time.monotonic() - began
-            _until(lambda: not world.alert(PENDING)[0][0])
+            until(lambda: not world.alert(PENDING)[0][0], _WAIT)
             return Backlog(events, seconds, _peak(process))
 
     def steady(self, seconds: float) -> Steady:
@@ -168,7 +168,7 @@ class _Bench:
         """A host that answers."""
         home = self.root / name
         with host(world, home) as child:
-            _until(lambda: bool(health(home)[0]))
+            until(lambda: bool(health(home)[0]), _WAIT)
             yield psutil.Process(child.pid)
 
     def _server_cpu(self) -> float:
@@ -179,14 +179,6 @@ class _Bench:
         times = server.cpu_times()
         past = times.children_user + times.children_system
         return past + sum(map(_cpu, [server, *server.children()]))
-
-
-def _until(check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _WAIT
-    while not check():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {_WAIT} s")
-        time.sleep(0.1)
 
 
 def _cpu(process: psutil.Process) -> float:

@@ -22,7 +22,6 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -31,14 +30,13 @@ from pathlib import Path
 from benchmarks.events import PENDING, until_judged
 from benchmarks.loads import LOADS
 from benchmarks.loads import events as made_events
-from benchmarks.servers import durable_postgres, fresh_world, private_redis
+from benchmarks.servers import durable_postgres, fresh_world, private_redis, until
 from tests.plugins.histories import inserting
 from tests.plugins.hosts import health, host
 from tests.support.servers import TestPostgres, guarded_directory
 
 PROCESSES = (1, 2, 4)
 _WAIT = 300.0  # seconds for each thing that is waited for
-_LOOK = 0.05  # seconds between two looks
 _TOLD = "SELECT count(*) FROM notifications WHERE status = 'sent'"
 
 
@@ -97,7 +95,7 @@ def _run(postgres: TestPostgres, shares: int, processes: int, events: int) -> Ru
         for number in range(processes):
             home = root / str(number)
             hosts.enter_context(host(worlds[number % len(worlds)], home, f"corec{number}"))
-            _until(lambda home=home: bool(health(home)[0]))  # type: ignore[misc]
+            until(lambda home=home: bool(health(home)[0]), _WAIT)  # type: ignore[misc]
         with ExitStack() as commits:
             for world in worlds:
                 made = made_events(LOADS["10 %"], share, time.time())
@@ -111,18 +109,10 @@ def _run(postgres: TestPostgres, shares: int, processes: int, events: int) -> Ru
             for end in ends:
                 end.result()
         judged = time.perf_counter() - began
-        _until(lambda: not any(world.alert(PENDING)[0][0] for world in worlds))
+        until(lambda: not any(world.alert(PENDING)[0][0] for world in worlds), _WAIT)
         told = time.perf_counter() - began
         messages = sum(world.alert(_TOLD)[0][0] for world in worlds)
     return Run(share * len(worlds) / judged, messages / told)
-
-
-def _until(check: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _WAIT
-    while not check():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {_WAIT} s")
-        time.sleep(_LOOK)
 
 
 def _print(found: dict[str, list[Run]]) -> None:

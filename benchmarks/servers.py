@@ -5,7 +5,8 @@ from __future__ import annotations
 import http.client
 import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +24,7 @@ _DURABLE = {
     "max_wal_size": "4GB",
 }
 _START, _STOP = 60.0, 10.0  # seconds
+_LOOK = 0.05  # seconds between two looks, which ask servers that are measured
 
 
 @contextmanager
@@ -53,6 +55,19 @@ def fresh_world(postgres: TestPostgres, redis: TestRedis | None = None) -> World
     if redis is not None:
         assert redis.command("FLUSHALL") == "+OK"
     return World(corec_dsn, alert_dsn, "" if redis is None else redis.url)
+
+
+def until(check: Callable[[], bool], seconds: float) -> None:
+    """Waits until it holds.
+
+    Raises:
+        TimeoutError: it does not, in that time.
+    """
+    deadline = time.monotonic() + seconds
+    while not check():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds} s")
+        time.sleep(_LOOK)
 
 
 def free_port() -> int:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import msgspec
 
 from .domain.outcome import Candidate, Judged, SilencesSeen
-from .domain.silences import Silence, first_covering
+from .domain.silences import Silence, Silences, first_covering
 from .ports import Store
 
 _FRESH = 60.0  # seconds; clocks drift, and a commit notices no less than 2 s
@@ -25,10 +25,8 @@ class Silencer:
     def __init__(self, store: Store, machines: Collection[str]) -> None:
         self._store = store
         self._machines = frozenset(machines)
-        self._silences: tuple[Silence, ...] = ()
-        self._version = ""
+        self._known = Silences((), 0.0, 0.0)
         self._looked_at = float("-inf")
-        self._ahead = 0.0  # alert_db's clock, of the monotonic one; the machine's may be wrong
 
     async def mute(self, judged: Judged) -> Judged:
         """Returns what was judged, with what is silenced told to machines alone.
@@ -41,23 +39,19 @@ class Silencer:
         if not judged.candidates:
             return judged
         if time.monotonic() - self._looked_at > _FRESH:
-            await self._look()
-        seen = SilencesSeen(self._version, self._ahead)
+            self._known = await self._store.load_silences()
+            self._looked_at = time.monotonic()
+        seen = SilencesSeen(self._known.version, self._known.ahead)
         return replace(self.mute_as_known(judged), silences=seen)
 
     def outdated(self) -> None:
         """Hears that the silences have changed."""
         self._looked_at = float("-inf")
 
-    async def _look(self) -> None:
-        silences = await self._store.load_silences()
-        self._silences, self._version = silences.all, silences.version
-        self._ahead, self._looked_at = silences.ahead, time.monotonic()
-
     def mute_as_known(self, judged: Judged) -> Judged:
         """Does the same by the silences that were last read."""
-        now = time.monotonic() + self._ahead
-        counting = [silence for silence in self._silences if silence.counts(now)]
+        now = time.monotonic() + self._known.ahead  # alert_db's; the machine's clock may be wrong
+        counting = [silence for silence in self._known.all if silence.counts(now)]
         if not counting:
             return judged
         candidates = tuple(self._quiet(candidate, counting) for candidate in judged.candidates)

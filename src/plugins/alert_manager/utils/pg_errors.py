@@ -18,9 +18,8 @@ _PASSING = ("08", "53", "57P", "58", "25006", "40", "55P03")
 _NO_SUCH = ("42P01", "42703", "3F000", "42501")
 _MAY_NOT = "42501"
 _QUERY_CANCELED = "57014"
-_OUTDATED = (
-    "RevalidateCachedQuery"  # of PostgreSQL's source: a prepared statement has other columns
-)
+# A function of PostgreSQL's source, which finds that a prepared statement has other columns now.
+_OUTDATED = "RevalidateCachedQuery"
 EVENT_KEY = "alerts_event_time_rule"  # the index that keeps one alert per event and rule
 
 
