@@ -33,6 +33,19 @@ def slowness() -> float:
     return max(1.0, min(times) / _REFERENCE_SECONDS)
 
 
+def seconds(call: Callable[[], object]) -> float:
+    """Returns the processor time that `call` takes on the reference machine: the best of three.
+
+    One try says little: the garbage of all tests before it may be collected in the middle.
+    """
+    times = []
+    for _ in range(3):
+        started = time.thread_time()
+        call()
+        times.append(time.thread_time() - started)
+    return min(times) / slowness()
+
+
 def times_as_long(slow: Callable[[], object], quick: Callable[[], object]) -> float:
     """Returns how many times as long `slow` takes as `quick`, in processor time.
 
