@@ -72,6 +72,7 @@ def test_a_fault_of_ours_loses_no_alert(monkeypatch: pytest.MonkeyPatch) -> None
     def fails(text: str) -> str:
         raise RuntimeError(SECRET)
 
+    monkeypatch.setattr(render, "says_nothing", fails)
     monkeypatch.setattr(render, "redact_text", fails)
     words = ("Regla r", "Las palabras de r fallaron: RuntimeError.")
     assert said("{{ a }}", "{{ a }}", {"a": SECRET}) == words

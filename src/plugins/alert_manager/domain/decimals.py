@@ -29,7 +29,8 @@ class DecimalForm:
         self._locale = locale
         self._before = [_unquoted(text) for text in pattern.prefix]
         self._after = [_unquoted(text) for text in pattern.suffix]
-        self._least, self._most = pattern.frac_prec
+        self._least, most = pattern.frac_prec
+        self._rounded = f",.{most}f"
         self._group = get_group_symbol(locale)
         self._point = get_decimal_symbol(locale)
         # Python knows thousands alone; India's lakhs are left to Babel.
@@ -42,7 +43,7 @@ class DecimalForm:
         if not self._by_thousands:
             text: str = self._pattern.apply(number, self._locale)
             return text
-        whole, _, places = f"{abs(number):,.{self._most}f}".partition(".")
+        whole, _, places = format(abs(number), self._rounded).partition(".")
         places = places.rstrip("0").ljust(self._least, "0")
         text = whole.replace(",", self._group)
         if places:

@@ -90,8 +90,6 @@ class Formats:
         return _plain(format_datetime(moment, pattern, moment.tzinfo, _locale(self.locale)))
 
 
-# A title and its message tell the same value, and all alerts of a rule the same threshold.
-@lru_cache(maxsize=4096)
 def _written(value: float, pattern: str, locale: str) -> str:
     text = _plain(decimal_form(pattern, locale).write(value))
     # What is rounded to nothing has no sign.

@@ -20,10 +20,10 @@ from .formats import Formats, duration
 from .model import Match, Payload
 from .numbers import as_number
 from .outcome import Said
-from .redact import redact_text
+from .redact import redact_text, says_nothing
 from .rule_spec import RuleSpec
 from .sandbox import Sandbox, check_constants
-from .templates import Fill, compile_template
+from .templates import Fill, Given, compile_template
 
 MISSING = "sin dato"
 _MAX_VALUE = 300  # characters of one value inside a message
@@ -32,6 +32,7 @@ _OPEN_END = re.compile(r"\s*[=:]\s*[\"']?\s*$")
 _RECOVERED = "Volvió a la normalidad."
 _MAX_MESSAGE = 2000
 _ANY = Formats()
+_SHORT = 100  # characters of a text that is worth remembering
 _MAX_READ = 4000  # characters of one value that are looked at; a payload may hold a megabyte
 
 
@@ -44,6 +45,12 @@ class _Missing(ChainableUndefined):
 
 def clean(value: Any) -> str:
     """Returns a value as one bounded line of text."""
+    if type(value) is str and len(value) <= _SHORT:
+        return _cleaned_text(value)
+    return _cleaned(value)
+
+
+def _cleaned(value: Any) -> str:
     line = _line(value)
     if "=" in line or ":" in line:
         # Who is called `clave=` would hide what a sentence says behind it.
@@ -51,14 +58,21 @@ def clean(value: Any) -> str:
     return _cut(line, _MAX_VALUE)
 
 
+# Names of users and symbols, and amounts, of which a title and its message tell the same.
+_cleaned_text = lru_cache(maxsize=4096)(_cleaned)
+
+
 def _line(value: Any) -> str:
     return single_line(MISSING if value is None else str(value)[:_MAX_READ])
 
 
 def _with_number(form: Callable[[float], str]) -> Callable[[Any], str]:
+    # A title and its message tell the same value, and all alerts of a rule the same threshold.
+    written = lru_cache(maxsize=1024)(form)
+
     def apply(value: Any) -> str:
         number = as_number(value)
-        return clean(value) if number is None else form(number)
+        return clean(value) if number is None else written(number)
 
     return apply
 
@@ -87,7 +101,7 @@ def environment_of(formats: Formats) -> Sandbox:
 
 @lru_cache(maxsize=512)
 def _compiled(source: str, formats: Formats) -> Fill:
-    return compile_template(environment_of(formats), source)
+    return compile_template(environment_of(formats), source, _GIVEN)
 
 
 def check_template(source: str) -> None:
@@ -97,7 +111,7 @@ def check_template(source: str) -> None:
         ValueError: says what Jinja2 found, and in which line.
     """
     try:
-        _compiled(source, _ANY)
+        compile_template(environment_of(_ANY), source, _GIVEN)
         check_constants(environment_of(_ANY).parse(source))
     except (TemplateError, ValueError) as error:
         raise ValueError(f"plantilla inválida {source!r}: {error}") from None
@@ -113,27 +127,10 @@ def render(words: Words, template: str) -> str:
     Raises:
         jinja2.TemplateError: the template failed on this event.
     """
-    return _filled(template, words.formats, _values(words))
-
-
-def _values(words: Words) -> dict[str, Any]:
-    match, formats = words.match, words.formats
-    return {
-        **words.data,
-        "evento": words.data,
-        "valor": match.value,
-        "umbral": match.threshold,
-        "antes": match.before,
-        "ultimo": None if match.last is None else formats.local(match.last),
-        "severidad": match.severity.label,
-        "regla": match.rule,
-        "canal": words.channel,
-        "fecha": formats.local(words.timestamp),
-    }
-
-
-def _filled(source: str, formats: Formats, values: dict[str, Any]) -> str:
-    return " ".join(_compiled(source, formats)(values).split())
+    text = _compiled(template, words.formats)(words)
+    # Nearly always it is one line already.
+    one_line = text.isprintable() and "  " not in text
+    return text.strip() if one_line else " ".join(text.split())
 
 
 class Words(msgspec.Struct, frozen=True, gc=False):
@@ -169,15 +166,31 @@ class Words(msgspec.Struct, frozen=True, gc=False):
         return Said(title, message, others)
 
     def _rendered(self, title: str, message: str) -> tuple[str, str]:
-        rule, formats = self.match.rule, self.formats
+        rule = self.match.rule
         try:
-            values = _values(self)
-            title, message = _filled(title, formats, values), _filled(message, formats, values)
+            title, message = render(self, title), render(self, message)
         except Exception as error:  # noqa: BLE001  (a template may fail in any way on any event)
             title = f"Regla {rule}"
             message = f"La plantilla de {rule} falló ({clean(error)}); evento: {clean(self.data)}"
         # Once more: what was no secret field by field can be one in the sentence.
-        return _cut(redact_text(title), _MAX_TITLE), _cut(redact_text(message), _MAX_MESSAGE)
+        if not says_nothing(f"{title}\n{message}"):
+            title, message = redact_text(title), redact_text(message)
+        return _cut(title, _MAX_TITLE), _cut(message, _MAX_MESSAGE)
+
+
+_GIVEN: Given = {
+    "evento": lambda words: words.data,
+    "valor": lambda words: words.match.value,
+    "umbral": lambda words: words.match.threshold,
+    "antes": lambda words: words.match.before,
+    "ultimo": lambda words: (
+        None if words.match.last is None else words.formats.local(words.match.last)
+    ),
+    "severidad": lambda words: words.match.severity.label,
+    "regla": lambda words: words.match.rule,
+    "canal": lambda words: words.channel,
+    "fecha": lambda words: words.formats.local(words.timestamp),
+}
 
 
 def recovery(words: Words) -> str:

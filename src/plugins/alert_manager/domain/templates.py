@@ -7,14 +7,27 @@ filters, but without its machinery, which takes longer. The others are left to i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from jinja2 import Environment, nodes
 
-Fill = Callable[[dict[str, Any]], str]
-"""Makes text of values by their names."""
 
-_Piece = Callable[[Mapping[str, Any]], str]
+class Told(Protocol):
+    """What a template tells."""
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """Fields by their names."""
+        ...
+
+
+Given = Mapping[str, Callable[[Any], Any]]
+"""Names that mean the same in every template, and what each is of what is told."""
+
+Fill = Callable[[Any], str]
+"""Makes text of what is told."""
+
+_Value = Callable[[Any], Any]
 _SPECIAL = ("self", "super", "caller", "loop")  # names that mean something to Jinja2
 
 
@@ -22,63 +35,66 @@ class _NotPlainError(Exception):
     """It has something that is left to Jinja2."""
 
 
-def compile_template(environment: Environment, source: str) -> Fill:
-    """Compiles a template of an environment without globals.
+def compile_template(environment: Environment, source: str, given: Given) -> Fill:
+    """Compiles a template of an environment without globals, whose `finalize` makes text.
+
+    `given` goes before the fields of what is told.
 
     Raises:
         jinja2.TemplateError: it cannot be read.
     """
     template = environment.from_string(source)
     try:
-        pieces = _pieces(environment, environment.parse(source).body)
+        form, values = _parts(environment, environment.parse(source).body, given)
     except _NotPlainError:
 
-        def fill(values: dict[str, Any]) -> str:
+        def fill(told: Told) -> str:
+            known = {**told.data, **{name: value(told) for name, value in given.items()}}
             # As `template.render`, which copies the values and looks for globals: there are none.
-            context = template.new_context(values, shared=True)
+            context = template.new_context(known, shared=True)
             return "".join(template.root_render_func(context))
 
         return fill
-    return lambda values: "".join([piece(values) for piece in pieces])
+    shown: Callable[..., str] = environment.finalize or str
+    return lambda told: form % tuple([shown(value(told)) for value in values])
 
 
-def _pieces(environment: Environment, body: Sequence[nodes.Node]) -> list[_Piece]:
-    found: list[_Piece] = []
+def _parts(
+    environment: Environment, body: Sequence[nodes.Node], given: Given
+) -> tuple[str, list[_Value]]:
+    """Returns the text with a `%s` for each value in it, and the values."""
+    form, values = "", []
     for node in body:
         if not isinstance(node, nodes.Output):
             raise _NotPlainError
         for part in node.nodes:
             if isinstance(part, nodes.TemplateData):
-                found.append(_text(part.data))
+                form += part.data.replace("%", "%%")
             else:
-                found.append(_shown(environment, _value(environment, part)))
-    return found
+                form += "%s"
+                values.append(_value(environment, part, given))
+    return form, values
 
 
-def _text(data: str) -> _Piece:
-    return lambda values: data
-
-
-def _shown(environment: Environment, value: Callable[[Mapping[str, Any]], Any]) -> _Piece:
-    finalize: Callable[..., Any] = environment.finalize or str
-    return lambda values: str(finalize(value(values)))
-
-
-def _value(environment: Environment, node: nodes.Node) -> Callable[[Mapping[str, Any]], Any]:
+def _value(environment: Environment, node: nodes.Node, given: Given) -> _Value:
     if isinstance(node, nodes.Name) and node.name not in _SPECIAL:
-        name, undefined, missing = node.name, environment.undefined, object()
-
-        def field(values: Mapping[str, Any]) -> Any:
-            value = values.get(name, missing)
-            return undefined(name=name) if value is missing else value
-
-        return field
+        return given.get(node.name) or _field(environment, node.name)
     if isinstance(node, nodes.Filter) and node.node is not None and not _arguments(node):
         apply = environment.filters.get(node.name)
         if apply is not None and not hasattr(apply, "jinja_pass_arg"):
-            inner = _value(environment, node.node)
-            return lambda values: apply(inner(values))
+            inner = _value(environment, node.node, given)
+            return lambda told: apply(inner(told))
     raise _NotPlainError
+
+
+def _field(environment: Environment, name: str) -> _Value:
+    undefined, missing = environment.undefined, object()
+
+    def field(told: Told) -> Any:
+        value = told.data.get(name, missing)
+        return undefined(name=name) if value is missing else value
+
+    return field
 
 
 def _arguments(node: nodes.Filter) -> bool:

@@ -14,6 +14,7 @@ from yarl import URL
 
 from ...domain.delivery import Message, Outcome, Retry, Sent
 from ...domain.formats import Formats
+from ...domain.model import Payload
 from ...domain.redact import redact
 from .addresses import checked_address, secret_parts
 from .base import ChannelSettings, needed_address
@@ -106,7 +107,7 @@ def _body(batch: Sequence[Message]) -> bytes:
     return msgspec.json.encode({"alerts": [_alert(message) for message in batch]})
 
 
-def _alert(message: Message) -> dict[str, Any]:
+def _alert(message: Message) -> Payload:
     said: dict[str, Any] = {
         "number": message.number,
         "title": shown(message.title),
