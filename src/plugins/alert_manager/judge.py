@@ -91,9 +91,10 @@ class BatchJudge:
         found = _Found()
         changes: tuple[Change, ...] = ()
         count = 0
-        self._decoder.decoded_bytes = self._reports_decoder.decoded_bytes = 0
+        decoder, reports = self._decoder, self._reports_decoder
+        decoder.decoded_bytes = reports.decoded_bytes = 0
         for raw in raw_events:
-            if changes or self._decoded_bytes > MAX_DECODED:
+            if changes or decoder.decoded_bytes + reports.decoded_bytes > MAX_DECODED:
                 break
             count += 1
             if raw.channel not in self._watched:
@@ -173,10 +174,6 @@ class BatchJudge:
     def awaiting(self) -> frozenset[str]:
         """The names of rules that tell of events that do not come."""
         return self._memory.awaiting
-
-    @property
-    def _decoded_bytes(self) -> int:
-        return self._decoder.decoded_bytes + self._reports_decoder.decoded_bytes
 
     def _decode(self, raw: RawEvent) -> Payload:
         if raw.channel == REPORTS:

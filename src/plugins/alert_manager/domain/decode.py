@@ -59,7 +59,9 @@ class Decoder:
         """Bytes of JSON that were read so far; whoever has to stay within a budget resets it."""
         self._brackets = 0  # of the payload in hand, at the least as many as its JSON is deep
         self._zstd = zstandard.ZstdDecompressor(max_window_size=self._limits.max_window)
-        self._json = msgspec.json.Decoder()
+        self._decompress_frame = self._zstd.decompress
+        self._decode_json = msgspec.json.Decoder().decode
+        self._max_bytes = self._limits.max_bytes
         # As many brackets at the most as objects may be nested: neither deep nor many.
         self._few = min(self._limits.max_depth, self._limits.max_nodes)
 
@@ -69,8 +71,10 @@ class Decoder:
         Raises:
             DecodeError: with the reason, in Spanish.
         """
-        if type(payload) is bytes and (data := self._plain(payload)) is not None:
-            return data
+        if type(payload) is bytes and payload.startswith(ZSTD_MAGIC):
+            data = self._plain(payload)
+            if data is not None:
+                return data
         value: Any = payload
         self._brackets = 0 if isinstance(payload, _TEXT) else _UNCOUNTED
         for _ in range(self._limits.max_layers + 1):
@@ -93,18 +97,18 @@ class Decoder:
 
         What is refused, and why, the long way says.
         """
-        if not payload.startswith(ZSTD_MAGIC):
-            return None
         try:
-            if not 0 < zstandard.frame_content_size(payload) <= self._limits.max_bytes:
+            if not 0 < zstandard.frame_content_size(payload) <= self._max_bytes:
                 return None
-            raw = self._zstd.decompress(payload, allow_extra_data=False)
+            # By their places: max_output_size, read_across_frames, allow_extra_data. By their names
+            # it takes 0.4 us more, of six.
+            raw = self._decompress_frame(payload, 0, False, False)
             if raw.count(b"{") + raw.count(b"[") > self._few:
                 return None
-            data = self._json.decode(raw)
+            data = self._decode_json(raw)
         except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        if type(data) is not dict or _is_wrapper(data):
+        if type(data) is not dict or (len(data) == 1 and _is_wrapper(data)):
             return None
         self.decoded_bytes += len(raw)
         return data

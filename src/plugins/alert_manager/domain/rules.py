@@ -8,7 +8,8 @@ An `otherwise` rule speaks only where no other rule of the channel applied.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from .dedupe import Road
 from .expression import compile_expression
@@ -24,10 +25,10 @@ Judge = Callable[[Event], list[Found]]
 _Finding = Callable[[Event], Found | None]
 _JudgeOne = Callable[[Event, InvalidValueError | None], Found | None]
 _Test = Callable[[Payload], bool]
+_INFINITY = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class _Compiled:
+class _Compiled(NamedTuple):
     """A rule.
 
     Attributes:
@@ -60,17 +61,17 @@ def compile_rules(rules: Iterable[RuleSpec], thresholds: Mapping[str, float]) ->
         found: list[Found] = []
         applied = False
         data = event.data
-        for rule in by_channel.get(event.channel, ()):
-            if rule.otherwise and applied:
+        for applies, judge_one, otherwise, awaits in by_channel.get(event.channel, ()):
+            if otherwise and applied:
                 continue
             invalid = None
             try:
-                if rule.applies is not None and not rule.applies(data):
+                if applies is not None and not applies(data):
                     continue
             except InvalidValueError as error:
                 invalid = error
-            applied = applied or not rule.awaits
-            if (one := rule.judge(event, invalid)) is not None:
+            applied = applied or not awaits
+            if (one := judge_one(event, invalid)) is not None:
                 found.append(one)
         return found
 
@@ -168,6 +169,8 @@ def _number_at(path: Path) -> Callable[[Payload], float | None]:
 
     def number_at(data: Payload) -> float | None:
         value = get(data)
+        if type(value) is float and -_INFINITY < value < _INFINITY:  # nearly always
+            return value
         if value is None:  # absent, or null: nothing was measured
             return None
         number = as_number(value)
