@@ -23,6 +23,7 @@ from src.core.nucleus import CoreCNucleus
 from src.utils.config import DEFAULT_CONFIG
 from src.utils.config_errors import ConfigError
 from src.utils.forced_exit import exit_after
+from src.utils.garbage import look_seldom
 from src.utils.logs import LOG_FILE_ENV, setup_logging
 from src.utils.state_file import write_state
 from src.utils.stop_signals import StopSignals
@@ -115,6 +116,7 @@ async def _serve(nucleus: CoreCNucleus) -> None:
             instance_id=instance_id,
         )
     )
+    look_seldom()  # all plugins are started
     await nucleus.iniciar()
 
 

@@ -29,6 +29,7 @@ from benchmarks.backtest import READ
 from benchmarks.loads import LOADS, Load
 from benchmarks.loads import events as made_events
 from benchmarks.servers import durable_postgres, fresh_world, private_redis
+from src.utils.garbage import look_seldom
 from tests.plugins.conftest import World
 from tests.plugins.histories import insert
 from tests.support.servers import TestPostgres, TestRedis
@@ -122,6 +123,7 @@ async def _run(world: World, load: Load, events: int) -> tuple[float, float]:
     given_up = threading.Event()  # Ctrl-C does not wait until the time is over
     async with world.running() as processor:
         await processor.procesar({}, {})  # it has read that there is nothing
+        look_seldom()  # as main.py does
         made = made_events(load, events, time.time())
         await asyncio.to_thread(insert, world.corec_dsn, made)
         began = time.perf_counter()

@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.servers import durable_postgres, fresh_world
+from src.utils.garbage import look_seldom
 from tests.plugins.conftest import World
 from tests.support.discord import DiscordServer
 from tests.support.servers import TestPostgres
@@ -84,7 +85,7 @@ async def _round(postgres: TestPostgres, seconds: float) -> Round:
 async def _to_alert(world: World, seconds: float) -> list[float]:
     """Returns milliseconds from the commit of each event to that of its alert."""
     async with world.running():
-        await asyncio.sleep(_SETTLE)
+        await _settle()
         await _write(world, seconds, _EVENTS_PER_SECOND, 1)
         await asyncio.sleep(1.0)
     written = dict(world.corec(f"SELECT id, {_COMMITTED} FROM eventos"))
@@ -101,7 +102,7 @@ async def _to_discord(world: World, seconds: float) -> list[float]:
         }
         ahead = time.time() - time.monotonic()
         async with world.running():
-            await asyncio.sleep(_SETTLE)
+            await _settle()
             await _write(world, seconds, _ALERTS_PER_SECOND, 1)
             await asyncio.sleep(1.0)
         got = {
@@ -120,13 +121,18 @@ async def _slowed(world: World, seconds: float) -> float:
     """Returns the share of their rows that four writers lose by the plugin's presence."""
     alone = await _writers(world, seconds)
     async with world.running():
-        await asyncio.sleep(_SETTLE)
+        await _settle()
         beside = await _writers(world, seconds)
     return 1 - beside / alone
 
 
 async def _writers(world: World, seconds: float) -> float:
     return sum(await asyncio.gather(*(_write(world, seconds) for _ in range(_WRITERS))))
+
+
+async def _settle() -> None:
+    await asyncio.sleep(_SETTLE)
+    look_seldom()  # as main.py does
 
 
 async def _write(world: World, seconds: float, *rest: float) -> float:
