@@ -226,6 +226,7 @@ async def test_events_handed_over_at_once_are_all_counted(world: World) -> None:
     assert summary["events"] >= 30  # our own reports are read, too
 
 
+@pytest.mark.long
 async def test_events_that_several_drain_at_once_are_all_counted(world: World) -> None:
     world.config["config"]["reader"] = {"start_from": "beginning", "batch_size": 20}
     for number in range(400):

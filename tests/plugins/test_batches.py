@@ -23,6 +23,7 @@ def plugins(world: World) -> list[str]:
     return [alert["event_data"]["plugin"] for alert in world.alerts()]
 
 
+@pytest.mark.long
 async def test_rows_that_unpack_to_much_do_not_hold_up_the_first_alerts(world: World) -> None:
     compress = zstandard.ZstdCompressor().compress
     for i in range(60):

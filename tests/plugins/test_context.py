@@ -95,6 +95,7 @@ async def test_what_is_known_outlives_kill_9_and_comes_by_any_source(
     assert context["macro"]["vix_price"] == 15.5
 
 
+@pytest.mark.long
 async def test_prices_that_stop_carry_the_market_too(world: World) -> None:
     async with world.running():
         write(world, "macro_data", vix_price=15.5)

@@ -32,6 +32,7 @@ MESSAGES = 1000
 WAIT = 75.0  # seconds from a kill until everything is there
 
 
+@pytest.mark.long
 async def test_a_storm_of_429_drops_nothing_and_asks_for_nothing_too_early(
     alert_db: World,
 ) -> None:

@@ -169,6 +169,12 @@ async def test_batches_are_bounded_by_rows_and_by_bytes(world: World) -> None:
     assert max(sizes) <= 11
 
 
+ASLEEP = (
+    "SELECT 1 FROM pg_locks JOIN pg_database AS d ON d.oid = database"
+    " WHERE locktype = 'advisory' AND granted AND d.datname = current_database()"
+)
+
+
 async def test_a_sleeping_reader_is_woken_and_writers_do_not_notify_one_that_is_awake(
     world: World,
 ) -> None:
@@ -177,16 +183,41 @@ async def test_a_sleeping_reader_is_woken_and_writers_do_not_notify_one_that_is_
     try:
         position = (await reader.fetch(Position(0))).position
         sleeping = asyncio.create_task(reader.sleep(position, 30.0))
-        await eventually(
-            lambda: world.corec(
-                "SELECT 1 FROM pg_locks JOIN pg_database AS d ON d.oid = database"
-                " WHERE locktype = 'advisory' AND granted AND d.datname = current_database()"
-            )
-        )
+        await eventually(lambda: world.corec(ASLEEP))
         world.write("alertas", b"{}")
         await asyncio.wait_for(sleeping, 2.0)
         # Asleep after a row that it has not read yet, it looks once more, and stays awake.
         await asyncio.wait_for(reader.sleep(position, 30.0), 2.0)
+    finally:
+        await session.close()
+        reader.close()
+
+
+async def test_what_ends_a_sleep_is_read_with_it_unless_we_are_woken(
+    world: World,
+) -> None:
+    def asleep() -> asyncio.Task[None]:
+        return asyncio.create_task(reader.sleep(position, 30.0))
+
+    session = PgSession("prueba", parse_dsn(world.corec_dsn), autocommit=True)
+    reader = EventosReader(session, ["alertas"], 1 << 20, ReaderSettings(), Metrics())
+    try:
+        position = (await reader.fetch(Position(0))).position
+        sleeping = asleep()
+        await eventually(lambda: world.corec(ASLEEP))
+        world.write("alertas", b"{}")
+        await asyncio.wait_for(sleeping, 2.0)
+        world.write("alertas", b"{}")
+        found = await reader.fetch(position)
+        assert len(found.events) == 1  # as it was then
+        assert len((await reader.fetch(position)).events) == 2  # only once
+        position = (await reader.fetch(position)).position
+        sleeping = asleep()
+        await eventually(lambda: world.corec(ASLEEP))
+        reader.wake()
+        await asyncio.wait_for(sleeping, 2.0)
+        world.write("alertas", b"{}")
+        assert len((await reader.fetch(position)).events) == 1
     finally:
         await session.close()
         reader.close()

@@ -75,6 +75,7 @@ async def test_events_are_counted_by_channel_and_outcome(world: World, streams: 
     assert samples.value("batch_seconds_count", source="eventos") >= 1
 
 
+@pytest.mark.long
 async def test_no_event_makes_a_label(world: World) -> None:
     async with world.running() as processor:
         await until(processor, "part_up", 1, part="corec_db")

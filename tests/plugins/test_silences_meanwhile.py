@@ -124,6 +124,7 @@ async def test_a_silence_that_begins_later_mutes_what_waits_by_then(
     assert reason == "callada por el silencio 1"
 
 
+@pytest.mark.long
 async def test_a_state_that_makes_no_more_events_is_told_after_its_silence(
     world: World, server: DiscordServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

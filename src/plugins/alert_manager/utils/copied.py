@@ -18,6 +18,7 @@ from .queries import execute_prepared
 
 SOURCE = "eventos"
 FEW = 50  # rows
+UNASKED = object()
 _FEW_BYTES = 1 << 18
 # https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format": 11 bytes of signature, 4
 # of flags, the length of an extension; of each row the number of columns, and of each column its
@@ -33,26 +34,34 @@ _PLAIN = """
 SELECT id::int8, size::int4, timestamp::float8, canal::text, instance_id::text, payload
   FROM ({rows}) AS found ORDER BY id
 """
+_MARKED = """
+SELECT plain.*, (SELECT timestamp::float8 FROM eventos WHERE id = %(hi)s) AS mark
+  FROM ({plain}) AS plain ORDER BY id
+""".replace("{plain}", _PLAIN)
 _COPY = f"COPY ({_PLAIN}) TO STDOUT (FORMAT binary)"
 
 
-def few(cursor: Cursor, arguments: Mapping[str, Any], is_text: bool) -> list[RawEvent] | None:
-    """Returns what `eventos_rows` finds; None where that is much: `copied` is quicker then.
+def few(
+    cursor: Cursor, arguments: Mapping[str, Any], is_text: bool
+) -> tuple[list[RawEvent], Any] | None:
+    """Returns what `eventos_rows` finds, and the mark; None where it is much: COPY is quicker then.
 
-    `is_text`: payloads are no bytea.
+    The mark is the time of the row that they come after, `UNASKED` where they are none. `is_text`:
+    payloads are no bytea.
     """
     limit = min(FEW, arguments["limit"])
     most = min(_FEW_BYTES, arguments["batch_bytes"])
-    statement = _PLAIN.replace("{rows}", with_payload("eventos_rows", is_text).rstrip(";"))
+    statement = _MARKED.replace("{rows}", with_payload("eventos_rows", is_text).rstrip(";"))
     few_of_them = {**arguments, "limit": limit, "batch_bytes": most}
     execute_prepared(cursor, "eventos_rows", few_of_them, statement)
     rows = cursor.fetchall()
-    if len(rows) >= limit or sum(row[1] for row in rows if row[-1] is not None) > most // 2:
+    if len(rows) >= limit or sum(row[1] for row in rows if row[-2] is not None) > most // 2:
         return None
-    return [
+    events = [
         RawEvent(SOURCE, event_id, channel or "", _own(payload), timestamp, instance, size)
-        for event_id, size, timestamp, channel, instance, payload in rows
+        for event_id, size, timestamp, channel, instance, payload, _ in rows
     ]
+    return events, rows[0][-1] if rows else UNASKED
 
 
 def _own(payload: memoryview | str | None) -> bytes | str | None:

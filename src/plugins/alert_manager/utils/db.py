@@ -25,7 +25,7 @@ from ..domain.thresholds import StoredThresholds
 from ..ports import Moved, StoredPosition
 from .commit import LOCK_CLASS, insert_dead_letters, store, take_dead_letters
 from .pg import PgSession
-from .queries import execute_prepared, prepared_value, query, row_of, row_or_none
+from .queries import alone, execute_prepared, prepared_value, query, row_of, row_or_none
 from .silences import load_silences
 from .states import forget_states, judged_until, load_due, load_states, resolve, store_states
 from .thresholds import load_thresholds, store_changes
@@ -266,7 +266,7 @@ class AlertStore:
 
     async def _ask(self, question: Callable[[Cursor], T]) -> T:
         def work(connection: Connection) -> T:
-            with connection.cursor() as cursor:
+            with alone(connection), connection.cursor() as cursor:
                 return question(cursor)
 
         return await self._session.run(work)

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -28,7 +29,7 @@ from ..domain.model import Fetched, RawEvent
 from ..metrics import Metrics
 from ..ports import StoredPosition
 from ..settings import ReaderSettings
-from .copied import SOURCE, copied, events_in, few
+from .copied import SOURCE, UNASKED, copied, events_in, few
 from .eventos_rows import ids_of, is_text, marked, position_before, ranges, with_payload
 from .pg import PgSession
 from .queries import fetch_row, fetch_value, prepared_value, query
@@ -77,6 +78,8 @@ class EventosReader:
         self._bounds_at = float("-inf")
         self._warned_at = float("-inf")
         self._sleeper = Sleeper(settings.poll_interval)
+        self._ahead: tuple[Position, Fetched[Position]] | None = None  # what ended a sleep
+        self._woken = False
 
     def decode(self, stored: StoredPosition) -> Position:
         """Returns the position that was stored as this JSON."""
@@ -110,6 +113,9 @@ class EventosReader:
         Raises:
             DatabaseUnavailableError: corec_db does not answer.
         """
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] is position:
+            return ahead[1]
         return await self._session.run(lambda c: self._fetch(c, position))
 
     def part(self, before: Position, fetched: Fetched[Position], count: int) -> Position:
@@ -127,21 +133,29 @@ class EventosReader:
     async def sleep(self, position: Position, seconds: float) -> None:
         """Sleeps until a writer wakes us, `wake` is called, or `seconds` have passed.
 
+        What is there then is read at once, for the next `fetch`: another call would take longer
+        than reading a row.
+
         Raises:
             DatabaseUnavailableError: corec_db does not answer.
         """
+        self._woken = False
 
-        def work(connection: Connection) -> None:
+        def work(connection: Connection) -> Fetched[Position]:
             self._prepare(connection)
             news = {"after": position.hi, **ranges(position.holes)}
             self._sleeper.sleep(connection, seconds, news)
+            return self._fetch(connection, position)
 
         # Around the sleep there are only statements that take no time: a server that takes longer
         # over them is silent.
-        await self._session.run(work, limit=seconds + SLEEP_ANSWER)
+        found = await self._session.run(work, limit=seconds + SLEEP_ANSWER)
+        # Who woke us wants to know what is there now, and not what was there a moment ago.
+        self._ahead = None if self._woken else (position, found)
 
     def wake(self) -> None:
         """Ends a sleep at once; safe from any thread."""
+        self._woken = True
         self._sleeper.wake()
 
     def close(self) -> None:
@@ -199,10 +213,10 @@ class EventosReader:
         with connection.cursor() as cursor:
             filled = self._read_holes(cursor, holes)
             complete = not self._was_cut(filled)
-            rows = self._read_new(cursor, position.hi) if complete else []
+            rows, mark = self._read_new(cursor, position.hi) if complete else ([], UNASKED)
             self._count_late(position.retired, filled)
             ids = ids_of((*filled, *rows))
-            if complete and self._is_truncated(cursor, position, bool(rows)):
+            if complete and self._is_truncated(cursor, position, bool(rows), mark):
                 return self._start_again(cursor, position)
             moved = after_read(position, ids, now, complete)
             if rows:
@@ -232,15 +246,20 @@ class EventosReader:
                 count,
             )
 
-    def _is_truncated(self, cursor: Cursor, position: Position, news: bool) -> bool:
-        """Says whether the newest row that was read is gone; without news, asks now and then."""
+    def _is_truncated(self, cursor: Cursor, position: Position, news: bool, mark: Any) -> bool:
+        """Says whether the newest row that was read is gone; without news, asks now and then.
+
+        `mark`: its time now, or `UNASKED`.
+        """
         if not news and time.monotonic() - self._bounds_at < BOUNDS_INTERVAL:
             return False
         self._bounds_at = time.monotonic()
         if position.mark is None:
             return int(fetch_value(cursor, "eventos_bounds")) < position.hi
         # An emptied table may have handed our id out again, and more: only its time tells.
-        return bool(prepared_value(cursor, "eventos_mark", {"hi": position.hi}) != position.mark)
+        if mark is UNASKED:
+            mark = prepared_value(cursor, "eventos_mark", {"hi": position.hi})
+        return bool(mark != position.mark)
 
     def _start_again(self, cursor: Cursor, position: Position) -> Fetched[Position]:
         """Returns where to read on in a table that was emptied or restored.
@@ -261,14 +280,15 @@ class EventosReader:
     def _read_holes(self, cursor: Cursor, holes: Sequence[Hole | Retired]) -> list[RawEvent]:
         return self._read(cursor, "eventos_holes", ranges(holes)) if holes else []
 
-    def _read_new(self, cursor: Cursor, hi: int) -> list[RawEvent]:
+    def _read_new(self, cursor: Cursor, hi: int) -> tuple[list[RawEvent], Any]:
+        """Returns the rows after an id, and the time of that one, or `UNASKED`."""
         if not self._is_busy:  # nearly always there are a few, if any
-            rows = few(cursor, {**self._arguments, "hi": hi}, self._is_text)
-            if rows is not None:
-                return rows
+            found = few(cursor, {**self._arguments, "hi": hi}, self._is_text)
+            if found is not None:
+                return found
         rows = self._read(cursor, "eventos_rows", {"hi": hi})
         self._is_busy = self._was_cut(rows)  # and much is left
-        return rows
+        return rows, UNASKED
 
     def _read(self, cursor: Cursor, name: str, where: Mapping[str, int | str]) -> list[RawEvent]:
         statement = with_payload(name, self._is_text)

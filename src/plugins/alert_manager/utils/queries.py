@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,20 @@ class PreparingConnection(Connection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.prepared: set[str] = set()
+
+
+@contextmanager
+def alone(connection: Connection) -> Iterator[None]:
+    """Lets each statement be a transaction of its own: two round trips less for a question.
+
+    Between transactions only, and for what is no transaction together.
+    """
+    before, connection.autocommit = connection.autocommit, True
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.autocommit = before
 
 
 def execute_prepared(
