@@ -17,6 +17,21 @@ from tests.plugins.conftest import PROJECT, World
 
 
 @contextmanager
+def ended_with_us(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Sees to it that a process ends with this one, also by kill -9: a pipe closes then."""
+    guard = subprocess.Popen(
+        ["/bin/sh", "-c", 'cat >/dev/null; kill -KILL "$1" 2>/dev/null', "sh", str(process.pid)],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        guard.kill()
+        guard.communicate()
+
+
+@contextmanager
 def host(
     world: World,
     home: Path,
@@ -40,7 +55,8 @@ def host(
     with (home / "out").open("ab") as out:
         process = subprocess.Popen([*command], cwd=folder, env=variables, stdout=out, stderr=out)
     try:
-        yield process
+        with ended_with_us(process):
+            yield process
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
