@@ -218,6 +218,13 @@ async def test_what_ends_a_sleep_is_read_with_it_unless_we_are_woken(
         await asyncio.wait_for(sleeping, 2.0)
         world.write("alertas", b"{}")
         assert len((await reader.fetch(position)).events) == 1
+        position = (await reader.fetch(position)).position
+        reader._probed_at = due = float("-inf")  # what is looked at now and then
+        sleeping = asleep()
+        await eventually(lambda: world.corec(ASLEEP))
+        world.write("alertas", b"{}")
+        await asyncio.wait_for(sleeping, 2.0)
+        assert reader._probed_at == due  # is left to a look that nobody drops
     finally:
         await session.close()
         reader.close()

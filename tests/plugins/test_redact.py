@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from src.plugins.alert_manager.domain.redact import MASK, counterpart, redact, redact_text
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.plugins.alert_manager.domain import redact as module
+from src.plugins.alert_manager.domain.redact import (
+    MASK,
+    counterpart,
+    redact,
+    redact_text,
+    says_nothing,
+)
 from tests.support.pace import seconds, times_as_long
 from tests.support.secret_cases import KEYS, PLAIN, SECRET, TEXTS
 
@@ -127,3 +138,74 @@ def test_no_text_makes_it_slow(unit: str) -> None:
     assert seconds(lambda: redact_text(longer)) < 2.0
     # Squared, it would be a hundred times as long.
     assert times_as_long(lambda: redact_text(longer), lambda: redact_text(shorter)) < 30
+
+
+# The first digit as networks write it, the others as Arabs do.
+ARABIC = "4" + "".join(chr(ord(digit) - ord("0") + 0x660) for digit in "111111111111111")
+PIECES = st.sampled_from(
+    [
+        *TEXTS,
+        *PLAIN,
+        *KEYS,
+        ARABIC,
+        "4111 1111 1111 1111",
+        "4111-1111",
+        "\0",
+        "\ud800",
+        "pa",
+        "ss=hola",
+    ]
+)
+VALUES = (
+    PIECES
+    | st.text(max_size=20)
+    | st.floats()
+    | st.booleans()
+    | st.none()
+    | st.integers()
+    | st.sampled_from([4111111111111111, -4111111111111111, 10**12, 10**31, b"x", (1, "sk-")])
+)
+
+
+@given(st.dictionaries(PIECES | st.text(max_size=8) | st.integers(), VALUES, max_size=8))
+def test_a_glance_finds_what_a_look_at_each_field_finds(data: dict[Any, Any]) -> None:
+    one_by_one = redact({**data, "dentro de": {}})  # what is not flat is looked at field by field
+    assert repr(redact(data)) == repr({k: v for k, v in one_by_one.items() if k != "dentro de"})
+
+
+@given(PIECES, PIECES)
+def test_a_text_that_says_nothing_stays_as_it_is(first: str, second: str) -> None:
+    text = f"{first}{second}"
+    assert not says_nothing(text) or redact_text(text) == text
+
+
+def test_a_card_in_other_digits_goes() -> None:
+    assert ARABIC not in redact({"note": ARABIC})["note"]
+    assert not says_nothing(ARABIC)
+
+
+class Text(str):
+    __slots__ = ()
+
+
+def test_only_plain_texts_are_keys_whatever_came_before() -> None:
+    assert redact({"a": 1}) == {"a": 1}
+    [key] = redact({Text("a"): 1})
+    assert type(key) is str
+
+
+def test_what_the_writer_changes_later_changes_nothing() -> None:
+    data: dict[str, Any] = {"a": 1, "n": {"b": 1}}
+    safe = redact(data), redact(data["n"])
+    data["n"]["password"] = data["password"] = "hola"
+    assert safe == ({"a": 1, "n": {"b": 1}}, {"b": 1})
+
+
+def test_kinds_of_payloads_fill_no_memory() -> None:
+    for number in range(2000):
+        redact({f"campo {number}": 1})
+    redact({f"campo {number}": 1 for number in range(1000)})
+    redact({"x" * 10_000: 1})
+    assert len(module._harmless) <= module._MOST_KINDS
+    assert max(len(keys) for keys in module._harmless) <= module._MANY
+    assert max(len(key) for keys in module._harmless for key in keys) <= module._SHORT

@@ -68,6 +68,14 @@ def test_a_template_that_fails_loses_no_alert() -> None:
     assert "falló" in message
 
 
+@pytest.mark.parametrize("title", ["{{ a }}", "{% if a %}{{ a }}{% endif %}"])
+def test_a_time_that_no_calendar_has_is_no_reason_to_say_nothing_else(title: str) -> None:
+    spec = RuleSettings(name="r", channel="c", severity="alta", title=title, message="{{ fecha }}")
+    words = Words(spec.spec(3600.0, "UTC"), Match("r", Severity.ALTA), "c", {"a": "x"}, 1e300, UTC)
+    assert render.render(words, title) == "x"
+    assert words.say().title == "Regla r"
+
+
 def test_a_fault_of_ours_loses_no_alert(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(text: str) -> str:
         raise RuntimeError(SECRET)

@@ -95,6 +95,11 @@ _KEY_TRIGGER = re.compile(
 _OF_CARDS = bytes(ord("0") if chr(b) in "0123456789 -" or b > 0x7F else 0 for b in range(256))
 _ROW = b"0" * 13
 _SHORT = 24  # characters of a text that is worth remembering
+_LONG = 100  # characters of a key that is not
+_MANY = 64  # fields
+_ONLY_TEXTS = {str}
+_MOST_KINDS = 1024
+_harmless: set[tuple[str, ...]] = set()  # fields of payloads, none of which names a secret
 _SMALLEST_CARD, _LARGEST_CARD = 10**12, 10**19
 _TICKER = re.compile("[A-Z]{2,6}")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")  # before a word in `webhookUrl`
@@ -103,9 +108,9 @@ _MAX_JSON_INT = 10**30  # beyond it a number in a payload is noise; kept as text
 
 
 def redact(data: Payload) -> Payload:
-    """Returns `data` without secrets, which jsonb accepts as it is; itself where it has none."""
-    if _is_harmless(data):
-        return data
+    """Returns a copy of `data` without secrets, which jsonb accepts as it is."""
+    if type(data) is dict and _is_harmless(data):
+        return data.copy()
     safe = {}
     for key, value in data.items():
         name, secret = _judged_key(key if type(key) is str else str(key))
@@ -114,12 +119,12 @@ def redact(data: Payload) -> Payload:
     return safe
 
 
-def _is_harmless(data: Payload) -> bool:
+def _is_harmless(data: dict[Any, Any]) -> bool:
     """Says whether a flat payload holds nothing to be hidden, as nearly all do; False: maybe.
 
     All its texts are looked through at once: that is half the work of one after the other.
     """
-    if type(data) is not dict or not _are_harmless(tuple(data)):
+    if not _are_harmless(tuple(data)):
         return False
     said = []
     for value in data.values():
@@ -137,9 +142,18 @@ def _is_harmless(data: Payload) -> bool:
     return says_nothing("\n".join(said))  # no form of a secret goes beyond a line unseen
 
 
-@lru_cache(maxsize=1024)
 def _are_harmless(keys: tuple[Any, ...]) -> bool:
-    return all(type(key) is str and _judged_key(key) == (key, False) for key in keys)
+    if len(keys) > _MANY or set(map(type, keys)) != _ONLY_TEXTS:
+        return False
+    if keys in _harmless:  # nearly always: events of a kind have the same fields
+        return True
+    if not all(_judged_key(key) == (key, False) for key in keys):
+        return False
+    if max(map(len, keys)) <= _SHORT:
+        if len(_harmless) >= _MOST_KINDS:
+            _harmless.clear()
+        _harmless.add(keys)
+    return True
 
 
 def says_nothing(text: str) -> bool:
@@ -183,14 +197,20 @@ def _stored(text: str) -> bytes | None:
 _redacted = lru_cache(maxsize=8192)(redact_text)
 
 
-@lru_cache(maxsize=4096)
 def _judged_key(key: str) -> tuple[str, bool]:
     """Returns a key that is safe to show, and whether it names a secret."""
+    return _known_key(key) if len(key) <= _LONG else _judge_key(key)
+
+
+def _judge_key(key: str) -> tuple[str, bool]:
     if _KEY_TRIGGER.search(key.lower()) is None:
         return redact_text(key), False
     # A name is no secret, however it is called; `password=x` is one, and a long name may be.
     plain = key if len(key) < _SHORTEST_SECRET and key.isidentifier() else redact_text(key)
     return plain, _SECRET_KEY.search(_CAMEL.sub("_", key)) is not None
+
+
+_known_key = lru_cache(maxsize=4096)(_judge_key)
 
 
 def _is_coin(name: str, value: Any) -> bool:

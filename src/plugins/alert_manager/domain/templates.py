@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from jinja2 import Environment, nodes
+from jinja2.meta import find_undeclared_variables
 
 
 class Told(Protocol):
@@ -43,13 +44,14 @@ def compile_template(environment: Environment, source: str, given: Given) -> Fil
     Raises:
         jinja2.TemplateError: it cannot be read.
     """
-    template = environment.from_string(source)
+    template, tree = environment.from_string(source), environment.parse(source)
     try:
-        form, values = _parts(environment, environment.parse(source).body, given)
+        form, values = _parts(environment, tree.body, given)
     except _NotPlainError:
+        used = find_undeclared_variables(tree) & given.keys()
 
         def fill(told: Told) -> str:
-            known = {**told.data, **{name: value(told) for name, value in given.items()}}
+            known = {**told.data, **{name: given[name](told) for name in used}}
             # As `template.render`, which copies the values and looks for globals: there are none.
             context = template.new_context(known, shared=True)
             return "".join(template.root_render_func(context))

@@ -133,25 +133,26 @@ class EventosReader:
     async def sleep(self, position: Position, seconds: float) -> None:
         """Sleeps until a writer wakes us, `wake` is called, or `seconds` have passed.
 
-        What is there then is read at once, for the next `fetch`: another call would take longer
-        than reading a row.
+        If it is a few rows that end it, they are read at once, for the next `fetch`: another call
+        would take longer than reading them.
 
         Raises:
             DatabaseUnavailableError: corec_db does not answer.
         """
-        self._woken = False
+        self._ahead, self._woken = None, False
 
-        def work(connection: Connection) -> Fetched[Position]:
+        def work(connection: Connection) -> Fetched[Position] | None:
             self._prepare(connection)
             news = {"after": position.hi, **ranges(position.holes)}
             self._sleeper.sleep(connection, seconds, news)
-            return self._fetch(connection, position)
+            plain = not self._woken and self._is_plain(position)
+            return self._fetch(connection, position) if plain else None
 
         # Around the sleep there are only statements that take no time: a server that takes longer
         # over them is silent.
         found = await self._session.run(work, limit=seconds + SLEEP_ANSWER)
         # Who woke us wants to know what is there now, and not what was there a moment ago.
-        self._ahead = None if self._woken else (position, found)
+        self._ahead = None if found is None or self._woken else (position, found)
 
     def wake(self) -> None:
         """Ends a sleep at once; safe from any thread."""
@@ -196,6 +197,12 @@ class EventosReader:
             position = position_before(cursor, since)
             cursor.execute(query("eventos_gaps"), {"hi": position.hi, "span": START_SPAN})
             return replace(position, holes=tuple(Hole(lo, last) for lo, last in cursor))
+
+    def _is_plain(self, position: Position) -> bool:
+        """Says whether a look is for new rows alone: what comes of it may be dropped."""
+        now = time.monotonic()
+        looks = now - self._probed_at < PROBE_INTERVAL and now - self._bounds_at < BOUNDS_INTERVAL
+        return looks and not position.holes and not self._is_busy
 
     def _fetch(self, connection: Connection, position: Position) -> Fetched[Position]:
         self._prepare(connection)

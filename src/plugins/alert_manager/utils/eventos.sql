@@ -70,7 +70,7 @@ SELECT DISTINCT virtualtransaction FROM pg_locks
 SELECT coalesce(max(id), 0) FROM eventos;
 
 -- name: eventos_mark
-SELECT timestamp FROM eventos WHERE id = %(hi)s;
+SELECT timestamp::float8 FROM eventos WHERE id = %(hi)s;
 
 -- name: eventos_first_since
 -- A broken clock (NaN sorts above everything) must not stand for the whole table.
