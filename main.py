@@ -126,12 +126,13 @@ def _stop_at_a_signal() -> asyncio.Event:
     stop = asyncio.Event()
 
     def on_stop(number: signal.Signals) -> None:
+        # C code that keeps the GIL stops the timer's thread, but not this one. Before anything is
+        # told to stop, or what then keeps the GIL keeps us from getting here.
+        faulthandler.dump_traceback_later(WATCHDOG_SECONDS, exit=True)
         exit_after(LAST_RESORT_SECONDS, EXIT_FORCED, loop)
         with contextlib.suppress(RuntimeError):  # the loop has ended by itself
             loop.call_soon_threadsafe(stop.set)
         _LOG.info("%s: se detiene CoreC (en menos de 10 s)", number.name)
-        # C code that keeps the GIL stops the timer's thread, but not this one.
-        faulthandler.dump_traceback_later(WATCHDOG_SECONDS, exit=True)
 
     StopSignals(on_stop).listen()
     return stop
