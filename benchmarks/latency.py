@@ -21,7 +21,6 @@ import logging
 import re
 import statistics
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -100,13 +99,12 @@ async def _to_discord(world: World, seconds: float) -> list[float]:
             "enabled": True,
             "webhook_url": discord.webhook_url,
         }
-        ahead = time.time() - time.monotonic()
         async with world.running():
             await _settle()
             await _write(world, seconds, _ALERTS_PER_SECOND, 1)
             await asyncio.sleep(1.0)
         got = {
-            int(found[1]): request.time + ahead
+            int(found[1]): request.clock
             for request in discord.requests
             for embed in request.payload.get("embeds", ())
             if (found := _SYMBOL.search(embed["title"])) is not None

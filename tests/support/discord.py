@@ -77,11 +77,13 @@ class Request:
 
     Attributes:
         time: monotonic seconds.
+        clock: epoch seconds, of the clock that PostgreSQL's commits have.
         early: True inside a wait that the server had asked for.
         status: what it was answered; 0 for a cut connection.
     """
 
     time: float
+    clock: float
     path: str
     query: dict[str, str]
     headers: dict[str, str]
@@ -157,7 +159,7 @@ class DiscordServer:
         await self._runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        now = time.monotonic()
+        now, clock = time.monotonic(), time.time()
         raw = await request.read()
         payload = _parsed(raw)
         early = now < self._blocked_until
@@ -165,6 +167,7 @@ class DiscordServer:
         self.requests.append(
             Request(
                 time=now,
+                clock=clock,
                 path=request.path,
                 query=dict(request.query),
                 headers=dict(request.headers),
