@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -18,7 +19,6 @@ from src.utils.payload import (
     readable,
     without_secrets,
 )
-from tests.support.pace import seconds
 from tests.support.secret_cases import KEYS, PLAIN, SECRET, TEXTS
 
 _JSON = st.recursive(
@@ -94,7 +94,9 @@ def test_a_text_without_secrets_stays(text: str) -> None:
 @pytest.mark.parametrize("unit", ["eyJaaaaaaaa-", "A", "://a:", "password ", "sk-", "bearer "])
 def test_no_text_makes_masking_slow(unit: str) -> None:
     text = (unit * 100_000)[:100_000]
-    assert seconds(lambda: mask(text)) < 2.0
+    started = time.process_time()
+    mask(text)
+    assert time.process_time() - started < 2.0
 
 
 class Unspeakable:

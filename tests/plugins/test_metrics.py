@@ -23,7 +23,6 @@ from tests.plugins.conftest import PROJECT, Streams, World
 from tests.plugins.scrapes import Samples, read, scrape
 from tests.plugins.test_delivery import tell, write_spec_events
 from tests.support.discord import GONE, DiscordServer
-from tests.support.pace import seconds
 from tests.support.promtool import run
 from tests.support.proxy import postgres_proxy
 from tests.support.smtp import SmtpServer
@@ -244,5 +243,8 @@ def test_a_scrape_costs_little(world: World) -> None:
     rules = {f"regla_{n}": own_alerts.OWN_RULES["eventos_antiguos"] for n in range(100)}
     names = [f"canal_{n}" for n in range(20)]
     metrics.expect(Expected(names, rules, (), names, ("eventos", "streams")))
-    assert seconds(metrics.text) < 0.1  # of a much larger installation than ours
-    assert len(read(metrics.text().decode()).names_and_labels()) > 1000
+    began = time.process_time()
+    for _ in range(5):
+        text = metrics.text()
+    assert (time.process_time() - began) / 5 < 0.1  # of a much larger installation than ours
+    assert len(read(text.decode()).names_and_labels()) > 1000

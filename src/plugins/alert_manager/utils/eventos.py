@@ -148,8 +148,8 @@ class EventosReader:
             plain = not self._woken and self._is_plain(position)
             return self._fetch(connection, position) if plain else None
 
-        # Around the sleep there are only statements that take no time: a server that takes longer
-        # over them is silent.
+        # Around the sleep there are only statements that take no time, and new rows, which `fetch`
+        # reads if this is cut: a server that takes longer over them is silent.
         found = await self._session.run(work, limit=seconds + SLEEP_ANSWER)
         # Who woke us wants to know what is there now, and not what was there a moment ago.
         self._ahead = None if found is None or self._woken else (position, found)
