@@ -173,6 +173,24 @@ def test_a_glance_finds_what_a_look_at_each_field_finds(data: dict[Any, Any]) ->
     assert repr(redact(data)) == repr({k: v for k, v in one_by_one.items() if k != "dentro de"})
 
 
+@given(st.lists(VALUES, max_size=8))
+def test_a_glance_at_a_list_finds_what_a_look_at_each_item_finds(values: list[Any]) -> None:
+    each = [redact({"x": value})["x"] for value in values]
+    assert repr(redact({"x": values})["x"]) == repr(each)
+
+
+@given(st.dictionaries(PIECES | st.text(max_size=8), VALUES, max_size=3))
+def test_a_glance_at_many_keys_finds_what_a_look_at_each_finds(data: dict[Any, Any]) -> None:
+    many = {f"campo {number}": number for number in range(100)}
+    assert repr(redact({**data, **many})) == repr({**redact(data), **many})
+
+
+@given(PIECES, PIECES)
+def test_what_is_long_is_redacted_as_what_is_short_is(first: str, second: str) -> None:
+    rest = " fin" * 5000
+    assert redact_text(f"{first} {second}{rest}") == redact_text(f"{first} {second}") + rest
+
+
 @given(PIECES, PIECES)
 def test_a_text_that_says_nothing_stays_as_it_is(first: str, second: str) -> None:
     text = f"{first}{second}"

@@ -23,9 +23,10 @@ _SECRET_KEY = re.compile(
     r"|webhook_url|seed_?phrase|mnemonic",
     re.IGNORECASE,
 )
+_Form = tuple[tuple[str, ...], re.Pattern[str], str]
 # Each form with what must stand in a lower-cased text for it to be there at all: looking for a
 # literal is a hundred times faster than the pattern, and most texts have none of them.
-_SECRET_FORMS = tuple(
+_SECRET_FORMS: tuple[_Form, ...] = tuple(
     (triggers, re.compile(pattern), replacement)
     for triggers, pattern, replacement in (
         # user:password in a URL; what cannot hold the sign that follows is never given back (`+`)
@@ -96,6 +97,7 @@ _OF_CARDS = bytes(ord("0") if chr(b) in "0123456789 -" or b > 0x7F else 0 for b 
 _ROW = b"0" * 13
 _SHORT = 24  # characters of a text that is worth remembering
 _LONG = 100  # characters of a key that is not
+_BOOK = 10_000  # characters of a text in which each form is looked for by itself
 _MANY = 64  # fields
 _ONLY_TEXTS = {str}
 _MOST_KINDS = 1024
@@ -120,14 +122,34 @@ def redact(data: Payload) -> Payload:
 
 
 def _is_harmless(data: dict[Any, Any]) -> bool:
-    """Says whether a flat payload holds nothing to be hidden, as nearly all do; False: maybe.
+    """Says whether a flat payload holds nothing to be hidden, as nearly all do; False: maybe."""
+    return _are_harmless(tuple(data)) and _say_nothing(data.values())
 
-    All its texts are looked through at once: that is half the work of one after the other.
-    """
-    if not _are_harmless(tuple(data)):
+
+def _are_harmless(keys: tuple[Any, ...]) -> bool:
+    if set(map(type, keys)) != _ONLY_TEXTS:
         return False
+    if len(keys) > _MANY:
+        names = "\n".join(keys)
+        return _KEY_TRIGGER.search(names.lower()) is None and says_nothing(names)
+    if keys in _harmless:  # nearly always: events of a kind have the same fields
+        return True
+    if not all(_judged_key(key) == (key, False) for key in keys):
+        return False
+    if max(map(len, keys)) <= _SHORT:
+        if len(_harmless) >= _MOST_KINDS:
+            _harmless.clear()
+        _harmless.add(keys)
+    return True
+
+
+def _say_nothing(values: Iterable[Any]) -> bool:
+    """Says whether numbers and texts stay as they are; False: maybe, or there are others.
+
+    All texts are looked through at once: that is half the work of one after the other.
+    """
     said = []
-    for value in data.values():
+    for value in values:
         kind = type(value)
         if kind is str:
             said.append(value)
@@ -140,20 +162,6 @@ def _is_harmless(data: dict[Any, Any]) -> bool:
         elif value is not None and kind is not bool:
             return False
     return says_nothing("\n".join(said))  # no form of a secret goes beyond a line unseen
-
-
-def _are_harmless(keys: tuple[Any, ...]) -> bool:
-    if len(keys) > _MANY or set(map(type, keys)) != _ONLY_TEXTS:
-        return False
-    if keys in _harmless:  # nearly always: events of a kind have the same fields
-        return True
-    if not all(_judged_key(key) == (key, False) for key in keys):
-        return False
-    if max(map(len, keys)) <= _SHORT:
-        if len(_harmless) >= _MOST_KINDS:
-            _harmless.clear()
-        _harmless.add(keys)
-    return True
 
 
 def says_nothing(text: str) -> bool:
@@ -172,16 +180,17 @@ def redact_text(text: str) -> str:
         raw = text.encode()
     if _ROW in raw.translate(_OF_CARDS):
         text = without_cards(text)
-    found = _ANY_TRIGGER.findall(text.lower())
-    if not found:
-        return text
-    if len(found) == 1:  # nearly always, and a payload may hold a hundred thousand
-        _, pattern, replacement = _SECRET_FORMS[_FORM_OF[found[0]]]
-        return pattern.sub(replacement, text)
-    for number in sorted({_FORM_OF[trigger] for trigger in found}):
-        _, pattern, replacement = _SECRET_FORMS[number]
+    for _, pattern, replacement in _forms_in(text.lower()):
         text = pattern.sub(replacement, text)
     return text
+
+
+def _forms_in(text: str) -> list[_Form]:
+    """Returns the forms of secrets that a lower-cased text may hold."""
+    if len(text) > _BOOK:  # a trigger may stand in it 100,000 times: the first of each will do
+        return [form for form in _SECRET_FORMS if any(t in text for t in form[0])]
+    found = _ANY_TRIGGER.findall(text)
+    return [_SECRET_FORMS[n] for n in sorted({_FORM_OF[t] for t in found})] if found else []
 
 
 def _stored(text: str) -> bytes | None:
@@ -207,7 +216,8 @@ def _judge_key(key: str) -> tuple[str, bool]:
         return redact_text(key), False
     # A name is no secret, however it is called; `password=x` is one, and a long name may be.
     plain = key if len(key) < _SHORTEST_SECRET and key.isidentifier() else redact_text(key)
-    return plain, _SECRET_KEY.search(_CAMEL.sub("_", key)) is not None
+    words = key if key.islower() else _CAMEL.sub("_", key)
+    return plain, _SECRET_KEY.search(words) is not None
 
 
 _known_key = lru_cache(maxsize=4096)(_judge_key)
@@ -242,7 +252,7 @@ def _safe(value: Any) -> Any:
     if kind is str:
         return redact_text(value) if len(value) > _SHORT else _redacted(value)
     if kind is list:
-        return [_safe(item) for item in value]
+        return value.copy() if _say_nothing(value) else [_safe(item) for item in value]
     if kind is dict:
         return redact(value)
     if value is None or kind is bool:
