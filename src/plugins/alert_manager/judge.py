@@ -11,6 +11,7 @@ from .candidates import Candidates
 from .domain.context import Context
 from .domain.decode import DecodeError, Decoder
 from .domain.explain import Explained, explain
+from .domain.glance import compile_glances
 from .domain.model import Event, Learned, Match, Observation, Payload, RawEvent, StateKey, States
 from .domain.outcome import Candidate, Change, DeadLetter, Judged
 from .domain.redact import redact_text
@@ -79,6 +80,7 @@ class BatchJudge:
         values = {name: threshold.value for name, threshold in self._thresholds.items()}
         specs = self._specs.values()
         self._rules = compile_rules(specs, values)
+        self._glances = compile_glances(specs, values, but=(REPORTS, *self._context.channels))
         self._memory.use(compile_tracks(specs, values))
 
     def judge(self, raw_events: Iterable[RawEvent], now: float) -> Judged:
@@ -99,12 +101,15 @@ class BatchJudge:
             count += 1
             if raw.channel not in self._watched:
                 continue
-            timestamp = event_time(raw.timestamp, now)
             try:
-                data = self._decode(raw)
+                data = self._decode_unless_nothing(raw)
             except DecodeError as error:
-                found.dead.append(dead_letter(raw, redact_text(str(error)), timestamp))
+                time = event_time(raw.timestamp, now)
+                found.dead.append(dead_letter(raw, redact_text(str(error)), time))
                 continue
+            if data is None:
+                continue
+            timestamp = event_time(raw.timestamp, now)
             event = Event(
                 raw.source, raw.event_id, raw.channel, data, timestamp, raw.instance_id, raw.size
             )
@@ -174,6 +179,13 @@ class BatchJudge:
     def awaiting(self) -> frozenset[str]:
         """The names of rules that tell of events that do not come."""
         return self._memory.awaiting
+
+    def _decode_unless_nothing(self, raw: RawEvent) -> Payload | None:
+        """Returns an event's payload; None where a glance at it says that it comes to nothing."""
+        glance = self._glances.get(raw.channel)
+        if glance is None or raw.payload is None:
+            return self._decode(raw)
+        return self._decoder.decode_unless(raw.payload, glance)
 
     def _decode(self, raw: RawEvent) -> Payload:
         if raw.channel == REPORTS:

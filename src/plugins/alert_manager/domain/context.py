@@ -54,6 +54,11 @@ class Context:
         """The names by which it is remembered."""
         return [_NAMES + spec.name for spec, _ in self._specs]
 
+    @property
+    def channels(self) -> Iterable[str]:
+        """The channels whose events tell something."""
+        return self._told_by.keys()
+
     def learned(self, event: Event) -> list[Learned]:
         """Returns what an event tells."""
         told_by = self._told_by.get(event.channel)
