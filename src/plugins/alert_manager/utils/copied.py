@@ -25,6 +25,7 @@ _FEW_BYTES = 1 << 18
 # length (-1: NULL) and its bytes; at the end -1 columns.
 _EXTENSION = 15
 _HEADER = 19
+_NONE = -2  # no length of any column
 _LENGTH = struct.Struct(">i")
 # The number of columns, id, size, time (that there is, or not), the length of canal.
 _TIMED = struct.Struct(">hiqiiidi")
@@ -95,6 +96,7 @@ def events_in(found: bytes, is_text: bool) -> list[RawEvent]:
     events: list[RawEvent] = []
     timed_at, length_at = _TIMED.unpack_from, _LENGTH.unpack_from
     at, end = _HEADER + length_at(found, _EXTENSION)[0], len(found) - 2
+    same, same_length, channel, instance = b"", _NONE, "", None  # of the row before
     while at < end:
         # Without a time this reads on into what follows, which is long enough in any case.
         _, _, event_id, _, size, has_time, timestamp, length = timed_at(found, at)
@@ -102,12 +104,17 @@ def events_in(found: bytes, is_text: bool) -> list[RawEvent]:
         if has_time < 0:
             at += _TIMELESS.size - _TIMED.size
             *_, length = _TIMELESS.unpack_from(found, at - _TIMELESS.size)
-        channel = word(found[at : at + length]) if length > 0 else ""
-        at += length if length > 0 else 0
-        (length,) = length_at(found, at)
-        at += 4
-        instance = None if length < 0 else word(found[at : at + length])
-        at += length if length > 0 else 0
+        if length == same_length and found.startswith(same, at):
+            at += len(same)
+        else:
+            same_at, same_length = at, length
+            channel = word(found[at : at + length]) if length > 0 else ""
+            at += length if length > 0 else 0
+            (length,) = length_at(found, at)
+            at += 4
+            instance = None if length < 0 else word(found[at : at + length])
+            at += length if length > 0 else 0
+            same = found[same_at:at]
         (length,) = length_at(found, at)
         at += 4
         payload = None if length < 0 else found[at : at + length]
