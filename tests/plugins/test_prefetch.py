@@ -1,4 +1,4 @@
-"""The next batch is read and judged while one is committed; nothing comes of it before its turn."""
+"""The next batches are read and judged while one is committed; nothing comes of them before."""
 
 from __future__ import annotations
 
@@ -77,15 +77,15 @@ async def test_what_was_read_ahead_is_stored_without_its_source(
         locked = psycopg2.connect(world.alert_dsn)
         with locked.cursor() as cursor:
             cursor.execute("LOCK TABLE alerts IN SHARE MODE")
-        await asyncio.to_thread(insert, world.corec_dsn, iter(losses(3 * BATCH)))
+        await asyncio.to_thread(insert, world.corec_dsn, iter(losses(4 * BATCH)))
         await eventually(lambda: waits_for_a_lock(world))
-        await eventually(lambda: reads_nothing(world))  # the second batch is read
+        await eventually(lambda: reads_nothing(world))  # the second batch is judged, the third read
         async with shut(postgres_server, world.corec_dsn):
             locked.close()
-            await eventually(lambda: told(world) == 2 * BATCH)
+            await eventually(lambda: told(world) == 3 * BATCH)
             await asyncio.sleep(0.5)
-            assert told(world) == 2 * BATCH
-        await eventually(lambda: told(world) == 3 * BATCH)
+            assert told(world) == 3 * BATCH
+        await eventually(lambda: told(world) == 4 * BATCH)
 
 
 async def test_what_a_commit_cannot_store_is_read_and_judged_once_more(world: World) -> None:

@@ -1,10 +1,11 @@
-"""Reads and judges the next batch of a source while the one before it is being committed."""
+"""Reads and judges a source's next batches while the one before them is being committed."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import Generic, NamedTuple
+from collections.abc import Coroutine
+from typing import Any, Generic, NamedTuple
 
 from .domain.model import Fetched, P
 from .domain.outcome import Judged
@@ -28,13 +29,15 @@ class Batch(NamedTuple, Generic[P]):
 class Prefetch(Generic[P]):
     """Batches of one source, in order; belongs to one task at a time.
 
-    What is read ahead may be dropped and read again: nothing comes of it but metrics of reading.
+    While one is committed the next one is judged, and the one after that is read. What is read
+    ahead may be dropped and read again: nothing comes of it but metrics of reading.
     """
 
     def __init__(self, reader: Reader[P], recorder: Recorder) -> None:
         self._reader = reader
         self._recorder = recorder
-        self._ahead: tuple[P, asyncio.Task[Batch[P]]] | None = None
+        self._pages: _Ahead[P] = _Ahead("read ahead")
+        self._batches: _Ahead[P] = _Ahead("judge ahead")
 
     async def next(self, position: P) -> Batch[P]:
         """Returns what comes after a position.
@@ -42,35 +45,72 @@ class Prefetch(Generic[P]):
         Raises:
             NotNowError: a database does not answer.
         """
-        ahead = self._ahead
-        if ahead is not None and ahead[0] is position:
-            self._ahead = None
-            return await ahead[1]
-        await self.drop()
-        return Batch(time.time(), await self._reader.fetch(position))
+        batch = self._batches.taken(position)
+        if batch is not None:
+            return await batch
+        await self._batches.drop()
+        return await self._page(position)
 
     def begin(self, position: P, most: int) -> None:
         """Begins to read what comes after a position, and to judge `most` events of it.
 
         Once is enough: what is read ahead already stays.
         """
-        if self._reader.reads_ahead and self._ahead is None:
-            task = asyncio.create_task(self._read(position, most), name="prefetch")
-            task.add_done_callback(_retrieve)
-            self._ahead = position, task
+        if self._reader.reads_ahead:
+            self._batches.begin(position, self._judged(position, most))
 
     async def drop(self) -> None:
         """Forgets what was read ahead."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            ahead[1].cancel()
-            await asyncio.gather(ahead[1], return_exceptions=True)
+        await self._batches.drop()
+        await self._pages.drop()
 
-    async def _read(self, position: P, most: int) -> Batch[P]:
-        batch = Batch(time.time(), await self._reader.fetch(position))
-        if not batch.fetched.events or batch.fetched.anew is not None:
+    async def _judged(self, position: P, most: int) -> Batch[P]:
+        batch = await self._page(position)
+        fetched = batch.fetched
+        if not fetched.events or fetched.anew is not None:
             return batch
-        return batch._replace(judged=await self._recorder.look_at(batch.fetched.events[:most]))
+        if fetched.more:
+            self._pages.begin(fetched.position, self._read(fetched.position))
+        return batch._replace(judged=await self._recorder.look_at(fetched.events[:most]))
+
+    async def _page(self, position: P) -> Batch[P]:
+        page = self._pages.taken(position)
+        if page is not None:
+            return await page
+        await self._pages.drop()
+        return await self._read(position)
+
+    async def _read(self, position: P) -> Batch[P]:
+        return Batch(time.time(), await self._reader.fetch(position))
+
+
+class _Ahead(Generic[P]):
+    """What is being done ahead of its turn, for one position."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._begun: tuple[P, asyncio.Task[Batch[P]]] | None = None
+
+    def begin(self, position: P, work: Coroutine[Any, Any, Batch[P]]) -> None:
+        if self._begun is not None:
+            work.close()
+            return
+        task = asyncio.create_task(work, name=self._name)
+        task.add_done_callback(_retrieve)
+        self._begun = position, task
+
+    def taken(self, position: P) -> asyncio.Task[Batch[P]] | None:
+        """Hands over what was begun for a position, if that is what was begun."""
+        if self._begun is None or self._begun[0] is not position:
+            return None
+        task, self._begun = self._begun[1], None
+        return task
+
+    async def drop(self) -> None:
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun[1].cancel()
+            await asyncio.gather(begun[1], return_exceptions=True)
 
 
 def _retrieve(task: asyncio.Task[Batch[P]]) -> None:

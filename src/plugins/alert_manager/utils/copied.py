@@ -27,9 +27,12 @@ _EXTENSION = 15
 _HEADER = 19
 _NONE = -2  # no length of any column
 _LENGTH = struct.Struct(">i")
-# The number of columns, id, size, time (that there is, or not), the length of canal.
-_TIMED = struct.Struct(">hiqiiidi")
-_TIMELESS = struct.Struct(">hiqiiii")
+# What record_send makes of a row: the number of columns, and of each its type, its length (-1:
+# NULL) and its bytes. So: id, size, the length of time (it is there, or not) and time, and the
+# length of canal.
+_TIMED = struct.Struct(">12xq8xi4xid4xi")
+_TIMELESS = struct.Struct(">12xq8xi4xi4xi")
+_TYPED_LENGTH = struct.Struct(">4xi")
 # Whatever the types of these columns in somebody's installation are.
 _PLAIN = """
 SELECT id::int8, size::int4, timestamp::float8, canal::text, instance_id::text, payload
@@ -39,7 +42,12 @@ _MARKED = """
 SELECT plain.*, (SELECT timestamp::float8 FROM eventos WHERE id = %(hi)s) AS mark
   FROM ({plain}) AS plain ORDER BY id
 """.replace("{plain}", _PLAIN)
-_COPY = f"COPY ({_PLAIN}) TO STDOUT (FORMAT binary)"
+# All in one row: psycopg2 takes the GIL for each, and whoever judges meanwhile would have to wait
+# as often. It costs the server a third more.
+_COPY = """
+COPY (SELECT string_agg(record_send(plain), '' ORDER BY id) FROM ({plain}) AS plain)
+  TO STDOUT (FORMAT binary)
+""".replace("{plain}", _PLAIN)
 
 
 def few(
@@ -94,12 +102,13 @@ def events_in(found: bytes, is_text: bool) -> list[RawEvent]:
         return words.get(text) or words.setdefault(text, text.decode())
 
     events: list[RawEvent] = []
-    timed_at, length_at = _TIMED.unpack_from, _LENGTH.unpack_from
-    at, end = _HEADER + length_at(found, _EXTENSION)[0], len(found) - 2
+    timed_at, length_at = _TIMED.unpack_from, _TYPED_LENGTH.unpack_from
+    at = _HEADER + _LENGTH.unpack_from(found, _EXTENSION)[0] + 6  # and the length of the one column
+    end = at + _LENGTH.unpack_from(found, at - 4)[0]
     same, same_length, channel, instance = b"", _NONE, "", None  # of the row before
     while at < end:
         # Without a time this reads on into what follows, which is long enough in any case.
-        _, _, event_id, _, size, has_time, timestamp, length = timed_at(found, at)
+        event_id, size, has_time, timestamp, length = timed_at(found, at)
         at += _TIMED.size
         if has_time < 0:
             at += _TIMELESS.size - _TIMED.size
@@ -111,12 +120,12 @@ def events_in(found: bytes, is_text: bool) -> list[RawEvent]:
             channel = word(found[at : at + length]) if length > 0 else ""
             at += length if length > 0 else 0
             (length,) = length_at(found, at)
-            at += 4
+            at += 8
             instance = None if length < 0 else word(found[at : at + length])
             at += length if length > 0 else 0
             same = found[same_at:at]
         (length,) = length_at(found, at)
-        at += 4
+        at += 8
         payload = None if length < 0 else found[at : at + length]
         at += length if length > 0 else 0
         events.append(
