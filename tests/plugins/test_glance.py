@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from src.plugins.alert_manager.domain.glance import Glance, compile_glances
 from src.plugins.alert_manager.domain.model import Event, RawEvent
-from src.plugins.alert_manager.domain.outcome import Change
+from src.plugins.alert_manager.domain.outcome import Change, Judged
 from src.plugins.alert_manager.domain.rule_spec import RuleSpec
 from src.plugins.alert_manager.domain.rules import compile_rules
 from src.plugins.alert_manager.domain.thresholds import StoredThresholds
@@ -87,6 +87,8 @@ def test_it_ends_where_the_first_limit_is(
         {**FIXED, "when": {"kind": "x"}},
         measured(">=", 7, expression="w > 10"),  # w may be no number
         {**measured(">=", 7), "field": "a.v"},
+        {**measured(">=", 7), "field": 'precio "spot"'},
+        {**measured(">=", 7), "field": "a\\b"},
         measured("<=", 7, absolute=True),
         measured(">=", -7, absolute=True),
         COUNTED,
@@ -103,8 +105,9 @@ def test_rules_that_meet_nowhere_have_none() -> None:
     assert glance(measured(">=", 7), measured("<=", 7)) is None
 
 
-def test_a_channel_can_be_left_out() -> None:
-    rules = [spec(**measured(">=", 7))]
+def test_a_rule_of_several_channels_counts_in_each() -> None:
+    rules = [spec(**measured(">=", 7), channel=["c", "d"]), spec(**FIXED, name="s", channel="d")]
+    assert list(compile_glances(rules, THRESHOLDS, but=())) == ["c"]
     assert not compile_glances(rules, THRESHOLDS, but=("c",))
 
 
@@ -137,9 +140,9 @@ def batch_judge(*, glances: bool) -> BatchJudge:
 AT_A_GLANCE, READ_WHOLE = batch_judge(glances=True), batch_judge(glances=False)
 
 
-def raw(text: bytes) -> RawEvent:
+def raw(text: bytes, channel: str = "trading_results") -> RawEvent:
     payload = zstandard.compress(text)
-    return RawEvent("eventos", 1, "trading_results", payload, NOW, "corec1", len(payload))
+    return RawEvent("eventos", 1, channel, payload, NOW, "corec1", len(payload))
 
 
 def judged_alike(text: bytes) -> bool:
@@ -181,6 +184,28 @@ def test_broken_texts_come_to_the_same(data: st.DataObject) -> None:
             | st.sampled_from([b'"', b"{", b"}", b"[", b"]", b",", b"\\", b"-"])
         )
     assert judged_alike(bytes(text))
+
+
+def judged_by(config: dict[str, Any], channel: str, event: dict[str, Any]) -> Judged:
+    judge = BatchJudge(check({**config, "db_config": {"host": "x"}}))
+    return judge.judge([raw(json.dumps(event).encode(), channel)], NOW)
+
+
+def test_what_an_event_tells_for_other_alerts_is_heard() -> None:
+    config = shipped_config()
+    told = {"channel": "trading_results", "fields": ["symbol"], "per": "user_id"}
+    config["alert_config"]["context"] = {"operacion": told}
+    assert judged_by(config, "trading_results", TRADE).observations
+
+
+def test_a_command_is_followed_whatever_rules_say() -> None:
+    config = shipped_config()
+    words = {"name": "r", "title": "t", "message": "m"}
+    rule = {**words, **measured(">=", 7), "channel": "alert_data"}
+    config["alert_config"]["rules"].append(rule)
+    config["channels"].append("alert_data")
+    command = {"action": "update_threshold", "vix_threshold": 25, "plugin": "operador", "v": 1}
+    assert judged_by(config, "alert_data", command).changes
 
 
 def test_nearly_all_events_are_judged_at_a_glance(monkeypatch: pytest.MonkeyPatch) -> None:

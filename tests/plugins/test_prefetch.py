@@ -8,6 +8,8 @@ from typing import Any
 
 import psycopg2
 
+from src.plugins.alert_manager.domain.model import Fetched, RawEvent
+from src.plugins.alert_manager.prefetch import Prefetch
 from tests.plugins.conftest import World, eventually
 from tests.plugins.histories import insert
 from tests.plugins.payloads import to_json
@@ -118,3 +120,46 @@ async def test_a_changed_threshold_counts_for_the_next_batch(world: World) -> No
         await eventually(lambda: told(world) == BATCH)
     values = {row["event_data"]["vix_price"] for row in world.alerts() if row["rule"] == "vix"}
     assert values == {21}
+
+
+class _Pages:
+    """A source and a judge that stand still: pages from the third on, and judgements, never end."""
+
+    reads_ahead = True
+
+    async def fetch(self, position: int) -> Fetched[Any]:
+        if position >= 2:
+            await asyncio.Event().wait()
+        event = RawEvent("eventos", position, "c", b"", 0.0, None, 0)
+        return Fetched((event,), position + 1, more=True)
+
+    async def look_at(self, events: Any) -> Any:
+        await asyncio.Event().wait()
+
+
+async def test_nothing_that_was_begun_outlives_a_drop_that_is_cancelled() -> None:
+    pages: Any = _Pages()
+    ahead: Prefetch[Any] = Prefetch(pages, pages)
+    first = await ahead.next(0)
+    before = asyncio.all_tasks()
+    ahead.begin(first.fetched.position, 10, left=9)
+    await asyncio.sleep(0.1)
+    begun = asyncio.all_tasks() - before
+    assert {task.get_name() for task in begun} == {"read ahead", "judge ahead"}
+    dropping = asyncio.create_task(ahead.drop())
+    await asyncio.sleep(0)
+    dropping.cancel()
+    await asyncio.gather(dropping, return_exceptions=True)
+    await asyncio.sleep(0.1)
+    assert all(task.cancelled() for task in begun)
+
+
+async def test_the_last_batch_that_is_asked_for_reads_no_other() -> None:
+    pages: Any = _Pages()
+    ahead: Prefetch[Any] = Prefetch(pages, pages)
+    first = await ahead.next(0)
+    before = asyncio.all_tasks()
+    ahead.begin(first.fetched.position, 10, left=1)
+    await asyncio.sleep(0.1)
+    assert {task.get_name() for task in asyncio.all_tasks() - before} == {"judge ahead"}
+    await ahead.drop()

@@ -12,7 +12,7 @@ import yaml
 
 from src.plugins.alert_manager.config_file import ConfigError, read_yaml
 from src.plugins.alert_manager.retention_settings import forgettable
-from src.plugins.alert_manager.settings import Loaded, check, load
+from src.plugins.alert_manager.settings import Loaded, ReaderSettings, check, load
 from tests.plugins.conftest import PROJECT, SHIPPED_CONFIG, shipped_config
 
 COMPARES = {"field": "v", "compare": ">="}
@@ -313,3 +313,8 @@ def test_another_file_by_environment_goes_before_what_the_host_gives(
         load({})
     with pytest.raises(ConfigError, match="no se puede leer"):
         read_yaml(tmp_path / "no-existe.yaml")
+
+
+def test_a_page_stays_small_whatever_is_configured() -> None:
+    assert ReaderSettings(batch_bytes=512 << 20).page_bytes == 32 << 20
+    assert ReaderSettings(batch_bytes=1 << 20).page_bytes == 1 << 20

@@ -104,10 +104,10 @@ class BatchJudge:
             try:
                 data = self._decode_unless_nothing(raw)
             except DecodeError as error:
-                time = event_time(raw.timestamp, now)
-                found.dead.append(dead_letter(raw, redact_text(str(error)), time))
+                when = event_time(raw.timestamp, now)
+                found.dead.append(dead_letter(raw, redact_text(str(error)), when))
                 continue
-            if data is None:
+            if data is None:  # nearly always; its time is nobody's business
                 continue
             timestamp = event_time(raw.timestamp, now)
             event = Event(

@@ -1,4 +1,4 @@
-"""One source: fetch -> judge -> commit, one batch after the other; the next is read ahead."""
+"""One source: fetch -> judge -> commit, batch after batch; the next two are begun meanwhile."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ class Pipeline(Generic[P]):
             return await self._tell_absences(), False
         total = Summary()
         while total.events < len(fetched.events):
-            total += await self._part(held.position, fetched, total.events, judged, left > 0)
+            total += await self._part(held.position, fetched, total.events, judged, left)
             judged = None
         if not fetched.more:
             if held.backlog and held.backlog == self._place.standing().backlog:
@@ -239,7 +239,7 @@ class Pipeline(Generic[P]):
         return total
 
     async def _part(
-        self, before: P, fetched: Fetched[P], taken: int, judged: Judged | None, goes_on: bool
+        self, before: P, fetched: Fetched[P], taken: int, judged: Judged | None, left: int
     ) -> Summary:
         """Commits as much of a batch as the judge and alert_db take in one go.
 
@@ -248,7 +248,7 @@ class Pipeline(Generic[P]):
             fetched: the batch.
             taken: how many of its events were committed.
             judged: what the next ones came to by themselves; None: they are not judged yet.
-            goes_on: True where the batch after this one is taken right after it.
+            left: how many batches are taken right after this one, at the most.
         """
         events = fetched.events[taken:]
         if judged is None or judged.events > self._limit:  # which may be lower by now
@@ -259,8 +259,8 @@ class Pipeline(Generic[P]):
         position = fetched.position
         if end < len(fetched.events):
             position = self._reader.part(before, fetched, end)
-        elif fetched.more and goes_on:
-            self._batches.begin(position, self._limit)
+        elif fetched.more and left:
+            self._batches.begin(position, self._limit, left)
         judged, old = self._old_events.quieten(judged, time.time())
         backlog = self._place.standing().backlog.plus(old)
         try:

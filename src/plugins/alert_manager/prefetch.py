@@ -48,28 +48,28 @@ class Prefetch(Generic[P]):
         batch = self._batches.taken(position)
         if batch is not None:
             return await batch
-        await self._batches.drop()
+        await _ended(self._batches.cancelled())
         return await self._page(position)
 
-    def begin(self, position: P, most: int) -> None:
+    def begin(self, position: P, most: int, left: int) -> None:
         """Begins to read what comes after a position, and to judge `most` events of it.
 
-        Once is enough: what is read ahead already stays.
+        Once is enough: what is read ahead already stays. `left`: how many batches will be asked
+        for, at the most.
         """
         if self._reader.reads_ahead:
-            self._batches.begin(position, self._judged(position, most))
+            self._batches.begin(position, self._judged(position, most, reads_on=left > 1))
 
     async def drop(self) -> None:
         """Forgets what was read ahead."""
-        await self._batches.drop()
-        await self._pages.drop()
+        await _ended(self._batches.cancelled() + self._pages.cancelled())
 
-    async def _judged(self, position: P, most: int) -> Batch[P]:
+    async def _judged(self, position: P, most: int, *, reads_on: bool) -> Batch[P]:
         batch = await self._page(position)
         fetched = batch.fetched
         if not fetched.events or fetched.anew is not None:
             return batch
-        if fetched.more:
+        if fetched.more and reads_on:
             self._pages.begin(fetched.position, self._read(fetched.position))
         return batch._replace(judged=await self._recorder.look_at(fetched.events[:most]))
 
@@ -77,7 +77,7 @@ class Prefetch(Generic[P]):
         page = self._pages.taken(position)
         if page is not None:
             return await page
-        await self._pages.drop()
+        await _ended(self._pages.cancelled())
         return await self._read(position)
 
     async def _read(self, position: P) -> Batch[P]:
@@ -92,6 +92,7 @@ class _Ahead(Generic[P]):
         self._begun: tuple[P, asyncio.Task[Batch[P]]] | None = None
 
     def begin(self, position: P, work: Coroutine[Any, Any, Batch[P]]) -> None:
+        """Begins what leads to a position's batch; closes it if something is begun already."""
         if self._begun is not None:
             work.close()
             return
@@ -106,11 +107,17 @@ class _Ahead(Generic[P]):
         task, self._begun = self._begun[1], None
         return task
 
-    async def drop(self) -> None:
+    def cancelled(self) -> list[asyncio.Task[Batch[P]]]:
+        """Cancels what was begun and forgets it; returns what has to come to its end."""
         begun, self._begun = self._begun, None
-        if begun is not None:
-            begun[1].cancel()
-            await asyncio.gather(begun[1], return_exceptions=True)
+        if begun is None:
+            return []
+        begun[1].cancel()
+        return [begun[1]]
+
+
+async def _ended(tasks: list[asyncio.Task[Batch[P]]]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _retrieve(task: asyncio.Task[Batch[P]]) -> None:

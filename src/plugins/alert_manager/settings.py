@@ -36,6 +36,7 @@ CONFIG_ENV = "ALERT_MANAGER_CONFIG"
 SHIPPED = "configs/plugins/alert_manager/alert_manager.yaml"
 _NAME = "alert_manager.yaml"
 HOUR = 3600.0
+_MOST_PAGE_BYTES = 32 << 20
 REPORTS = "alert_data"  # the CoreC channel of our own reports, and of commands to us
 
 
@@ -80,11 +81,16 @@ class ReaderSettings(_Model):
     """
 
     batch_size: int = Field(default=5000, ge=1, le=20_000)
-    batch_bytes: int = Field(default=16 << 20, ge=1 << 20, le=512 << 20)
+    batch_bytes: int = Field(default=4 << 20, ge=1 << 20, le=512 << 20)
     start_from: Annotated[str, AfterValidator(lambda text: parse_start_from(text) and text)] = "1h"
     max_event_age: Seconds = 24 * HOUR
     poll_interval: Seconds = 0.25
     tick: Seconds = 5.0
+
+    @property
+    def page_bytes(self) -> int:
+        """Bytes of payloads that are asked for at once; corec_db holds a page four times over."""
+        return min(self.batch_bytes, _MOST_PAGE_BYTES)
 
     def start(self) -> StartFrom:
         """Returns where a first start begins."""

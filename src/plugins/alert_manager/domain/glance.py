@@ -8,6 +8,7 @@ rules are not asked.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Annotated, NamedTuple
 
@@ -20,6 +21,7 @@ from .rule_spec import COMPARISONS, RISING, RuleSpec
 Glance = Callable[[bytes], bool]
 """Says whether JSON in ASCII comes to nothing; False: it may come to something, or be invalid."""
 
+_UNNAMEABLE = re.compile(r'[\x00-\x1f"\\]')  # what no field of a typed parser is called by
 _MOST = math.nextafter(math.inf, 0.0)
 
 
@@ -70,7 +72,7 @@ def _within(
     path: Path, comparison: str, limits: Sequence[float], absolute: bool = False
 ) -> _Quiet | None:
     """Returns the numbers of a field that reach none of the limits, if they are one span."""
-    if len(path) > 1:
+    if len(path) > 1 or _UNNAMEABLE.search(path[0]):
         return None
     if comparison in RISING:
         least = min(limits)
@@ -103,7 +105,7 @@ def _glance(spans: Mapping[str, tuple[float, float]]) -> Glance:
     def is_nothing(text: bytes) -> bool:
         try:
             decode(text)
-        except (msgspec.MsgspecError, RecursionError):
+        except msgspec.MsgspecError:
             return False
         return True
 

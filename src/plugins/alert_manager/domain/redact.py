@@ -123,7 +123,7 @@ def redact(data: Payload) -> Payload:
 
 def _is_harmless(data: dict[Any, Any]) -> bool:
     """Says whether a flat payload holds nothing to be hidden, as nearly all do; False: maybe."""
-    return _are_harmless(tuple(data)) and _say_nothing(data.values())
+    return _are_harmless(tuple(data)) and _are_plain(data.values())
 
 
 def _are_harmless(keys: tuple[Any, ...]) -> bool:
@@ -143,7 +143,7 @@ def _are_harmless(keys: tuple[Any, ...]) -> bool:
     return True
 
 
-def _say_nothing(values: Iterable[Any]) -> bool:
+def _are_plain(values: Iterable[Any]) -> bool:
     """Says whether numbers and texts stay as they are; False: maybe, or there are others.
 
     All texts are looked through at once: that is half the work of one after the other.
@@ -252,7 +252,7 @@ def _safe(value: Any) -> Any:
     if kind is str:
         return redact_text(value) if len(value) > _SHORT else _redacted(value)
     if kind is list:
-        return value.copy() if _say_nothing(value) else [_safe(item) for item in value]
+        return value.copy() if _are_plain(value) else [_safe(item) for item in value]
     if kind is dict:
         return redact(value)
     if value is None or kind is bool:

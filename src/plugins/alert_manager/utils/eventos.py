@@ -67,7 +67,7 @@ class EventosReader:
         self._arguments = {
             "channels": list(channels),
             "max_bytes": max_bytes,
-            "batch_bytes": settings.batch_bytes,
+            "batch_bytes": settings.page_bytes,
             "limit": settings.batch_size,
             "only": None,
         }
@@ -282,7 +282,7 @@ class EventosReader:
         """Says whether a limit may have cut the page off; a page near the byte limit counts too."""
         fetched = sum(row.size for row in rows if row.payload is not None)
         settings = self._settings
-        return len(rows) >= settings.batch_size or fetched > settings.batch_bytes // 2
+        return len(rows) >= settings.batch_size or fetched > settings.page_bytes // 2
 
     def _read_holes(self, cursor: Cursor, holes: Sequence[Hole | Retired]) -> list[RawEvent]:
         return self._read(cursor, "eventos_holes", ranges(holes)) if holes else []

@@ -67,7 +67,7 @@ def pages(
     arguments = {
         "channels": settings.watched(),
         "max_bytes": settings.config.limits.max_bytes,
-        "batch_bytes": settings.config.reader.batch_bytes,
+        "batch_bytes": settings.config.reader.page_bytes,
         "limit": PAGE,
         "only": None if only is None else sorted(only),
     }
