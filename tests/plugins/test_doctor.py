@@ -243,11 +243,11 @@ def rename(table: str) -> Callable[[World], Any]:
         (
             lambda w: w.alert(
                 "INSERT INTO reader_positions (source, position, caught_up) VALUES"
-                " ('eventos', '{}', extract(epoch FROM now()) - 630)"
+                " ('eventos', '{}', extract(epoch FROM now()) - 7800)"
             ),
             "fallo",
             "lectura de eventos",
-            "va 10 min 3",  # and some seconds, which it took to ask
+            "va 2 h 10 min por detrás",  # of which the seconds that it took to ask are no part
         ),
     ],
 )
