@@ -137,14 +137,19 @@ class _Pages:
         await asyncio.Event().wait()
 
 
-async def test_nothing_that_was_begun_outlives_a_drop_that_is_cancelled() -> None:
+async def begun_ahead(left: int) -> tuple[Prefetch[Any], set[asyncio.Task[Any]]]:
+    """Returns what reads ahead of a first batch, and what it has begun."""
     pages: Any = _Pages()
     ahead: Prefetch[Any] = Prefetch(pages, pages)
     first = await ahead.next(0)
     before = asyncio.all_tasks()
-    ahead.begin(first.fetched.position, 10, left=9)
+    ahead.begin(first.fetched.position, 10, left)
     await asyncio.sleep(0.1)
-    begun = asyncio.all_tasks() - before
+    return ahead, asyncio.all_tasks() - before
+
+
+async def test_nothing_that_was_begun_outlives_a_drop_that_is_cancelled() -> None:
+    ahead, begun = await begun_ahead(left=9)
     assert {task.get_name() for task in begun} == {"read ahead", "judge ahead"}
     dropping = asyncio.create_task(ahead.drop())
     await asyncio.sleep(0)
@@ -155,11 +160,6 @@ async def test_nothing_that_was_begun_outlives_a_drop_that_is_cancelled() -> Non
 
 
 async def test_the_last_batch_that_is_asked_for_reads_no_other() -> None:
-    pages: Any = _Pages()
-    ahead: Prefetch[Any] = Prefetch(pages, pages)
-    first = await ahead.next(0)
-    before = asyncio.all_tasks()
-    ahead.begin(first.fetched.position, 10, left=1)
-    await asyncio.sleep(0.1)
-    assert {task.get_name() for task in asyncio.all_tasks() - before} == {"judge ahead"}
+    ahead, begun = await begun_ahead(left=1)
+    assert {task.get_name() for task in begun} == {"judge ahead"}
     await ahead.drop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Generic, NamedTuple
 
 from .domain.model import Fetched, P
@@ -58,7 +58,7 @@ class Prefetch(Generic[P]):
         for, at the most.
         """
         if self._reader.reads_ahead:
-            self._batches.begin(position, self._judged(position, most, reads_on=left > 1))
+            self._batches.begin(position, lambda: self._judged(position, most, reads_on=left > 1))
 
     async def drop(self) -> None:
         """Forgets what was read ahead."""
@@ -70,7 +70,7 @@ class Prefetch(Generic[P]):
         if not fetched.events or fetched.anew is not None:
             return batch
         if fetched.more and reads_on:
-            self._pages.begin(fetched.position, self._read(fetched.position))
+            self._pages.begin(fetched.position, lambda: self._read(fetched.position))
         return batch._replace(judged=await self._recorder.look_at(fetched.events[:most]))
 
     async def _page(self, position: P) -> Batch[P]:
@@ -91,14 +91,12 @@ class _Ahead(Generic[P]):
         self._name = name
         self._begun: tuple[P, asyncio.Task[Batch[P]]] | None = None
 
-    def begin(self, position: P, work: Coroutine[Any, Any, Batch[P]]) -> None:
-        """Begins what leads to a position's batch; closes it if something is begun already."""
-        if self._begun is not None:
-            work.close()
-            return
-        task = asyncio.create_task(work, name=self._name)
-        task.add_done_callback(_retrieve)
-        self._begun = position, task
+    def begin(self, position: P, work: Callable[[], Coroutine[Any, Any, Batch[P]]]) -> None:
+        """Begins what leads to a position's batch, unless something is begun already."""
+        if self._begun is None:
+            task = asyncio.create_task(work(), name=self._name)
+            task.add_done_callback(_retrieve)
+            self._begun = position, task
 
     def taken(self, position: P) -> asyncio.Task[Batch[P]] | None:
         """Hands over what was begun for a position, if that is what was begun."""

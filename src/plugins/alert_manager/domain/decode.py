@@ -72,9 +72,7 @@ class Decoder:
         Raises:
             DecodeError: with the reason, in Spanish.
         """
-        text = self._plain(payload)
-        data = None if text is None else self._object(text)
-        return self._by_layers(payload) if data is None else data
+        return self._read(payload, self._plain(payload))
 
     def decode_unless(
         self, payload: bytes | str | Mapping[str, Any], is_nothing: Callable[[bytes], bool]
@@ -87,12 +85,14 @@ class Decoder:
             DecodeError: with the reason, in Spanish.
         """
         text = self._plain(payload)
-        if text is None:
-            return self._by_layers(payload)
-        if text.isascii() and is_nothing(text):
+        if text is not None and text.isascii() and is_nothing(text):
             self.decoded_bytes += len(text)
             return None
-        data = self._object(text)
+        return self._read(payload, text)
+
+    def _read(self, payload: bytes | str | Mapping[str, Any], text: bytes | None) -> dict[str, Any]:
+        """Reads a payload whose text is known, if it is a plain one."""
+        data = None if text is None else self._object(text)
         return self._by_layers(payload) if data is None else data
 
     def _by_layers(self, payload: bytes | str | Mapping[str, Any]) -> dict[str, Any]:

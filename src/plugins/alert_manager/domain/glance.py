@@ -16,7 +16,7 @@ import msgspec
 
 from .expression import OPERATION
 from .paths import Path
-from .rule_spec import COMPARISONS, RISING, RuleSpec
+from .rule_spec import RISING, RuleSpec
 
 Glance = Callable[[bytes], bool]
 """Says whether JSON in ASCII comes to nothing; False: it may come to something, or be invalid."""
@@ -55,10 +55,10 @@ def compile_glances(
 
 
 def _quiet(spec: RuleSpec, thresholds: Mapping[str, float]) -> _Quiet | None:
-    for condition in spec.when:
-        if condition.operation in COMPARISONS:
-            # The first that is asked: another one may find a number before it that is none.
-            return _within(condition.path, condition.operation, [float(condition.operand)])
+    if spec.comparisons:
+        # The first that is asked: before a later one, another may find a value that is no number.
+        first = spec.comparisons[0]
+        return _within(first.path, first.operation, [float(first.operand)])
     measure = spec.measure
     if measure is None or measure.path is None or spec.remembers:
         return None

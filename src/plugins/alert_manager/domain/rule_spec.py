@@ -142,6 +142,11 @@ class RuleSpec:
     words: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
+    def comparisons(self) -> list[Condition]:
+        """The conditions on a number's size, in the order in which they are asked."""
+        return [condition for condition in self.when if condition.operation in COMPARISONS]
+
+    @property
     def least_severity(self) -> Severity:
         """The fixed severity, or that of the lowest level."""
         return min(self.severities)

@@ -89,11 +89,10 @@ def applies(spec: RuleSpec, event: Event) -> bool:
 
 
 def _compile(spec: RuleSpec, thresholds: Mapping[str, float]) -> _Compiled:
-    comparisons = [c for c in spec.when if c.operation in COMPARISONS]
     selectors = [_selector(c) for c in spec.when if c.operation not in COMPARISONS]
     return _Compiled(
         applies=_all(selectors),
-        judge=_judge(spec, comparisons, thresholds),
+        judge=_judge(spec, thresholds),
         otherwise=spec.otherwise,
         awaits=spec.absence is not None,
     )
@@ -107,10 +106,8 @@ def _all(tests: Sequence[_Test]) -> _Test | None:
     return lambda data: all(test(data) for test in tests)
 
 
-def _judge(
-    spec: RuleSpec, comparisons: Sequence[Condition], thresholds: Mapping[str, float]
-) -> _JudgeOne:
-    holds = _all([_comparison(condition) for condition in comparisons])
+def _judge(spec: RuleSpec, thresholds: Mapping[str, float]) -> _JudgeOne:
+    holds = _all([_comparison(condition) for condition in spec.comparisons])
     finding = _finding(spec, thresholds)
     name = spec.name
     invalid_severity = spec.least_severity

@@ -25,7 +25,6 @@ _FEW_BYTES = 1 << 18
 # length (-1: NULL) and its bytes; two bytes end it.
 _EXTENSION = 15
 _HEADER = 19
-_NONE = -2  # no length of any column
 _LENGTH = struct.Struct(">i")
 # What record_send makes of a row: the number of columns, and of each its type, its length (-1:
 # NULL) and its bytes. So: id, size, the length of time (it is there, or not) and time, and the
@@ -102,8 +101,8 @@ def events_in(found: bytes, is_text: bool) -> list[RawEvent]:
     timed_at, length_at = _TIMED.unpack_from, _TYPED_LENGTH.unpack_from
     at = _HEADER + _LENGTH.unpack_from(found, _EXTENSION)[0] + 6  # and the length of the one column
     end = at + _LENGTH.unpack_from(found, at - 4)[0]
-    same, same_length = b"", _NONE  # of the row before: nearly always this one goes on as it does
-    channel, instance = "", None
+    # Of the row before: nearly always this one goes on as it does.
+    channel, instance, same, same_length = "", None, b"", None
     while at < end:
         # Without a time this reads on into what follows, which is long enough in any case.
         event_id, size, has_time, timestamp, length = timed_at(found, at)
