@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import pytest
 
+from src.plugins.alert_manager.utils import hand_in
 from src.plugins.alert_manager.utils.db import AlertStore
 from src.plugins.alert_manager.utils.queries import query
 from tests.plugins.conftest import SCHEMA, World, eventually
@@ -29,6 +31,8 @@ from tests.support.servers import TestPostgres
 from tests.support.smtp import SmtpServer
 
 __all__ = ["alert_server", "quick_start", "smtp"]
+
+UNTOLD = "SELECT status FROM notifications WHERE channel = 'discord' ORDER BY id"
 
 
 def all_told(server: DiscordServer, symbols: Sequence[str]) -> bool:
@@ -64,6 +68,60 @@ async def test_what_an_outage_told_is_not_told_in_the_next(
         await until_settled(world, "DURING", "AGAIN")
     for symbol in ("DURING", "AGAIN"):
         assert (len(told(server, symbol)), mails(smtp, symbol)) == (1, 1), symbol
+
+
+async def test_what_is_being_handed_in_is_not_told_in_the_next(
+    world: World,
+    alert_server: TestPostgres,
+    server: DiscordServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is stored waits for it: alert_db would tell it, and so would the next outage."""
+    store = hand_in._store
+
+    def slow(*arguments: Any) -> Any:
+        time.sleep(1.0)
+        return store(*arguments)
+
+    tell(world, server, None)
+    async with world.running():
+        await begun(world)
+        with monkeypatch.context() as patched:
+            patched.setattr(hand_in, "_store", slow)
+            alert_server.kill()
+            lose(world, "DURING")
+            await eventually(lambda: told(server, "DURING"), 20.0)
+            alert_server.start()
+            await until_settled(world, "BEFORE", "DURING")
+        alert_server.kill()
+        lose(world, "AGAIN")
+        await eventually(lambda: told(server, "AGAIN"), 20.0)
+        alert_server.start()
+        await until_settled(world, "DURING", "AGAIN")
+    assert [len(told(server, symbol)) for symbol in ("DURING", "AGAIN")] == [1, 1]
+
+
+async def test_what_is_being_told_when_it_is_stored_is_not_told_in_the_next(
+    world: World, alert_server: TestPostgres, server: DiscordServer
+) -> None:
+    tell(world, server, None)
+    async with world.running():
+        await begun(world)
+        alert_server.kill()
+        server.delay = 5.0  # seconds, in which alert_db comes back
+        lose(world, "DURING")
+        await eventually(lambda: told(server, "DURING"), 20.0)
+        alert_server.start()
+        await eventually(lambda: "DURING" in stored(world))
+        assert world.alert(UNTOLD)[-1] == ("pending",)  # the answer is on its way
+        server.delay = 0.0
+        await until_settled(world, "DURING")
+        alert_server.kill()
+        lose(world, "AGAIN")
+        await eventually(lambda: told(server, "AGAIN"), 20.0)
+        alert_server.start()
+        await until_settled(world, "DURING", "AGAIN")
+    assert [len(told(server, symbol)) for symbol in ("DURING", "AGAIN")] == [1, 1]
 
 
 async def test_without_a_window_each_event_is_told_once(

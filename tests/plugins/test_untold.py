@@ -62,6 +62,15 @@ def test_what_is_being_sent_when_the_commit_is_heard_of_stays_until_it_fails(
     assert left(waiting) == [("discord",)]
 
 
+def test_what_was_told_without_alert_db_is_not_left(waiting: Untold) -> None:
+    waiting.stored([LOSS], STORED)
+    waiting.marked([(7, "discord")])
+    assert left(waiting) == [("email",)]
+    waiting.marked([(7, "discord"), (7, "email")])  # before the commit is heard of
+    waiting.stored([LOSS], STORED)
+    assert left(waiting) == []
+
+
 def test_what_failed_before_the_commit_was_heard_of_is_left(waiting: Untold) -> None:
     waiting.sending("discord", [7])
     waiting.sent("discord", [7], to_be_retried=True)

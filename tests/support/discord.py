@@ -101,6 +101,7 @@ class DiscordServer:
         always: the answer for every request that the script leaves; None behaves like Discord.
         refuses: a text; a message that holds it earns a 400.
         limit: requests in `window` seconds before a 429; None limits nothing.
+        delay: seconds before the answer to a message that it accepted.
         messages: the messages that it accepted, with `id`.
         requests: all requests.
     """
@@ -110,6 +111,7 @@ class DiscordServer:
     refuses: str | None = None
     limit: int | None = None
     window: float = 2.0
+    delay: float = 0.0
     tls: ssl.SSLContext | None = None
     messages: list[dict[str, Any]] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
@@ -201,8 +203,8 @@ class DiscordServer:
         message = {"id": str(next(self._ids)), "channel_id": "1", "type": 0, **payload}
         self.messages.append(message)
         if request.query.get("wait") not in ("true", "1"):
-            return Answer(204, headers=limits)
-        return Answer(200, message, limits)
+            return Answer(204, headers=limits, delay=self.delay)
+        return Answer(200, message, limits, self.delay)
 
     def _count(self, now: float) -> Answer | dict[str, str]:
         """Returns the limit's headers for one more request, or the 429 that it earns."""

@@ -92,6 +92,15 @@ class Untold:
             if not entry.left:
                 del self._entries[alert_id]
 
+    def marked(self, messages: Iterable[tuple[int, str]]) -> None:
+        """Hears of alerts and channels that alert_db was told of: nobody will send these.
+
+        They were told without alert_db; where some recipients have it, alert_db knows who is left.
+        """
+        for alert_id, channel in messages:
+            self.sending(channel, [alert_id])
+            self.sent(channel, [alert_id], to_be_retried=False)
+
     def take(self) -> list[Candidate]:
         """Returns what is left, for the channels that were not told, and forgets it.
 

@@ -29,12 +29,16 @@ class HandIn:
     async def report(self) -> None:
         """Marks as told what was told; and what is stored from now on, when it is stored.
 
+        Who stores or claims afterwards may rely on it, also where somebody else's is under way.
+
         Raises:
             NotNowError: alert_db does not answer.
         """
-        if not self._spool.unreported:
+        if not self._spool.unreported and not self._turn.locked():
             return
         async with self._turn:
+            if not self._spool.unreported:
+                return
             self._spool.unreported = False  # what is told from here on is for the next time
             try:
                 await self._report()
@@ -48,11 +52,14 @@ class HandIn:
     async def _report(self) -> None:
         told = await self._spool.told()
         if told:
-            await self._session.run(lambda connection: _store(connection, told))
+            # What was stored before we came, should alert_db go away again.
+            marked = await self._session.run(lambda connection: _store(connection, told))
+            self._spool.untold.marked(marked)
             await self._spool.reported(told)
 
 
-def _store(connection: Connection, told: list[Told]) -> None:
+def _store(connection: Connection, told: list[Told]) -> list[tuple[int, str]]:
+    """Returns the alerts, and their channels, that had been stored already."""
     arguments = {
         "fingerprint": [psycopg2.Binary(one.fingerprint) for one in told],
         "timestamp": [one.timestamp for one in told],
@@ -69,3 +76,4 @@ def _store(connection: Connection, told: list[Told]) -> None:
         cursor.execute(query("serialise_commits"), {"key": LOCK_CLASS})
         cursor.execute(query("told_ahead_put"), arguments)
         cursor.execute(query("told_ahead_apply"), {"ids": None})
+        return [(alert_id, channel) for alert_id, channel in cursor]
