@@ -44,10 +44,11 @@ def compile_template(environment: Environment, source: str, given: Given) -> Fil
     Raises:
         jinja2.TemplateError: it cannot be read.
     """
-    template, tree = environment.from_string(source), environment.parse(source)
+    tree = environment.parse(source)
     try:
         form, values = _parts(environment, tree.body, given)
     except _NotPlainError:
+        template = environment.from_string(source)
         used = find_undeclared_variables(tree) & given.keys()
 
         def fill(told: Told) -> str:
