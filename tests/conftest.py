@@ -6,11 +6,11 @@ import importlib.util
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.databases import Databases
 from tests.support.promtool import PromtoolMissingError, find_promtool
 from tests.support.servers import (
     TestPostgres,
@@ -81,31 +81,27 @@ def redis_floor_server(server_root: Path) -> Iterator[TestRedis]:
 
 
 @pytest.fixture(scope="session")
-def corec_template(postgres_server: TestPostgres) -> str:
-    """The name of a database with the host's tables, to be copied."""
-    postgres_server.start()
-    dsn = postgres_server.create_database("template", owner="corec_user")
-    postgres_server.apply(dsn, CORE_SCHEMA)
-    return urlsplit(dsn).path.removeprefix("/")
+def corec_databases(postgres_server: TestPostgres) -> Databases:
+    return Databases(postgres_server, "corec", "corec_user", CORE_SCHEMA)
+
+
+@pytest.fixture(scope="session")
+def alert_databases(postgres_server: TestPostgres) -> Databases:
+    return Databases(postgres_server, "alert", "alert_user")
 
 
 @pytest.fixture
-def corec_dsn(postgres_server: TestPostgres, corec_template: str) -> Iterator[str]:
-    """A fresh corec_db with the host's tables, owned by corec_user."""
-    postgres_server.start()
-    how = f'TEMPLATE "{corec_template}"'
-    dsn = postgres_server.create_database("corec", owner="corec_user", how=how)
-    yield dsn
-    postgres_server.drop_database(dsn)
+def corec_dsn(corec_databases: Databases) -> Iterator[str]:
+    """A corec_db of its own with the host's tables, empty, owned by corec_user."""
+    with corec_databases.one() as dsn:
+        yield dsn
 
 
 @pytest.fixture
-def alert_dsn(postgres_server: TestPostgres) -> Iterator[str]:
-    """A fresh, empty alert_db, owned by alert_user."""
-    postgres_server.start()
-    dsn = postgres_server.create_database("alert", owner="alert_user")
-    yield dsn
-    postgres_server.drop_database(dsn)
+def alert_dsn(alert_databases: Databases) -> Iterator[str]:
+    """An alert_db of its own without any table, owned by alert_user."""
+    with alert_databases.one() as dsn:
+        yield dsn
 
 
 @pytest.fixture

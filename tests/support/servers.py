@@ -139,9 +139,13 @@ class TestPostgres:
                 self._server.write_authentication()
                 cursor.execute("SELECT pg_reload_conf()")
 
+    def unused_name(self, prefix: str) -> str:
+        """A name that no database has."""
+        return f"{prefix}_{next(self._numbers)}"
+
     def create_database(self, prefix: str, owner: str = SUPERUSER, how: str = "") -> str:
         """Make a fresh empty database, by these options, and return its owner's DSN."""
-        name = f"{prefix}_{next(self._numbers)}"
+        name = self.unused_name(prefix)
         if owner != SUPERUSER:
             self.create_role(owner)
         with self._administrator() as cursor:
