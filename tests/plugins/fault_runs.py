@@ -326,7 +326,10 @@ def _write_many(world: World, names: Sequence[str]) -> None:
 
 
 async def idle_polls(world: World, rows: int, holes: int) -> dict[str, float]:
-    """Returns the median milliseconds of a poll at a large table's end: idle, and with holes."""
+    """Returns the median milliseconds of a poll at a large table's end: idle, and with holes.
+
+    Beside each the same of the shortest question on the same connection: how slow the machine is.
+    """
     world.corec(
         "INSERT INTO eventos (canal, datos, timestamp, instance_id)"
         " SELECT 'alertas', '{}', 1, 'w' FROM generate_series(1, %s)",
@@ -341,29 +344,44 @@ async def idle_polls(world: World, rows: int, holes: int) -> dict[str, float]:
     try:
         with blocker.cursor() as cursor:  # holes stay open while a writer may fill them
             cursor.execute("SELECT nextval('eventos_id_seq')")
-        idle = await _median_poll(reader, Position(last))
-        with_holes = await _median_poll(reader, Position(last + 2 * holes, gaps))
+        idle, trip = await _median_poll(reader, session, Position(last))
+        place = Position(last + 2 * holes, gaps)
+        with_holes, then = await _median_poll(reader, session, place)
     finally:
         blocker.close()
         await session.close()
         reader.close()
-    return {"idle poll, ms": idle, f"poll with {holes} holes, ms": with_holes}
+    return {
+        "idle poll, ms": idle,
+        "round trip meanwhile, ms": trip,
+        f"poll with {holes} holes, ms": with_holes,
+        "round trip then, ms": then,
+    }
 
 
-async def _median_poll(reader: EventosReader, position: Position) -> float:
-    """Returns the median milliseconds of 50 polls: the least of five rounds, as noise only adds."""
-    rounds: list[float] = []
+async def _median_poll(
+    reader: EventosReader, session: PgSession, position: Position
+) -> tuple[float, float]:
+    """Returns median milliseconds of 50 polls, and of round trips in turns with them.
+
+    Of the quickest of five rounds, as noise only adds.
+    """
+    rounds: list[tuple[float, float]] = []
     for _ in range(5):
-        times: list[float] = []
+        polls: list[float] = []
+        trips: list[float] = []
         for _ in range(50):
             started = time.perf_counter()
             fetched = await reader.fetch(position)
-            times.append(time.perf_counter() - started)
+            polls.append(time.perf_counter() - started)
             assert not fetched.events
             assert len(fetched.position.holes) == len(position.holes)
             position = fetched.position
-        rounds.append(statistics.median(times))
-    return min(rounds) * 1000
+            started = time.perf_counter()
+            await session.run(lambda connection: connection.cursor().execute("SELECT 1"))
+            trips.append(time.perf_counter() - started)
+        rounds.append((statistics.median(polls) * 1000, statistics.median(trips) * 1000))
+    return min(rounds)
 
 
 async def loop_lag(stop: asyncio.Event) -> list[float]:

@@ -54,6 +54,7 @@ def test_an_upgrade_that_would_wait_gives_up_and_changes_nothing(world: World) -
     assert world.alert("SELECT to_regclass('notifications') IS NULL") == [(False,)]
 
 
+@pytest.mark.long
 async def test_a_start_behind_a_long_report_tries_again(world: World) -> None:
     apply(world)
     world.alert("COMMENT ON TABLE alerts IS NULL")  # as an older version left it

@@ -169,6 +169,7 @@ async def test_thresholds_begin_as_commands_had_set_them(written: World) -> None
     assert [(r["rule"], r["happened"], r["replayed"]) for r in found["rules"]] == [("retiro", 1, 1)]
 
 
+@pytest.mark.long
 async def test_people_read_a_table_and_see_a_picture(written: World, tmp_path: Path) -> None:
     await ran(written)
     written.alert("UPDATE alerts SET severity = 'critica' WHERE rule = 'retiro'")

@@ -70,6 +70,7 @@ async def test_what_an_outage_told_is_not_told_in_the_next(
         assert (len(told(server, symbol)), mails(smtp, symbol)) == (1, 1), symbol
 
 
+@pytest.mark.long
 async def test_what_is_being_handed_in_is_not_told_in_the_next(
     world: World,
     alert_server: TestPostgres,
@@ -101,6 +102,7 @@ async def test_what_is_being_handed_in_is_not_told_in_the_next(
     assert [len(told(server, symbol)) for symbol in ("DURING", "AGAIN")] == [1, 1]
 
 
+@pytest.mark.long
 async def test_what_is_being_told_when_it_is_stored_is_not_told_in_the_next(
     world: World, alert_server: TestPostgres, server: DiscordServer
 ) -> None:

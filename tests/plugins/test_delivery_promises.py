@@ -193,6 +193,7 @@ async def test_a_clock_that_jumps_makes_nothing_early_late_or_lost(
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.long
 async def test_a_thousand_durable_messages_a_second_and_twice_apprise(alert_db: World) -> None:
     """The best of three rounds: machines that run tests do other things, too."""
     rounds = []

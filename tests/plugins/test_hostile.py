@@ -7,6 +7,7 @@ import random
 import time
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -92,6 +93,7 @@ def test_whatever_comes_is_judged(channel: str, payload: bytes, timestamp: float
 judge_once = judge()
 
 
+@pytest.mark.long
 async def test_a_running_plugin_takes_them_all_and_its_loop_never_stops(world: World) -> None:
     count = 1200
     slowest = 0.0

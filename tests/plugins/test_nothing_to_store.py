@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import Any
 
+import pytest
+
 from tests.plugins.conftest import World, eventually
 from tests.plugins.payloads import to_json
 from tests.plugins.scrapes import scrape
@@ -27,6 +29,7 @@ def stored(world: World) -> tuple[int, int]:
     return int(version), int(position["hi"])
 
 
+@pytest.mark.long
 async def test_they_are_counted_and_their_place_is_stored_within_seconds(world: World) -> None:
     async with world.running() as processor:
         await settled(world)

@@ -6,6 +6,8 @@ import asyncio
 import time
 from pathlib import Path
 
+import pytest
+
 from src.plugins.alert_manager.domain.model import Severity
 from src.plugins.alert_manager.domain.outcome import Candidate, Said
 from src.plugins.alert_manager.untold import Untold
@@ -57,6 +59,7 @@ async def longest_pause(pauses: list[float]) -> None:
         pauses[0] = max(pauses[0], time.monotonic() - before)
 
 
+@pytest.mark.long
 async def test_a_channel_with_an_open_breaker_stops_nothing_without_alert_db(
     world: World, alert_server: TestPostgres, server: DiscordServer, smtp: SmtpServer
 ) -> None:

@@ -96,6 +96,7 @@ async def test_a_reader_without_news_gives_signs_of_life(world: World) -> None:
         await eventually(lambda: world.alert(sign) > before, 15.0)
 
 
+@pytest.mark.long
 async def test_who_cannot_read_leaves_the_lead_to_who_can(world: World) -> None:
     away = {**parse_dsn(world.corec_dsn), "dbname": "no_such_database"}
     blind = AlertProcessor({**world.config, "db_config": {"dsn": world.alert_dsn}}, None, away)

@@ -54,6 +54,7 @@ def expressions() -> Iterator[tuple[str, str]]:
             yield panel["title"], expr
 
 
+@pytest.mark.long
 def test_promtool_accepts_the_rules_and_their_tests_pass(promtool: Path) -> None:
     assert "SUCCESS" in run(promtool, "check", "rules", RULES)
     assert "SUCCESS" in run(promtool, "test", "rules", RULE_TESTS)
@@ -79,6 +80,7 @@ def authorised(token: Path) -> str:
 
 
 @pytest.mark.parametrize("expr", ["vector(0) > 1", "vector(1)"], ids=["never", "always"])
+@pytest.mark.long
 def test_each_alert_is_held_by_the_tests_of_the_rules(
     promtool: Path, tmp_path: Path, expr: str
 ) -> None:

@@ -292,6 +292,7 @@ async def test_a_crisis_whose_beginning_and_newest_event_are_read_together_is_to
     assert "CRÍTICA: VIX en 45" in told
 
 
+@pytest.mark.long
 async def test_kill_9_in_the_middle_of_a_window_forgets_and_doubles_nothing(
     world: World, tmp_path: Path
 ) -> None:

@@ -55,6 +55,7 @@ def test_a_limit_in_use_makes_the_alerts_that_a_replay_tells(written: World) -> 
     assert {"ganancia", "racha_de_perdidas", "aportacion", "dxy", "prediccion_imprecisa"} <= seen
 
 
+@pytest.mark.long
 def test_limits_come_in_the_sign_of_their_threshold(written: World) -> None:
     now = time.time()
     for number in range(1, 1001):
