@@ -4,7 +4,6 @@ import time
 from dataclasses import replace
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -109,7 +108,6 @@ async def test_a_huge_event_holds_up_nobody(server: DiscordServer, channel: Disc
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(batch=st.lists(any_message, min_size=1, max_size=10))
-@pytest.mark.long
 async def test_discord_accepts_any_batch(
     server: DiscordServer, channel: DiscordChannel, batch: list[Message]
 ) -> None:

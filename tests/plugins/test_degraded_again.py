@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -17,6 +18,7 @@ from tests.plugins.conftest import SCHEMA, World, eventually
 from tests.plugins.test_degraded import (
     about_us,
     alert_server,
+    deliveries,
     lose,
     mails,
     quick_start,
@@ -27,12 +29,11 @@ from tests.plugins.test_degraded import (
 )
 from tests.plugins.test_delivery import tell
 from tests.support.discord import DiscordServer
+from tests.support.proxy import postgres_proxy
 from tests.support.servers import TestPostgres
 from tests.support.smtp import SmtpServer
 
 __all__ = ["alert_server", "quick_start", "smtp"]
-
-UNTOLD = "SELECT status FROM notifications WHERE channel = 'discord' ORDER BY id"
 
 
 def all_told(server: DiscordServer, symbols: Sequence[str]) -> bool:
@@ -71,35 +72,37 @@ async def test_what_an_outage_told_is_not_told_in_the_next(
 
 
 @pytest.mark.long
-async def test_what_is_being_handed_in_is_not_told_in_the_next(
+async def test_an_alert_db_that_hangs_again_while_it_is_handed_in_is_no_reason_to_wait(
     world: World,
     alert_server: TestPostgres,
     server: DiscordServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What is stored waits for it: alert_db would tell it, and so would the next outage."""
-    store = hand_in._store
-
-    def slow(*arguments: Any) -> Any:
-        time.sleep(1.0)
-        return store(*arguments)
-
+    """Whoever stores or claims waits for the hand-in, and that waits for an answer."""
+    store, hung = hand_in._store, threading.Event()
     tell(world, server, None)
-    async with world.running():
-        await begun(world)
-        with monkeypatch.context() as patched:
-            patched.setattr(hand_in, "_store", slow)
-            alert_server.kill()
+    with postgres_proxy(world.alert_dsn) as (cut, parameters):
+
+        def hang(*arguments: Any, **named: Any) -> Any:
+            cut.freeze()
+            hung.set()
+            return store(*arguments, **named)
+
+        async with world.running(config={**world.config, "db_config": parameters}):
+            await begun(world)
+            cut.freeze()
             lose(world, "DURING")
             await eventually(lambda: told(server, "DURING"), 20.0)
-            alert_server.start()
-            await until_settled(world, "BEFORE", "DURING")
-        alert_server.kill()
-        lose(world, "AGAIN")
-        await eventually(lambda: told(server, "AGAIN"), 20.0)
-        alert_server.start()
-        await until_settled(world, "DURING", "AGAIN")
-    assert [len(told(server, symbol)) for symbol in ("DURING", "AGAIN")] == [1, 1]
+            with monkeypatch.context() as patched:
+                patched.setattr(hand_in, "_store", hang)
+                cut.thaw()
+                await eventually(hung.is_set)
+            committed = lose(world, "AGAIN")
+            await eventually(lambda: told(server, "AGAIN"), 10.0)
+            assert time.monotonic() - committed < 10.0
+            cut.thaw()
+            await until_settled(world, "BEFORE", "DURING", "AGAIN")
+    assert [len(told(server, symbol)) for symbol in ("BEFORE", "DURING", "AGAIN")] == [1, 1, 1]
 
 
 @pytest.mark.long
@@ -110,13 +113,13 @@ async def test_what_is_being_told_when_it_is_stored_is_not_told_in_the_next(
     async with world.running():
         await begun(world)
         alert_server.kill()
-        server.delay = 5.0  # seconds, in which alert_db comes back
+        server.may_answer.clear()
         lose(world, "DURING")
         await eventually(lambda: told(server, "DURING"), 20.0)
         alert_server.start()
-        await eventually(lambda: "DURING" in stored(world))
-        assert world.alert(UNTOLD)[-1] == ("pending",)  # the answer is on its way
-        server.delay = 0.0
+        await eventually(lambda: "DURING" in stored(world), 8.0)  # a request has ten seconds
+        assert ("discord", "pending", "") in deliveries(world, "DURING")
+        server.may_answer.set()
         await until_settled(world, "DURING")
         alert_server.kill()
         lose(world, "AGAIN")

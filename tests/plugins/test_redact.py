@@ -134,10 +134,10 @@ def test_what_is_no_secret_stays() -> None:
     "unit", ["4111111111111111 ", "4 ", "eyJaaaaaaaa-", "A", "://a:", "password ", "sk-", "bearer "]
 )
 def test_no_text_makes_it_slow(unit: str) -> None:
-    longest, longer, shorter = [(unit * length)[:length] for length in (100_000, 20_000, 2_000)]
-    assert seconds(lambda: redact_text(longest)) < 1.0
+    longer, shorter = (unit * 100_000)[:100_000], (unit * 10_000)[:10_000]
+    assert seconds(lambda: redact_text(longer)) < 1.0
     # Squared, it would be a hundred times as long.
-    assert times_as_long(lambda: redact_text(longer), lambda: redact_text(shorter)) < 30
+    assert times_as_long(lambda: redact_text(longer), lambda: redact_text(shorter), tries=3) < 30
 
 
 # The first digit as networks write it, the others as Arabs do.

@@ -76,7 +76,6 @@ def spoken(text: str) -> tuple[str, str]:
     return secret, text.replace(SECRET, secret)
 
 
-@pytest.mark.long
 async def test_no_planted_secret_is_found_anywhere(
     world: World,
     streams: Streams,

@@ -297,6 +297,14 @@ def _hosts(loaded: Loaded) -> str | None:
     return loaded.settings.db_config.host
 
 
+def test_a_file_is_read_as_it_is_now_whatever_its_readers_did_with_it(tmp_path: Path) -> None:
+    file = tmp_path / "alert_manager.yaml"
+    for text in ("config: {reader: {batch_size: 5}}", "config: {reader: {batch_size: 6}}"):
+        file.write_text(text, encoding="utf-8")
+        read_yaml(file)["config"]["reader"].clear()
+        assert read_yaml(file) == yaml.safe_load(text)
+
+
 def test_another_file_by_environment_goes_before_what_the_host_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg2
-from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from tests.support.servers import TestPostgres
 
 _MOST = 30  # tests; the catalogues of a database grow by what was dropped in it
 
-# Whatever DROP SCHEMA would leave behind.
+# What DROP SCHEMA would leave behind, as far as tests make any of it.
 _IS_PLAIN = """
 SELECT d.datacl IS NULL AND d.datallowconn AND d.datconnlimit = -1 AND d.datdba = %(owner)s::regrole
    AND NOT EXISTS (SELECT FROM pg_db_role_setting WHERE setdatabase = d.oid)
@@ -64,8 +63,9 @@ class Databases:
         else:
             dsn, used = self._server.create_database(self._prefix, owner=self._owner), 0
         if self._schema:
-            with _cursor(dsn) as cursor:
+            with closing(psycopg2.connect(dsn)) as connection, connection.cursor() as cursor:
                 cursor.execute(self._schema)
+                connection.commit()
         yield dsn
         self._server.start()
         self._take_back(dsn, used + 1)
@@ -73,50 +73,39 @@ class Databases:
     def _take_back(self, dsn: str, used: int) -> None:
         if used < _MOST and self._is_plain(dsn):
             # Who still has the old name finds nothing.
-            dsn = self._renamed(dsn)
-            if _was_emptied(self._server.dsn(_name(dsn))):
-                self._free.append((dsn, used))
-                return
+            renamed = self._renamed(dsn)
+            if renamed is not None:
+                dsn = renamed
+                if self._emptied(dsn):
+                    self._free.append((dsn, used))
+                    return
         self._server.drop_database(dsn)
 
     def _is_plain(self, dsn: str) -> bool:
-        with _cursor(self._server.dsn("postgres")) as cursor:
+        with self._server.administrator() as cursor:
             cursor.execute(_IS_PLAIN, {"name": _name(dsn), "owner": self._owner})
             return cursor.fetchone() == (True,)
 
-    def _renamed(self, dsn: str) -> str:
-        """Ends all connections; returns the new DSN, or the old one where somebody comes again."""
+    def _renamed(self, dsn: str) -> str | None:
+        """Ends all connections; returns the new DSN, or None where somebody comes again."""
         old, new = _name(dsn), self._server.unused_name(self._prefix)
-        with _cursor(self._server.dsn("postgres")) as cursor:
+        with self._server.administrator() as cursor:
             cursor.execute(_END, (old,))
             try:
                 cursor.execute(f'ALTER DATABASE "{old}" RENAME TO "{new}"')
             except psycopg2.errors.ObjectInUse:
-                return dsn
+                return None
         return self._server.dsn(new, self._owner)
 
-
-def _was_emptied(dsn: str) -> bool:
-    """Empties a database, by a superuser; False where it holds what is not looked for."""
-    with _cursor(dsn) as cursor:
-        cursor.execute(_HAS_MORE)
-        if cursor.fetchone() != (False,):
-            return False
-        cursor.execute(_EMPTY)
-    return True
+    def _emptied(self, dsn: str) -> bool:
+        """Empties a database; False where it holds what is not looked for."""
+        with self._server.administrator(_name(dsn)) as cursor:
+            cursor.execute(_HAS_MORE)
+            if cursor.fetchone() != (False,):
+                return False
+            cursor.execute(_EMPTY)
+        return True
 
 
 def _name(dsn: str) -> str:
     return urlsplit(dsn).path.removeprefix("/")
-
-
-@contextmanager
-def _cursor(dsn: str) -> Iterator[Cursor]:
-    """A cursor, every statement by itself."""
-    connection = psycopg2.connect(dsn)
-    try:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            yield cursor
-    finally:
-        connection.close()

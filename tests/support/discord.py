@@ -101,7 +101,7 @@ class DiscordServer:
         always: the answer for every request that the script leaves; None behaves like Discord.
         refuses: a text; a message that holds it earns a 400.
         limit: requests in `window` seconds before a 429; None limits nothing.
-        delay: seconds before the answer to a message that it accepted.
+        may_answer: while it is not set, messages that it accepts wait for their answer.
         messages: the messages that it accepted, with `id`.
         requests: all requests.
     """
@@ -111,7 +111,6 @@ class DiscordServer:
     refuses: str | None = None
     limit: int | None = None
     window: float = 2.0
-    delay: float = 0.0
     tls: ssl.SSLContext | None = None
     messages: list[dict[str, Any]] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
@@ -121,6 +120,8 @@ class DiscordServer:
     def __post_init__(self) -> None:
         self._runner: web.AppRunner | None = None
         self._closing = asyncio.Event()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
         self._blocked_until = 0.0
         self._recent: deque[float] = deque()
         self._ids = iter(range(1_300_000_000_000_000_001, 2_000_000_000_000_000_000))
@@ -157,6 +158,7 @@ class DiscordServer:
         trace: TracebackType | None,
     ) -> None:
         self._closing.set()
+        self.may_answer.set()
         assert self._runner is not None
         await self._runner.cleanup()
 
@@ -181,6 +183,8 @@ class DiscordServer:
         self._note_wait(answer, now)
         if answer.delay:
             await self._pause(answer.delay)
+        if answer.status in (200, 204):
+            await self.may_answer.wait()
         return await _give(request, answer)
 
     def _answer(self, request: web.Request, payload: Any, now: float) -> Answer:
@@ -203,8 +207,8 @@ class DiscordServer:
         message = {"id": str(next(self._ids)), "channel_id": "1", "type": 0, **payload}
         self.messages.append(message)
         if request.query.get("wait") not in ("true", "1"):
-            return Answer(204, headers=limits, delay=self.delay)
-        return Answer(200, message, limits, self.delay)
+            return Answer(204, headers=limits)
+        return Answer(200, message, limits)
 
     def _count(self, now: float) -> Answer | dict[str, str]:
         """Returns the limit's headers for one more request, or the 429 that it earns."""

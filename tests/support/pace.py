@@ -46,14 +46,16 @@ def seconds(call: Callable[[], object]) -> float:
     return min(times) / slowness()
 
 
-def times_as_long(slow: Callable[[], object], quick: Callable[[], object]) -> float:
+def times_as_long(
+    slow: Callable[[], object], quick: Callable[[], object], tries: int = 10
+) -> float:
     """Returns how many times as long `slow` takes as `quick`, in processor time.
 
-    They take turns and the best of ten counts: what else runs makes both slower, but seldom all
-    the time.
+    They take turns and the best of all tries counts: what else runs makes both slower, but seldom
+    all the time.
     """
     best = {slow: float("inf"), quick: float("inf")}
-    for _ in range(10):
+    for _ in range(tries):
         for call in best:
             started = time.thread_time()
             call()

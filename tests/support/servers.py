@@ -130,7 +130,7 @@ class TestPostgres:
 
     def create_role(self, name: str) -> None:
         """Make a login role, if it is missing, that the tests may connect as."""
-        with self._administrator() as cursor:
+        with self.administrator() as cursor:
             cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", (name,))
             if not cursor.rowcount:
                 cursor.execute(f'CREATE ROLE "{name}" LOGIN')
@@ -148,7 +148,7 @@ class TestPostgres:
         name = self.unused_name(prefix)
         if owner != SUPERUSER:
             self.create_role(owner)
-        with self._administrator() as cursor:
+        with self.administrator() as cursor:
             cursor.execute(f'CREATE DATABASE "{name}" OWNER "{owner}" {how}')
         return self.dsn(name, owner)
 
@@ -156,13 +156,13 @@ class TestPostgres:
         """Delete a database of `create_database`, whoever is still connected to it."""
         name = urlsplit(dsn).path.removeprefix("/")
         self.start()
-        with self._administrator() as cursor:
+        with self.administrator() as cursor:
             cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     @contextmanager
-    def _administrator(self) -> Iterator[cursor]:
+    def administrator(self, database: str = "postgres") -> Iterator[cursor]:
         """A superuser's cursor, every statement by itself; psql would be a process for each."""
-        connection = psycopg2.connect(self.dsn("postgres"))
+        connection = psycopg2.connect(self.dsn(database))
         try:
             connection.autocommit = True
             with connection.cursor() as opened:

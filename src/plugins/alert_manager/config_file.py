@@ -89,7 +89,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 # A start reads the same file twice, 80 ms each. Not by PyYAML's loader in C, which is faster: it
 # ends the process by SIGSEGV where brackets are nested deeply enough.
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)
 def _parsed(text: str) -> Any:
     return yaml.safe_load(text)
 

@@ -70,6 +70,7 @@ class Degraded:
         # Somebody may have been told before a start: that is over as soon as alert_db answers.
         self._ends = [own_alerts.alert_db_back(None, time.time())]
         self._looks: dict[str, asyncio.Task[None]] = {}
+        self._return: asyncio.Task[None] | None = None
         self._troubles: dict[str, str | None] = {}  # of the sources' looks; None: it works
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -101,6 +102,7 @@ class Degraded:
         """Ends the watching."""
         self._stopping.set()
         await end_task(self._task, _STOP)
+        await self._end_return()
         await self._end_looks()
 
     async def tell(self, news: Candidate | Resolution) -> None:
@@ -146,8 +148,9 @@ class Degraded:
 
     async def _turn(self) -> None:
         if not await self._is_away():
-            await self._be_back()
+            await self._go_on_being_back()
             return
+        await self._end_return()
         if self._since is None:
             self._since, self._away_at = time.time(), time.monotonic()
             log.error("alert_db no responde: lo urgente se avisa ya, y se guardará cuando vuelva")
@@ -198,12 +201,27 @@ class Degraded:
         # Where others read, nothing of ours is tried again, and what failed says nothing any more.
         return not all(ahead.stands_by for ahead in self._aheads)
 
+    async def _go_on_being_back(self) -> None:
+        """Does what is to be done now, in a task: should all of it hang, that is noticed here."""
+        if self._return is None:
+            self._return = asyncio.create_task(self._be_back(), name="alert-db-back")
+        done, _ = await asyncio.wait({self._return}, timeout=_TURN)
+        if done:
+            ended, self._return = self._return, None
+            ended.result()
+
+    async def _end_return(self) -> None:
+        ended, self._return = self._return, None
+        if ended is not None:
+            ended.cancel()
+            await asyncio.gather(ended, return_exceptions=True)
+
     async def _be_back(self) -> None:
         if self._since is not None:
+            await self._end_looks()
             log.info("alert_db responde de nuevo: se guarda lo que ya se avisó")
             if self._told:
                 self._ends.append(self._own_alerts.alert_db_back(self._since, time.time()))
-            await self._end_looks()
             self._since, self._told = None, False
             self._back_at = time.monotonic()
             self._foresight.forget()

@@ -259,7 +259,6 @@ class Recorder:
     async def _commit(
         self, events: Sequence[RawEvent], judged: Judged, moved: Moved | None
     ) -> Summary:
-        await self._before_commit()
         cached = await self._cache.look_up(judged.candidates)
         try:
             judged, committed = await self._store_muted(judged, moved, cached)
@@ -285,6 +284,7 @@ class Recorder:
         muted = await self._silencer.mute(judged)
         try:
             with self.storing.trying():
+                await self._before_commit()
                 return muted, await self._store.commit(muted, moved, cached)
         except StaleSilencesError:
             self._silencer.outdated()

@@ -93,13 +93,13 @@ class Untold:
                 del self._entries[alert_id]
 
     def marked(self, messages: Iterable[tuple[int, str]]) -> None:
-        """Hears of alerts and channels that alert_db was told of: nobody will send these.
+        """Hears of alerts and channels of which alert_db knows that people have been told.
 
-        They were told without alert_db; where some recipients have it, alert_db knows who is left.
+        Where some recipients have it, alert_db knows who is left.
         """
         for alert_id, channel in messages:
-            self.sending(channel, [alert_id])
-            self.sent(channel, [alert_id], to_be_retried=False)
+            self.sending(channel, (alert_id,))  # the commit's answer may still be on its way
+            self.sent(channel, (alert_id,), to_be_retried=False)
 
     def take(self) -> list[Candidate]:
         """Returns what is left, for the channels that were not told, and forgets it.

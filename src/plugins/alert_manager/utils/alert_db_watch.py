@@ -6,10 +6,11 @@ from .pg import PgSession
 
 
 class AlertDbWatch:
-    """Watches the session that stores, asks by one of its own, and lets those that tell go on.
+    """Watches the sessions that store and tell, asks by one of its own, lets those that tell go on.
 
-    Messages are claimed and handed over in the telling sessions: while nothing answers there, each
-    channel would wait for an answer instead of telling what is known.
+    In a telling session is handed in, before anything is stored, what people were told meanwhile.
+    Messages are claimed and handed over there, too: while nothing answers, each channel would wait
+    for an answer instead of telling what is known.
     """
 
     def __init__(self, storing: PgSession, asking: PgSession, *telling: PgSession) -> None:
@@ -19,8 +20,9 @@ class AlertDbWatch:
 
     @property
     def unanswered_since(self) -> float | None:
-        """Since when what is stored there was not answered (monotonic); None: it was."""
-        return self._storing.unanswered_since
+        """Since when what is asked there was not answered (monotonic); None: it was."""
+        silent = (session.unanswered_since for session in (self._storing, *self._telling))
+        return min((since for since in silent if since is not None), default=None)
 
     async def probe(self, limit: float) -> None:
         """Asks for an answer within `limit` seconds.

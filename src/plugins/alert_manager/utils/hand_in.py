@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ..domain.errors import SpoolUnusableError
+from ..domain.errors import NotNowError, SpoolUnusableError
 from .commit import LOCK_CLASS
 from .pg import PgSession
 from .queries import query
@@ -25,41 +26,60 @@ class HandIn:
         self._spool = spool
         self._session = session
         self._turn = asyncio.Lock()
+        self._failures = 0
+        self._failure: NotNowError | psycopg2.Error | None = None
 
     async def report(self) -> None:
         """Marks as told what was told; and what is stored from now on, when it is stored.
 
-        Who stores or claims afterwards may rely on it, also where somebody else's is under way.
+        Who stores or claims afterwards may rely on it, also where somebody else's is under way;
+        but not where the spool cannot be read, of which the log tells.
 
         Raises:
             NotNowError: alert_db does not answer.
+            psycopg2.Error: alert_db refused a statement for a reason of its own.
         """
         if not self._spool.unreported and not self._turn.locked():
             return
+        failures = self._failures
         async with self._turn:
-            if not self._spool.unreported:
-                return
-            self._spool.unreported = False  # what is told from here on is for the next time
-            try:
-                await self._report()
-            except SpoolUnusableError as error:
-                self._spool.unreported = True
-                log.error("no se sabe qué se avisó sin alert_db, puede llegar dos veces: %s", error)
-            except BaseException:
-                self._spool.unreported = True
-                raise
+            if self._failure is not None and failures != self._failures:
+                raise self._failure  # one after the other, each would wait as long for the same
+            if self._spool.unreported:
+                await self._all()
+            self._failure = None
 
-    async def _report(self) -> None:
-        told = await self._spool.told()
-        if told:
-            # What was stored before we came, should alert_db go away again.
-            marked = await self._session.run(lambda connection: _store(connection, told))
+    async def _all(self) -> None:
+        self._spool.unreported = False  # what is told from here on is for the next time
+        try:
+            await self._by_pages()
+        except SpoolUnusableError as error:
+            self._spool.unreported = True
+            log.error("no se sabe qué se avisó sin alert_db, puede llegar dos veces: %s", error)
+        except (NotNowError, psycopg2.Error) as error:
+            self._spool.unreported = True
+            self._failures, self._failure = self._failures + 1, error
+            raise
+        except BaseException:
+            self._spool.unreported = True
+            raise
+
+    async def _by_pages(self) -> None:
+        """Each in a transaction of its own: a long outage's may be too much for one."""
+        after = 0
+        while told := await self._spool.told(after):
+            marked = await self._session.run(partial(_store, told=told))
+            # These were stored before they were handed in: the next outage is not to tell them.
             self._spool.untold.marked(marked)
             await self._spool.reported(told)
+            after = told[-1].number
 
 
 def _store(connection: Connection, told: list[Told]) -> list[tuple[int, str]]:
-    """Returns the alerts, and their channels, that had been stored already."""
+    """Returns the alerts, and their channels, that alert_db has by now and knows to be told.
+
+    Also where it was there before, and only the answer was lost.
+    """
     arguments = {
         "fingerprint": [psycopg2.Binary(one.fingerprint) for one in told],
         "timestamp": [one.timestamp for one in told],
@@ -76,4 +96,6 @@ def _store(connection: Connection, told: list[Told]) -> list[tuple[int, str]]:
         cursor.execute(query("serialise_commits"), {"key": LOCK_CLASS})
         cursor.execute(query("told_ahead_put"), arguments)
         cursor.execute(query("told_ahead_apply"), {"ids": None})
-        return [(alert_id, channel) for alert_id, channel in cursor]
+        marked = {(alert_id, channel) for alert_id, channel in cursor}
+        cursor.execute(query("told_ahead_used"), arguments)
+        return [*marked.union((alert_id, channel) for alert_id, channel in cursor)]

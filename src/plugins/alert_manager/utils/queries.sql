@@ -221,6 +221,14 @@ ON CONFLICT (fingerprint, timestamp, channel) DO UPDATE
        external_id = excluded.external_id, progress = excluded.progress
  WHERE t.progress IS NOT NULL;
 
+-- name: told_ahead_used
+-- Alerts, and their channels, that count as told.
+SELECT t.alert_id, t.channel
+  FROM unnest(%(fingerprint)s::bytea[], %(timestamp)s::float8[], %(channel)s::text[])
+       AS n (fingerprint, timestamp, channel)
+  JOIN told_ahead AS t USING (fingerprint, timestamp, channel)
+ WHERE t.alert_id IS NOT NULL;
+
 -- name: told_ahead_any
 -- Under the lock of commits: nobody adds one before ours is there.
 SELECT EXISTS (SELECT FROM told_ahead);

@@ -20,6 +20,7 @@ from .spool_file import SpoolFile, rows, statement
 from .spooled import StoredAlert, Told, decoded
 
 _MOST = 100_000  # alerts; what is beyond is told when alert_db is back
+_PAGE = 5000  # messages that are handed in at once
 HELD = float("inf")
 """Until when a message is held that is being sent."""
 
@@ -90,9 +91,13 @@ class Spool:
         self._leftovers = True
         return channels
 
-    async def told(self) -> list[Told]:
-        """Returns what channels have taken and alert_db has not heard of."""
-        found = await self.file.run(lambda connection: rows(connection, "unreported"))
+    async def told(self, after: int) -> list[Told]:
+        """Returns what channels have taken and alert_db has not heard of; a page of it.
+
+        `after`: the number of the last message of the page before; 0: there was none.
+        """
+        page = {"after": after, "limit": _PAGE}
+        found = await self.file.run(lambda connection: rows(connection, "unreported", page))
         return [Told(*row) for row in found]
 
     async def reported(self, told: Iterable[Told]) -> None:

@@ -135,13 +135,13 @@ WITH RECURSIVE teller (id, alert, channel) AS (
 SELECT m.id, a.fingerprint, a.timestamp, a.window, m.channel, t.told_at, t.attempts, t.answer, t.external_id, NULL
   FROM teller JOIN messages AS m ON m.id = teller.id JOIN alerts AS a ON a.id = m.alert
   JOIN messages AS t ON t.alert = teller.alert AND t.channel = teller.channel
- WHERE t.status IN ('told', 'reported')
+ WHERE t.status IN ('told', 'reported') AND m.id > :after
 UNION ALL
 SELECT m.id, a.fingerprint, a.timestamp, a.window, m.channel, (julianday('now') - 2440587.5) * 86400.0, m.attempts,
        m.answer, m.external_id, m.progress
   FROM messages AS m JOIN alerts AS a ON a.id = m.alert
- WHERE m.status = 'waiting' AND m.progress ->> 'told'
- ORDER BY 1;
+ WHERE m.status = 'waiting' AND m.progress ->> 'told' AND m.id > :after
+ ORDER BY 1 LIMIT :limit;
 
 -- name: report
 UPDATE messages SET status = 'reported' WHERE id IN (SELECT value FROM json_each(:ids)) AND status <> 'waiting';
