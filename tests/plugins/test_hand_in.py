@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from msgspec.structs import replace
 from psycopg2.extensions import parse_dsn
 
 from src.plugins.alert_manager.domain.delivery import Attempt, Progress, Sent
@@ -136,6 +137,23 @@ async def test_a_long_outage_is_handed_in_by_pages(
     await HandIn(kept, session).report()
     assert (handed_in(world), kept.asked) == (26, 4)
     assert [one.channel for one in await kept.told(0)] == ["discord"]  # what waits still
+
+
+async def test_a_fallback_of_a_fallback_may_be_in_the_page_before(
+    world: World, session: PgSession, kept: HeldSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "_PAGE", 1)
+    await kept.add([replace(urgent(1, b"f" * 16), targets=("discord", "email"))], "eventos")
+    queue = SpoolQueue(kept)
+    assert await queue.hand_over(DISCORD, "log")
+    assert await queue.hand_over(Due("email", 86_400.0), "discord")
+    claim = await queue.claim(Due("log", 86_400.0), 1)
+    assert claim is not None
+    await queue.sent(claim, Sent(None), OK)
+    kept.may.set()
+    await HandIn(kept, session).report()
+    told = world.alert("SELECT channel, told_at > 0 FROM told_ahead ORDER BY channel")
+    assert told == [("discord", True), ("email", True), ("log", True)]
 
 
 async def test_an_answer_that_was_lost_changes_nothing(

@@ -127,15 +127,15 @@ UPDATE messages SET status = 'moved', handed_to = :fallback
 -- What a fallback told, or the fallback of that, need not be told by the channel that it stood in for. Of what
 -- some recipients have, alert_db hears who is left.
 WITH RECURSIVE teller (id, alert, channel) AS (
-    SELECT id, alert, coalesce(handed_to, channel) FROM messages WHERE status IN ('told', 'moved')
+    SELECT id, alert, coalesce(handed_to, channel) FROM messages WHERE status IN ('told', 'moved') AND id > :after
     UNION
     SELECT t.id, t.alert, m.handed_to FROM teller AS t JOIN messages AS m ON m.alert = t.alert AND m.channel = t.channel
-     WHERE m.status = 'moved'
+     WHERE m.handed_to IS NOT NULL  -- it may have been reported with a page before
 )
 SELECT m.id, a.fingerprint, a.timestamp, a.window, m.channel, t.told_at, t.attempts, t.answer, t.external_id, NULL
   FROM teller JOIN messages AS m ON m.id = teller.id JOIN alerts AS a ON a.id = m.alert
   JOIN messages AS t ON t.alert = teller.alert AND t.channel = teller.channel
- WHERE t.status IN ('told', 'reported') AND m.id > :after
+ WHERE t.status IN ('told', 'reported') AND t.told_at IS NOT NULL
 UNION ALL
 SELECT m.id, a.fingerprint, a.timestamp, a.window, m.channel, (julianday('now') - 2440587.5) * 86400.0, m.attempts,
        m.answer, m.external_id, m.progress
