@@ -55,8 +55,10 @@ async def session(world: World) -> AsyncIterator[PgSession]:
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> HeldSpool:
-    return HeldSpool(SpoolFile(tmp_path / "s.sqlite3"), Untold())
+async def kept(tmp_path: Path) -> AsyncIterator[HeldSpool]:
+    opened = HeldSpool(SpoolFile(tmp_path / "s.sqlite3"), Untold())
+    yield opened
+    await opened.file.close()
 
 
 async def tell(kept: Spool, count: int) -> None:
@@ -99,6 +101,7 @@ async def test_all_who_wait_hear_of_one_failure_and_the_next_one_tries_again(
     kept.may.set()
     found = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(one) for one in found] == [DatabaseUnavailableError] * 3
+    assert kept.unreported
     assert kept.asked == 1
     with pytest.raises(DatabaseUnavailableError):
         await shared.report()

@@ -101,8 +101,9 @@ class Degraded:
     async def stop(self) -> None:
         """Ends the watching."""
         self._stopping.set()
+        until = time.monotonic() + _STOP
         await end_task(self._task, _STOP)
-        await self._end_return()
+        await end_task(self._return, max(0.0, until - time.monotonic()))
         await self._end_looks()
 
     async def tell(self, news: Candidate | Resolution) -> None:
@@ -202,7 +203,7 @@ class Degraded:
         return not all(ahead.stands_by for ahead in self._aheads)
 
     async def _go_on_being_back(self) -> None:
-        """Does what is to be done now, in a task: should all of it hang, that is noticed here."""
+        """Does what is to be done now, in a task: should alert_db hang again, that is noticed."""
         if self._return is None:
             self._return = asyncio.create_task(self._be_back(), name="alert-db-back")
         done, _ = await asyncio.wait({self._return}, timeout=_TURN)

@@ -233,7 +233,7 @@ class AlertDb(Protocol):
 
     @property
     def unanswered_since(self) -> float | None:
-        """Since when what is stored there was not answered (monotonic); None: it was."""
+        """Since when what is asked there was not answered (monotonic); None: it was."""
         ...
 
     async def probe(self, limit: float) -> None:

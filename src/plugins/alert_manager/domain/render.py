@@ -104,7 +104,7 @@ def _compiled(source: str, formats: Formats) -> Fill:
     return compile_template(environment_of(formats), source, _GIVEN)
 
 
-@lru_cache(maxsize=512)  # what was checked is not again, when a file has changed
+@lru_cache(maxsize=512)  # where one rule changed, the others' are not checked again
 def check_template(source: str) -> None:
     """Checks that a template can be read.
 

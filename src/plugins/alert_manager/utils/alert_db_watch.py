@@ -6,9 +6,9 @@ from .pg import PgSession
 
 
 class AlertDbWatch:
-    """Watches the sessions that store and tell, asks by one of its own, lets those that tell go on.
+    """Watches the sessions that store and tell; asks by one of its own; lets those that tell go on.
 
-    In a telling session is handed in, before anything is stored, what people were told meanwhile.
+    What people were told meanwhile is handed in by a telling session before anything is stored.
     Messages are claimed and handed over there, too: while nothing answers, each channel would wait
     for an answer instead of telling what is known.
     """

@@ -9,7 +9,7 @@ from functools import partial
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ..domain.errors import NotNowError, SpoolUnusableError
+from ..domain.errors import DatabaseUnavailableError, SpoolUnusableError
 from .commit import LOCK_CLASS
 from .pg import PgSession
 from .queries import query
@@ -27,7 +27,7 @@ class HandIn:
         self._session = session
         self._turn = asyncio.Lock()
         self._failures = 0
-        self._failure: NotNowError | psycopg2.Error | None = None
+        self._failure = ""
 
     async def report(self) -> None:
         """Marks as told what was told; and what is stored from now on, when it is stored.
@@ -36,18 +36,16 @@ class HandIn:
         but not where the spool cannot be read, of which the log tells.
 
         Raises:
-            NotNowError: alert_db does not answer.
-            psycopg2.Error: alert_db refused a statement for a reason of its own.
+            DatabaseUnavailableError: alert_db does not answer, or does not take it.
         """
         if not self._spool.unreported and not self._turn.locked():
             return
         failures = self._failures
         async with self._turn:
-            if self._failure is not None and failures != self._failures:
-                raise self._failure  # one after the other, each would wait as long for the same
+            if failures != self._failures:  # one after the other, each would wait for the same
+                raise DatabaseUnavailableError(self._failure)
             if self._spool.unreported:
                 await self._all()
-            self._failure = None
 
     async def _all(self) -> None:
         self._spool.unreported = False  # what is told from here on is for the next time
@@ -55,24 +53,35 @@ class HandIn:
             await self._by_pages()
         except SpoolUnusableError as error:
             self._spool.unreported = True
-            log.error("no se sabe qué se avisó sin alert_db, puede llegar dos veces: %s", error)
-        except (NotNowError, psycopg2.Error) as error:
+            log.error("lo avisado sin alert_db no se lee o no se anota: %s", error)
+        except Exception as error:
             self._spool.unreported = True
-            self._failures, self._failure = self._failures + 1, error
-            raise
+            # Whatever it is: no batch that waits for it is to blame, or would pass if smaller.
+            self._failure = f"no se entera de lo que ya se avisó: {error}"
+            self._failures += 1
+            raise DatabaseUnavailableError(self._failure) from error
         except BaseException:
             self._spool.unreported = True
             raise
 
     async def _by_pages(self) -> None:
-        """Each in a transaction of its own: a long outage's may be too much for one."""
-        after = 0
+        """Each in a transaction of its own: a long outage's may be too much for one.
+
+        Raises:
+            SpoolUnusableError: nothing can be read, or written: then the rest is handed in first.
+        """
+        after, fault = 0, None
         while told := await self._spool.told(after):
             marked = await self._session.run(partial(_store, told=told))
             # These were stored before they were handed in: the next outage is not to tell them.
             self._spool.untold.marked(marked)
-            await self._spool.reported(told)
+            try:
+                await self._spool.reported(told)
+            except SpoolUnusableError as error:
+                fault = error
             after = told[-1].number
+        if fault is not None:
+            raise fault
 
 
 def _store(connection: Connection, told: list[Told]) -> list[tuple[int, str]]:
