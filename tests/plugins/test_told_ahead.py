@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -199,3 +200,25 @@ def test_whoever_had_a_part_of_it_hears_the_end(cursor: Cursor) -> None:
     )
     refuse(cursor, "alert")
     assert (1, "discord", "recovery", "pending") in messages(cursor)
+
+
+def test_a_long_outage_is_no_square(cursor: Cursor) -> None:
+    """3,000 messages take 0.3 s; 7 s, when two lists of them were joined row by row."""
+    times = (
+        "SELECT decode(md5(n::text), 'hex') AS mark, 1e9 + n AS at"
+        " FROM generate_series(1, 3000) AS n"
+    )
+    cursor.execute(
+        "INSERT INTO told_ahead (fingerprint, timestamp, span, channel, told_at, attempts)"
+        f" SELECT mark, at, 3600, 'email', at, 1 FROM ({times}) AS t"
+    )
+    cursor.execute(
+        "WITH a AS (INSERT INTO alerts (severity, message, channel, timestamp, fingerprint)"
+        f" SELECT 'alta', 'm', 'alertas', at, mark FROM ({times}) AS t RETURNING id)"
+        " INSERT INTO notifications (alert_id, channel, severity) SELECT id, 'email', 3 FROM a"
+    )
+    started = time.monotonic()
+    cursor.execute(query("told_ahead_apply"), {"ids": None})
+    assert (cursor.rowcount, time.monotonic() - started < 4.0) == (3000, True)
+    cursor.execute("SELECT status, count(*) FROM notifications GROUP BY status")
+    assert cursor.fetchall() == [("sent", 3000)]

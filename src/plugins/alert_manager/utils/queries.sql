@@ -246,34 +246,36 @@ WITH fits AS (
                       AND (abs(a.timestamp - t.timestamp) < t.span OR a.timestamp = t.timestamp)
      WHERE coalesce(t.alert_id, a.id) = a.id AND (%(ids)s::bigint[] IS NULL OR a.id = ANY(%(ids)s))
      ORDER BY t.fingerprint, t.timestamp, t.channel, a.closed, abs(a.timestamp - t.timestamp), a.id
-), told AS (
-    SELECT DISTINCT ON (n.id) n.id, n.attempts + f.attempts AS attempt, f.*
-      FROM fits AS f JOIN notifications AS n ON n.alert_id = f.alert_id AND n.channel = f.channel
-     WHERE n.kind = 'alert' AND n.status = 'pending'
-       AND (f.progress IS NULL OR n.progress IS NULL AND {at_rest})
-     ORDER BY n.id, f.progress IS NOT NULL
+), found AS (  -- once for all that follows: joined to each other, such lists are gone through for each row
+    SELECT f.*, n.id AS message, n.attempts + f.attempts AS attempt,
+           n.id IS NOT NULL AND row_number() OVER (PARTITION BY n.id ORDER BY f.progress IS NOT NULL) = 1 AS is_told
+      FROM fits AS f
+      -- By its alert, never by the index of what a channel has pending: all of that, for each row.
+      LEFT JOIN notifications AS n ON n.alert_id = f.alert_id AND n.channel || '' = f.channel
+                                  AND n.kind = 'alert' AND n.status = 'pending'
+                                  AND (f.progress IS NULL OR n.progress IS NULL AND {at_rest})
 ), used AS (
     UPDATE told_ahead AS t SET alert_id = f.alert_id
-      FROM fits AS f LEFT JOIN told USING (fingerprint, timestamp, channel)
+      FROM found AS f
      WHERE t.fingerprint = f.fingerprint AND t.timestamp = f.timestamp AND t.channel = f.channel
-       AND t.alert_id IS NULL AND CASE WHEN told.id IS NULL THEN NOT f.closed ELSE f.progress IS NULL END
+       AND t.alert_id IS NULL AND CASE WHEN f.is_told THEN f.progress IS NULL ELSE NOT f.closed END
 ), spent AS (
-    DELETE FROM told_ahead AS t USING told
-     WHERE t.fingerprint = told.fingerprint AND t.timestamp = told.timestamp AND t.channel = told.channel
-       AND told.progress IS NOT NULL
+    DELETE FROM told_ahead AS t USING found AS f
+     WHERE t.fingerprint = f.fingerprint AND t.timestamp = f.timestamp AND t.channel = f.channel
+       AND f.is_told AND f.progress IS NOT NULL
 ), marked AS (
     UPDATE notifications AS n
-       SET status = CASE WHEN told.progress IS NULL THEN 'sent' ELSE 'pending' END,
-           finished_at = CASE WHEN told.progress IS NULL THEN to_timestamp(told.told_at) END,
-           progress = told.progress, external_id = told.external_id, attempts = told.attempt, lease_token = NULL
-      FROM told WHERE n.id = told.id
+       SET status = CASE WHEN f.progress IS NULL THEN 'sent' ELSE 'pending' END,
+           finished_at = CASE WHEN f.progress IS NULL THEN to_timestamp(f.told_at) END,
+           progress = f.progress, external_id = f.external_id, attempts = f.attempt, lease_token = NULL
+      FROM found AS f WHERE f.is_told AND n.id = f.message
 ), kept AS (
     INSERT INTO deliveries (notification_id, attempt, ended_at, seconds, status, answer, external_id)
-    SELECT id, attempt, to_timestamp(told_at), 0, CASE WHEN progress IS NULL THEN 'sent' ELSE 'retry' END,
+    SELECT message, attempt, to_timestamp(told_at), 0, CASE WHEN progress IS NULL THEN 'sent' ELSE 'retry' END,
            coalesce('sin alert_db: ' || answer, 'sin alert_db'), external_id
-      FROM told
+      FROM found WHERE is_told
 )
-SELECT alert_id, channel FROM told;
+SELECT alert_id, channel FROM found WHERE is_told;
 
 -- name: in_turn
 -- Not before what it is the end of: read in this order, the last word would be that it is open. And what is

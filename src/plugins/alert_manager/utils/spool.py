@@ -20,7 +20,7 @@ from .spool_file import SpoolFile, rows, statement
 from .spooled import StoredAlert, Told, decoded
 
 _MOST = 100_000  # alerts; what is beyond is told when alert_db is back
-_PAGE = 1000  # messages that are handed in at once; what they cost grows by the square
+_PAGE = 1000  # messages that are handed in at once: 0.1 s
 HELD = float("inf")
 """Until when a message is held that is being sent."""
 
