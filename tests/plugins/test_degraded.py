@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 
 from src.core.event import Event
@@ -53,6 +54,10 @@ def lose(world: World, symbol: str, amount: int = 500) -> float:
     """Writes a losing trade; returns when it was committed."""
     world.write("trading_results", f'{{"profit": -{amount}, "symbol": "{symbol}"}}')
     return time.monotonic()
+
+
+def handed_over(symbol: str) -> Event:
+    return Event("trading_results", {"profit": -700, "symbol": symbol})
 
 
 def told(server: DiscordServer, symbol: str) -> list[dict[str, Any]]:
@@ -222,6 +227,24 @@ async def test_an_event_that_the_host_hands_over_is_kept(
         await until_settled(world, "BEFORE", *events)
     assert sorted(stored(world)) == ["BEFORE", "BYTES", "GAIN", "JSON"]
     assert len(told(server, "JSON")) == len(told(server, "BYTES")) == 1
+
+
+async def test_what_was_handed_over_is_stored_though_no_source_brings_anything(
+    world: World, alert_server: TestPostgres, server: DiscordServer
+) -> None:
+    tell(world, server, None)
+    async with world.running() as processor:
+        lose(world, "BEFORE")
+        await until_settled(world, "BEFORE")
+        world.alert(BROKEN)
+        with pytest.raises(psycopg2.Error):
+            await processor.manejar_evento(handed_over("REFUSED"))
+        await eventually(lambda: about_us(server), 20.0)
+        await processor.manejar_evento(handed_over("PUSHED"))
+        await eventually(lambda: told(server, "PUSHED"), 10.0)
+        world.alert("DROP TRIGGER broken ON alerts")
+        await until_settled(world, "BEFORE", "PUSHED")
+    assert len(told(server, "PUSHED")) == 1
 
 
 async def test_people_hear_when_alert_db_answers_and_takes_nothing(

@@ -28,6 +28,7 @@ _STOP = 3.0  # seconds that what is under way may still take
 _SUSPICIOUS = 1.5  # seconds without an answer after which alert_db is asked whether it is there
 _PROBE = 2.5  # seconds that it has for the answer
 _FAILING = 5.0  # seconds in which it answers and takes no commit
+_TRY = 10.0  # seconds between tries whether it does, should no source bring anything
 _TELL_AFTER = 5.0  # seconds after which people hear that it is away
 _OWN = "own"
 _PUSHED = "push"
@@ -70,7 +71,9 @@ class Degraded:
         # Somebody may have been told before a start: that is over as soon as alert_db answers.
         self._ends = [own_alerts.alert_db_back(None, time.time())]
         self._looks: dict[str, asyncio.Task[None]] = {}
-        self._return: asyncio.Task[None] | None = None
+        self._answers = True
+        self._try_at = 0.0  # monotonic
+        self._storing: asyncio.Task[None] | None = None  # being back, or a try
         self._troubles: dict[str, str | None] = {}  # of the sources' looks; None: it works
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -103,7 +106,7 @@ class Degraded:
         self._stopping.set()
         until = time.monotonic() + _STOP
         await end_task(self._task, _STOP)
-        await end_task(self._return, max(0.0, until - time.monotonic()))
+        await end_task(self._storing, max(0.0, until - time.monotonic()))
         await self._end_looks()
 
     async def tell(self, news: Candidate | Resolution) -> None:
@@ -151,9 +154,10 @@ class Degraded:
         if not await self._is_away():
             await self._go_on_being_back()
             return
-        await self._end_return()
         if self._since is None:
+            await self._end_storing()
             self._since, self._away_at = time.time(), time.monotonic()
+            self._try_at = self._away_at + _TRY
             log.error("alert_db no responde: lo urgente se avisa ya, y se guardará cuando vuelva")
         # What alert_db had to tell, and did not come to.
         self._wake(await spooled(self._spool, self._untold.take(), _STORED))
@@ -165,6 +169,7 @@ class Degraded:
         if not self._told and time.monotonic() - self._away_at > _TELL_AFTER:
             self._told = True
             await self._tell_own(self._own_alerts.alert_db_away(self._since, time.time()))
+        self._try_to_store()
 
     async def _look(self, ahead: LookAhead[Any]) -> None:
         trouble = None
@@ -193,8 +198,10 @@ class Degraded:
             try:
                 await self._alert_db.probe(_PROBE)
             except DatabaseUnavailableError:
+                self._answers = False
                 self._alert_db.refuse()
                 return True
+        self._answers = True
         self._alert_db.accept()
         failing = self._recorder.storing.failing_since
         if failing is None or now - failing <= _FAILING:
@@ -204,15 +211,30 @@ class Degraded:
 
     async def _go_on_being_back(self) -> None:
         """Does what is to be done now, in a task: should alert_db hang again, that is noticed."""
-        if self._return is None:
-            self._return = asyncio.create_task(self._be_back(), name="alert-db-back")
-        done, _ = await asyncio.wait({self._return}, timeout=_TURN)
-        if done:
-            ended, self._return = self._return, None
+        if self._storing is None:
+            self._storing = asyncio.create_task(self._be_back(), name="alert-db-back")
+        await asyncio.wait({self._storing}, timeout=_TURN)
+        self._hear_of_storing()
+
+    def _try_to_store(self) -> None:
+        """Stores what is kept, now and then, where alert_db answers and took nothing before.
+
+        Sources try with all that they bring. Where they bring nothing, nothing else would tell
+        that it takes commits again.
+        """
+        with contextlib.suppress(NotNowError):  # as before
+            self._hear_of_storing()
+        if self._answers and self._storing is None and time.monotonic() > self._try_at:
+            self._try_at = time.monotonic() + _TRY
+            self._storing = asyncio.create_task(self._store_kept(), name="alert-db-try")
+
+    def _hear_of_storing(self) -> None:
+        if self._storing is not None and self._storing.done():
+            ended, self._storing = self._storing, None
             ended.result()
 
-    async def _end_return(self) -> None:
-        ended, self._return = self._return, None
+    async def _end_storing(self) -> None:
+        ended, self._storing = self._storing, None
         if ended is not None:
             ended.cancel()
             await asyncio.gather(ended, return_exceptions=True)
@@ -245,6 +267,7 @@ class Degraded:
             await self._spool.forget_event(event)
         for number, alarm in await self._spool.own():
             await self._recorder.record((), _judged(alarm))
+            await self._hand_in()  # whom it was told meanwhile
             await self._spool.forget_own(number)
         await self._spool.clear(_PUSHED)
         await self._spool.clear(_STORED)
