@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from src.core.event import Event
-from src.plugins.alert_manager import read_loop
+from src.plugins.alert_manager import pipeline, read_loop
 from src.plugins.alert_manager.domain.holes import Position
 from src.plugins.alert_manager.domain.model import Fetched
 from src.plugins.alert_manager.utils.eventos import EventosReader
@@ -34,6 +34,22 @@ async def test_rows_that_unpack_to_much_do_not_hold_up_the_first_alerts(world: W
     # Committed part by part, not all at the end.
     assert world.alert("SELECT max(version) FROM reader_positions")[0][0] > 5
     assert plugins(world) == [f"p{i}" for i in range(60)]
+
+
+async def test_who_has_caught_up_rests_and_who_is_behind_does_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_loop, "_REST_FOR", 1e9)
+    monkeypatch.setattr(read_loop, "_BREATH", 30.0)
+    monkeypatch.setattr(pipeline, "_MAX_BATCHES", 2)
+    world.config["config"]["reader"] = {"start_from": "beginning", "batch_size": 10}
+    for i in range(95):
+        world.write("alertas", event(f"p{i}"))
+    async with world.running():
+        await eventually(lambda: len(world.alerts()) == 95, 15.0)
+        world.write("alertas", event("later"))
+        await asyncio.sleep(1.0)
+        assert len(world.alerts()) == 95
 
 
 async def test_a_slow_alert_db_gets_smaller_batches(world: World) -> None:

@@ -211,7 +211,9 @@ class ReadLoop:
                 self._ended = self._ended_behind = False
             await self._tell_end()
             await self._tell_behind()
-            if much:  # writers at full speed would each wait for our share of the processors
+            # Writers at full speed would each wait for our share of the processors; not so where
+            # more is left than one look takes: whoever is behind does not rest.
+            if much and self._pipeline.emptied_at >= began:
                 await self._wait(min(_REST_FOR * worked, _BREATH))
             if not self._stopping.is_set():
                 await self._pipeline.sleep(self._tick)
