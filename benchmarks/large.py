@@ -39,6 +39,7 @@ from psycopg2.extensions import parse_dsn
 from benchmarks.half_a_year import Kind, fill
 from benchmarks.loads import LOADS, events
 from benchmarks.servers import durable_postgres, fresh_world
+from src.plugins.alert_manager import config_file
 from src.plugins.alert_manager.cli import alerts, stats
 from src.plugins.alert_manager.cli.data import find_database
 from src.plugins.alert_manager.cli.main import main as command_line
@@ -201,9 +202,14 @@ def _apart(rounds: int) -> Figures:
     command = (sys.executable, "-m", "src.plugins.alert_manager.cli", "list")
     process = partial(subprocess.run, command, cwd=PROJECT, capture_output=True, check=True)
     return {
-        "reading the configuration": [_timed(find_database) for _ in range(rounds)],
+        "reading the configuration": [_timed(_configure) for _ in range(rounds)],
         "list, a process of its own": [_timed(process) for _ in range(rounds)],
     }
+
+
+def _configure() -> None:
+    config_file._parsed.cache_clear()  # a process parses the file once
+    find_database()
 
 
 def _timed(work: Callable[[], object]) -> float:
