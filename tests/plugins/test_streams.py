@@ -7,6 +7,7 @@ import json
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -266,3 +267,18 @@ async def test_a_fault_that_nobody_foresaw_loses_no_entry(world: World, streams:
         world.alert("DROP TRIGGER broken ON alerts")
         streams.add("alertas", event("c"))
         await eventually(lambda: told(world) == [("a", 1), ("b", 1), ("c", 1)])
+
+
+async def test_a_group_that_is_there_is_not_made_again(
+    world: World, streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each error would be garbage in a cycle, which is collected seldom."""
+    monkeypatch.setattr("src.plugins.alert_manager.utils.streams._JOIN_INTERVAL", 0.0)
+    async with world.running():
+        for times in range(1, 4):
+            streams.add("trading_results", loss(150))
+            await eventually(partial(_is, world, "SELECT sum(occurrences) FROM alerts", times))
+            if times == 1:
+                streams.client.config_resetstat()
+        errors: Any = streams.client.info("errorstats")
+    assert not errors

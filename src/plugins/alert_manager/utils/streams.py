@@ -204,7 +204,7 @@ class StreamsReader:
         other = None not in (history, position.history) and history != position.history
         self._readable = []
         for name in self._streams:
-            if await self._is_something_else(name):
+            if _text(await self._redis.type(name)) not in ("stream", "none"):
                 log.warning("la clave %s de Redis no es un stream: no se lee", name)
                 continue
             self._readable.append(name)
@@ -220,7 +220,9 @@ class StreamsReader:
                     "otro servidor de Redis: %s se lee de nuevo, desde un minuto antes", name
                 )
                 known = EntryId(max(0, known.ms - _FAILOVER_MARGIN))
-            await self._make_group(name, known)
+            # To make it where it is fails, every 5 s, and each error is garbage in a cycle.
+            if newest is None or not await self._has_group(name):
+                await self._make_group(name, known)
             await self._acknowledge_known(name, known)
             last[name] = known
         self._joined_at = time.monotonic()
@@ -236,8 +238,9 @@ class StreamsReader:
             return None
         return str(information["master_replid"])
 
-    async def _is_something_else(self, name: str) -> bool:
-        return _text(await self._redis.type(name)) not in ("stream", "none")
+    async def _has_group(self, name: str) -> bool:
+        groups = await self._redis.xinfo_groups(name)
+        return any(_text(group["name"]) == GROUP for group in groups)
 
     async def _make_group(self, name: str, known: EntryId) -> None:
         try:
