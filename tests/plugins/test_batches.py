@@ -39,6 +39,7 @@ async def test_rows_that_unpack_to_much_do_not_hold_up_the_first_alerts(world: W
 async def test_who_has_caught_up_rests_and_who_is_behind_does_not(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(read_loop, "_MANY", 20)
     monkeypatch.setattr(read_loop, "_REST_FOR", 1e9)
     monkeypatch.setattr(read_loop, "_BREATH", 30.0)
     monkeypatch.setattr(pipeline, "_MAX_BATCHES", 2)

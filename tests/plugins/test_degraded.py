@@ -244,6 +244,7 @@ async def test_what_was_handed_over_is_stored_though_no_source_brings_anything(
         await eventually(lambda: told(server, "PUSHED"), 10.0)
         world.alert("DROP TRIGGER broken ON alerts")
         await until_settled(world, "BEFORE", "PUSHED")
+        await eventually(lambda: len(about_us(server)) == 2)
     assert len(told(server, "PUSHED")) == 1
 
 

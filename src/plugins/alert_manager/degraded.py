@@ -73,7 +73,9 @@ class Degraded:
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._answers = True
         self._try_at = 0.0  # monotonic
-        self._storing: asyncio.Task[None] | None = None  # being back, or a try
+        self._return: asyncio.Task[None] | None = None
+        self._try: asyncio.Task[None] | None = None
+        self._trouble = ""  # of the last try
         self._troubles: dict[str, str | None] = {}  # of the sources' looks; None: it works
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -106,7 +108,8 @@ class Degraded:
         self._stopping.set()
         until = time.monotonic() + _STOP
         await end_task(self._task, _STOP)
-        await end_task(self._storing, max(0.0, until - time.monotonic()))
+        for task in (self._return, self._try):
+            await end_task(task, max(0.0, until - time.monotonic()))
         await self._end_looks()
 
     async def tell(self, news: Candidate | Resolution) -> None:
@@ -154,10 +157,10 @@ class Degraded:
         if not await self._is_away():
             await self._go_on_being_back()
             return
+        await self._end_return()
         if self._since is None:
-            await self._end_storing()
             self._since, self._away_at = time.time(), time.monotonic()
-            self._try_at = self._away_at + _TRY
+            self._try_at, self._trouble = self._away_at + _TRY, ""
             log.error("alert_db no responde: lo urgente se avisa ya, y se guardará cuando vuelva")
         # What alert_db had to tell, and did not come to.
         self._wake(await spooled(self._spool, self._untold.take(), _STORED))
@@ -211,33 +214,44 @@ class Degraded:
 
     async def _go_on_being_back(self) -> None:
         """Does what is to be done now, in a task: should alert_db hang again, that is noticed."""
-        if self._storing is None:
-            self._storing = asyncio.create_task(self._be_back(), name="alert-db-back")
-        await asyncio.wait({self._storing}, timeout=_TURN)
-        self._hear_of_storing()
+        if self._try is not None:  # both store what is kept
+            await asyncio.wait({self._try}, timeout=_TURN)
+            self._hear_of_try()
+            return
+        if self._return is None:
+            self._return = asyncio.create_task(self._be_back(), name="alert-db-back")
+        done, _ = await asyncio.wait({self._return}, timeout=_TURN)
+        if done:
+            ended, self._return = self._return, None
+            ended.result()
+
+    async def _end_return(self) -> None:
+        ended, self._return = self._return, None
+        if ended is not None:
+            ended.cancel()
+            await asyncio.gather(ended, return_exceptions=True)
 
     def _try_to_store(self) -> None:
-        """Stores what is kept, now and then, where alert_db answers and took nothing before.
+        """Stores something kept, now and then, where alert_db answers and took nothing before.
 
         Sources try with all that they bring. Where they bring nothing, nothing else would tell
         that it takes commits again.
         """
-        with contextlib.suppress(NotNowError):  # as before
-            self._hear_of_storing()
-        if self._answers and self._storing is None and time.monotonic() > self._try_at:
+        self._hear_of_try()
+        if self._answers and self._try is None and time.monotonic() > self._try_at:
             self._try_at = time.monotonic() + _TRY
-            self._storing = asyncio.create_task(self._store_kept(), name="alert-db-try")
+            self._try = asyncio.create_task(self._store_something(), name="alert-db-try")
 
-    def _hear_of_storing(self) -> None:
-        if self._storing is not None and self._storing.done():
-            ended, self._storing = self._storing, None
+    def _hear_of_try(self) -> None:
+        if self._try is None or not self._try.done():
+            return
+        ended, self._try = self._try, None
+        try:
             ended.result()
-
-    async def _end_storing(self) -> None:
-        ended, self._storing = self._storing, None
-        if ended is not None:
-            ended.cancel()
-            await asyncio.gather(ended, return_exceptions=True)
+        except Exception as error:  # noqa: BLE001  (no fault of ours may end the watching)
+            if type(error).__name__ != self._trouble:
+                log_fault(log, "alert_db responde y no guarda nada", error)
+            self._trouble = type(error).__name__
 
     async def _be_back(self) -> None:
         if self._since is not None:
@@ -263,14 +277,27 @@ class Degraded:
     async def _store_kept(self) -> None:
         """Stores what no source brings once more."""
         for event in await self._spool.events():
-            await self._recorder.push(event)
-            await self._spool.forget_event(event)
+            await self._store_event(event)
         for number, alarm in await self._spool.own():
-            await self._recorder.record((), _judged(alarm))
-            await self._hand_in()  # whom it was told meanwhile
-            await self._spool.forget_own(number)
-        await self._spool.clear(_PUSHED)
-        await self._spool.clear(_STORED)
+            await self._store_own(number, alarm)
+        for road in (_PUSHED, _STORED, _OWN):
+            await self._spool.clear(road)
+
+    async def _store_something(self) -> None:
+        """Stores the first of it; the rest can wait until we are back."""
+        own = await self._spool.own()
+        for number, alarm in own[:1]:
+            await self._store_own(number, alarm)
+        for event in [] if own else (await self._spool.events())[:1]:
+            await self._store_event(event)
+
+    async def _store_event(self, event: RawEvent) -> None:
+        await self._recorder.push(event)
+        await self._spool.forget_event(event)
+
+    async def _store_own(self, number: int, alarm: Candidate) -> None:
+        await self._recorder.record((), _judged(alarm))
+        await self._spool.forget_own(number)
 
     async def _tell_own(self, alarm: Candidate) -> None:
         self._wake(await spooled(self._spool, [alarm], _OWN, own=True))

@@ -25,6 +25,7 @@ from .tasks import end_task
 log = logging.getLogger("corec.alert_manager.reading")
 
 _MUCH = 10  # events at one look: their writers are at full speed
+_MANY = 1000  # at one look that was cut: more than that is left, and no trickle of a stream
 _REST_FOR = 6  # times as long as that look took, the reader rests then
 _BREATH = 0.2  # seconds of such a rest, at the most
 _REST = 1.0  # seconds between tries while a database is away
@@ -205,15 +206,15 @@ class ReadLoop:
         """Drains and sleeps once; returns why it could not, or None."""
         try:
             began = time.monotonic()
-            much = (await self.drain()).events > _MUCH
+            events = (await self.drain()).events
             worked = time.monotonic() - began
             if not self._pipeline.leading:  # whoever leads meanwhile may tell of troubles, and die
                 self._ended = self._ended_behind = False
             await self._tell_end()
             await self._tell_behind()
-            # Writers at full speed would each wait for our share of the processors; not so where
-            # more is left than one look takes: whoever is behind does not rest.
-            if much and self._pipeline.emptied_at >= began:
+            if events >= _MANY and self._pipeline.emptied_at < began:
+                return None  # whoever is behind does not rest
+            if events > _MUCH:  # writers at full speed would each wait for our share of processors
                 await self._wait(min(_REST_FOR * worked, _BREATH))
             if not self._stopping.is_set():
                 await self._pipeline.sleep(self._tick)

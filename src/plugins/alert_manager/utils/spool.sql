@@ -162,7 +162,8 @@ DELETE FROM alerts
 SELECT id, alert, event_data FROM alerts WHERE own ORDER BY id LIMIT 100;
 
 -- name: forget_own
-DELETE FROM alerts WHERE id = :id;
+-- Whom it was told, and is being told, alert_db is to hear: `clear` deletes it.
+UPDATE alerts SET own = 0 WHERE id = :id;
 
 -- name: keep_event
 INSERT OR IGNORE INTO events (id, event) VALUES (:id, :event);
