@@ -175,3 +175,23 @@ async def test_an_answer_that_was_lost_changes_nothing(
     await HandIn(kept, session).report()
     assert kept.untold.take() == []
     assert world.alert("SELECT status FROM notifications") == [("sent",)]
+
+
+async def test_what_is_being_told_when_it_is_stored_from_here_is_handed_in(
+    world: World, session: PgSession, kept: HeldSpool
+) -> None:
+    """An alert of our own: nobody brings it once more, and its message is under way."""
+    await kept.add([urgent(0, bytes(16))], "own", own=True)
+    queue = SpoolQueue(kept)
+    claim = await queue.claim(DISCORD, 10)
+    assert claim is not None
+    ((number, _),) = await kept.own()
+    await kept.forget_own(number)
+    await kept.clear("own")
+    assert await kept.own() == []
+    await queue.sent(claim, Sent(None), OK)
+    kept.may.set()
+    await HandIn(kept, session).report()
+    assert handed_in(world) == 1
+    await kept.clear("own")
+    assert not kept._leftovers

@@ -284,7 +284,7 @@ class AheadStore(Protocol):
         ...
 
     async def forget_own(self, number: int) -> None:
-        """Forgets such an alert."""
+        """Hears that such an alert is stored; it goes when nobody is being told of it."""
         ...
 
     async def drop_waiting(self) -> None:

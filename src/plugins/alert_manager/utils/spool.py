@@ -144,7 +144,7 @@ class Spool:
         ]
 
     async def forget_own(self, number: int) -> None:
-        """Forgets an alert that is stored."""
+        """Hears that an alert is stored; `clear` forgets it when nobody is being told any more."""
         await self.file.run(lambda connection: rows(connection, "forget_own", {"id": number}))
 
     async def keep(self, event: RawEvent) -> None:
