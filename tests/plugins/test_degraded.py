@@ -97,6 +97,12 @@ async def until_settled(world: World, *symbols: str) -> None:
     await eventually(lambda: world.alert(pending) == [(0,)])
 
 
+async def begun(world: World) -> None:
+    """Waits until nothing is in flight: what is, is told again after its lease."""
+    lose(world, "BEFORE")
+    await until_settled(world, "BEFORE")
+
+
 async def test_what_is_urgent_is_told_without_alert_db_and_stored_once(
     world: World,
     alert_server: TestPostgres,
@@ -106,8 +112,7 @@ async def test_what_is_urgent_is_told_without_alert_db_and_stored_once(
 ) -> None:
     tell(world, server, smtp)
     async with world.running():
-        lose(world, "BEFORE")
-        await until_settled(world, "BEFORE")
+        await begun(world)
         alert_server.kill()
         committed = lose(world, "DURING")
         world.write("trading_results", '{"profit": 900, "symbol": "GAIN"}')  # of severity baja
@@ -146,8 +151,7 @@ async def test_an_alert_db_that_hangs_is_no_reason_to_wait(
     tell(world, server, smtp)
     with postgres_proxy(world.alert_dsn) as (cut, parameters):
         async with world.running(config={**world.config, "db_config": parameters}):
-            lose(world, "BEFORE")
-            await until_settled(world, "BEFORE")
+            await begun(world)
             cut.freeze()
             for symbol in ("ONE", "TWO"):
                 committed = lose(world, symbol)
@@ -166,8 +170,7 @@ async def test_who_starts_again_without_alert_db_tells_nothing_twice(
     tell(world, server, None)
     monkeypatch.setattr(look_ahead, "SAVE_INTERVAL", 0.5)
     async with world.running():
-        lose(world, "BEFORE")
-        await until_settled(world, "BEFORE")
+        await begun(world)
         await asyncio.sleep(1.5)  # how far it came is noted now and then
         alert_server.kill()
         lose(world, "FIRST")
@@ -190,8 +193,7 @@ async def test_what_alert_db_had_still_to_tell_is_told(
     """Discord makes us wait while three are stored, and alert_db goes away."""
     tell(world, server, None)
     async with world.running():
-        lose(world, "BEFORE")
-        await until_settled(world, "BEFORE")
+        await begun(world)
         server.script.append(limited(4.0))
         symbols = ["ONE", "TWO", "THREE"]
         for symbol in symbols:
@@ -211,8 +213,7 @@ async def test_an_event_that_the_host_hands_over_is_kept(
 ) -> None:
     tell(world, server, None)
     async with world.running() as processor:
-        lose(world, "BEFORE")
-        await until_settled(world, "BEFORE")
+        await begun(world)
         alert_server.kill()
         events: dict[str, dict[Any, Any]] = {
             "JSON": {"profit": -700, "symbol": "JSON", 1: "a key that is no text"},
@@ -234,8 +235,7 @@ async def test_what_was_handed_over_is_stored_though_no_source_brings_anything(
 ) -> None:
     tell(world, server, None)
     async with world.running() as processor:
-        lose(world, "BEFORE")
-        await until_settled(world, "BEFORE")
+        await begun(world)
         world.alert(BROKEN)
         with pytest.raises(psycopg2.Error):
             await processor.manejar_evento(handed_over("REFUSED"))
@@ -253,8 +253,7 @@ async def test_people_hear_when_alert_db_answers_and_takes_nothing(
 ) -> None:
     tell(world, server, None)
     async with world.running():
-        lose(world, "BEFORE")
-        await until_settled(world, "BEFORE")
+        await begun(world)
         world.alert(BROKEN)
         lose(world, "DURING")
         await eventually(lambda: told(server, "DURING"), 15.0)
@@ -298,8 +297,7 @@ async def test_a_fallback_tells_what_its_channel_cannot_without_alert_db_either(
     world.config["notification_config"]["discord"]["fallback"] = "email"
     world.config["alert_config"]["routing"] = {"default": ["log", "discord"]}
     async with world.running():
-        lose(world, "BEFORE")
-        await until_settled(world, "BEFORE")
+        await begun(world)
         server.always = FAILING
         alert_server.kill()
         lose(world, "DURING")
@@ -320,16 +318,15 @@ async def test_without_both_databases_what_a_stream_brings_is_told(
 ) -> None:
     tell(world, server, None)
     async with world.running():
-        lose(world, "BEFORE")
-        await until_settled(world, "BEFORE")
+        await begun(world)
         alert_server.kill()
         postgres_server.kill()
         try:
             streams.add("trading_results", b'{"profit": -500, "symbol": "DURING"}')
-            begun = time.monotonic()
+            added = time.monotonic()
             logged = "[ALTA] Pérdida de $500.00 en DURING"
             await eventually(lambda: told(server, "DURING") and logged in caplog.text, 10.0)
-            assert time.monotonic() - begun < 10.0
+            assert time.monotonic() - added < 10.0
         finally:
             postgres_server.start()
         alert_server.start()
@@ -351,8 +348,7 @@ async def test_the_log_has_it_when_nothing_can_be_written(
     (home / "spool").write_text("a file where a folder should be")
     monkeypatch.setenv("COREC_HOME", str(home))
     async with world.running():
-        lose(world, "BEFORE")
-        await until_settled(world, "BEFORE")
+        await begun(world)
         alert_server.kill()
         committed = lose(world, "DURING")
         await eventually(lambda: "ALERTA sin guardar [ALTA] Pérdida" in caplog.text, 10.0)

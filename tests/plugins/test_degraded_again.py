@@ -18,6 +18,7 @@ from tests.plugins.conftest import SCHEMA, World, eventually
 from tests.plugins.test_degraded import (
     about_us,
     alert_server,
+    begun,
     deliveries,
     lose,
     mails,
@@ -38,12 +39,6 @@ __all__ = ["alert_server", "quick_start", "smtp"]
 
 def all_told(server: DiscordServer, symbols: Sequence[str]) -> bool:
     return all(told(server, symbol) for symbol in symbols)
-
-
-async def begun(world: World) -> None:
-    """Waits until nothing is in flight: what is, is told again after its lease."""
-    lose(world, "BEFORE")
-    await until_settled(world, "BEFORE")
 
 
 def recipients(smtp: SmtpServer, symbol: str) -> list[str]:

@@ -285,11 +285,10 @@ class Degraded:
 
     async def _store_something(self) -> None:
         """Stores the first of it; the rest can wait until we are back."""
-        own = await self._spool.own()
-        for number, alarm in own[:1]:
-            await self._store_own(number, alarm)
-        for event in [] if own else (await self._spool.events())[:1]:
-            await self._store_event(event)
+        if own := await self._spool.own():
+            await self._store_own(*own[0])
+        elif events := await self._spool.events():
+            await self._store_event(events[0])
 
     async def _store_event(self, event: RawEvent) -> None:
         await self._recorder.push(event)
